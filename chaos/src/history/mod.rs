@@ -1,0 +1,8 @@
+//! The recorded stream of claims and truth.
+
+mod record;
+
+pub use record::{
+    BadEventId, DeliveryError, ErrorClass, EventId, FORMAT_VERSION, FaultPhase, Kind, Line,
+    LogRecord, Outcome, Persistence, ProduceTruth, Route, Src,
+};

@@ -1,0 +1,466 @@
+//! The lines of a history: what the subject claimed and what the world showed.
+//!
+//! Every line is `{v, n, t_us, inc, src, kind, …}`. A line with `src = subject` is a claim; every
+//! other source is truth. Laws are judged over these lines and nothing else.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Version of the line format, written as `v`.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Who an event is: the load that offered it and its number there. Printed `0.000123`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId {
+    /// Index of the load in the scenario file, from 0.
+    pub load: u16,
+    /// Number within the load, from 0.
+    pub n: u32,
+}
+
+impl EventId {
+    /// The 16 bytes given to the subject as message id: run digest, then this id, big endian.
+    #[must_use]
+    pub fn message_id(self, run: [u8; 10]) -> [u8; 16] {
+        let mut out = [0; 16];
+        out[..10].copy_from_slice(&run);
+        out[10..12].copy_from_slice(&self.load.to_be_bytes());
+        out[12..].copy_from_slice(&self.n.to_be_bytes());
+        out
+    }
+
+    /// The inverse of [`EventId::message_id`]; `None` when the digest is another run's.
+    #[must_use]
+    pub fn from_message_id(bytes: &[u8], run: [u8; 10]) -> Option<Self> {
+        let bytes: &[u8; 16] = bytes.try_into().ok()?;
+        let [.., l0, l1, n0, n1, n2, n3] = *bytes;
+        (bytes[..10] == run).then(|| Self {
+            load: u16::from_be_bytes([l0, l1]),
+            n: u32::from_be_bytes([n0, n1, n2, n3]),
+        })
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}", self.load, self.n)
+    }
+}
+
+/// The text is not `LOAD.NUMBER`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an event id: expected LOAD.NUMBER, as in 0.000123")]
+pub struct BadEventId(pub String);
+
+impl FromStr for EventId {
+    type Err = BadEventId;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let bad = || BadEventId(s.to_owned());
+        let (load, n) = s.split_once('.').ok_or_else(bad)?;
+        Ok(Self { load: load.parse().map_err(|_| bad())?, n: n.parse().map_err(|_| bad())? })
+    }
+}
+
+impl Serialize for EventId {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventId {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Src {
+    /// The implementation under test: a claim.
+    Subject,
+    /// The harness itself.
+    Harness,
+    /// The model broker, or an independent reader of a real one.
+    Broker,
+    /// The wire-aware proxy.
+    Proxy,
+    /// The simulated or real file system.
+    Fs,
+    /// The operating system: processes, threads, descriptors, memory.
+    Os,
+}
+
+/// One line of a history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// [`FORMAT_VERSION`].
+    pub v: u32,
+    /// Position in the history, from 0; total order of the run.
+    pub n: u64,
+    /// Microseconds of the lane's own time since the run began (t = 0 is stated by [`Kind::Ready`]).
+    pub t_us: u64,
+    /// Incarnation of the subject, from 0.
+    pub inc: u32,
+    /// Who says so.
+    pub src: Src,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: Kind,
+}
+
+/// `main` or `dlq`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Route {
+    /// The telemetry topic.
+    Main,
+    /// The dead-letter topic.
+    Dlq,
+}
+
+/// What a client or subject says about a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Persistence {
+    /// Not in the log.
+    Not,
+    /// Perhaps in the log.
+    Possibly,
+    /// In the log.
+    Persisted,
+}
+
+/// Error class as the subject sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorClass {
+    /// May be tried again.
+    Retryable,
+    /// Never.
+    Permanent,
+    /// The client is unusable.
+    Fatal,
+}
+
+/// Error of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryError {
+    /// Kafka protocol code, negative for codes local to a client.
+    pub code: i32,
+    /// Class the subject gave it.
+    pub class: ErrorClass,
+    /// Text for people.
+    pub reason: Arc<str>,
+}
+
+/// Terminal state of an event as claimed; `reason` values are the closed list of the reference.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Refused at the call.
+    Rejected {
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// Confirmed by the broker.
+    Acked {
+        /// Partition, -1 unknown.
+        partition: i32,
+        /// Offset, -1 unknown.
+        offset: i64,
+    },
+    /// Confirmed by the DLQ.
+    DeadLettered {
+        /// Why main ended.
+        reason: Arc<str>,
+        /// Claim about main.
+        main: Persistence,
+    },
+    /// On the spool.
+    Spooled {
+        /// Claim about main.
+        main: Persistence,
+        /// Claim about the DLQ.
+        dlq: Persistence,
+    },
+    /// Perhaps in main or DLQ.
+    InDoubt {
+        /// Why main ended.
+        reason: Arc<str>,
+        /// Claim about main.
+        main: Persistence,
+        /// Claim about the DLQ.
+        dlq: Persistence,
+    },
+    /// Nowhere.
+    Dropped {
+        /// Why main ended.
+        reason: Arc<str>,
+    },
+    /// Written by the harness only: unresolved when the subject was killed.
+    LostInCrash,
+}
+
+impl Outcome {
+    /// The `outcome` label.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Rejected { .. } => "rejected",
+            Self::Acked { .. } => "acked",
+            Self::DeadLettered { .. } => "dead_lettered",
+            Self::Spooled { .. } => "spooled",
+            Self::InDoubt { .. } => "in_doubt",
+            Self::Dropped { .. } => "dropped",
+            Self::LostInCrash => "lost_in_crash",
+        }
+    }
+
+    /// The `reason` label, empty where the outcome has none.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Rejected { reason }
+            | Self::DeadLettered { reason, .. }
+            | Self::InDoubt { reason, .. }
+            | Self::Dropped { reason } => reason,
+            Self::Acked { .. } | Self::Spooled { .. } | Self::LostInCrash => "",
+        }
+    }
+}
+
+/// Phase of a fault line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultPhase {
+    /// The fault is armed.
+    Begin,
+    /// A request, connection or file operation really met it.
+    Effect,
+    /// It is lifted.
+    End,
+}
+
+/// What the broker did with the records of one Produce request for one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProduceTruth {
+    /// Topic name.
+    pub topic: Arc<str>,
+    /// Partition.
+    pub partition: i32,
+    /// Producer id, -1 without idempotence.
+    pub pid: i64,
+    /// Producer epoch.
+    pub epoch: i16,
+    /// First sequence of the batch, -1 without idempotence.
+    pub base_sequence: i32,
+    /// The events the batch carries, in order; a record that resolves to none is `None`.
+    pub events: Vec<Option<EventId>>,
+    /// Base offset when the batch was appended by this request (not when recognised as duplicate).
+    pub appended: Option<i64>,
+    /// Kafka error code that was answered; `None` when the answer was withheld or lost.
+    pub answered: Option<i16>,
+}
+
+/// One record of a log, as the end-of-run reader saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRecord {
+    /// Offset.
+    pub offset: i64,
+    /// The events it holds (an `EventBatch` has several); empty when it cannot be resolved.
+    pub events: Vec<EventId>,
+    /// Producer id that appended it.
+    pub pid: i64,
+    /// Producer epoch that appended it.
+    pub epoch: i16,
+    /// Thread id found inside (main) or in the JSON (DLQ); empty when unknown.
+    pub thread: Arc<str>,
+    /// Sequence found inside; `None` when it has none.
+    pub sequence: Option<u64>,
+    /// Bytes of key, value and headers.
+    pub size: usize,
+    /// What is wrong with it: undecodable, CRC header mismatch, DLQ payload not equal, ….
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub defects: Vec<String>,
+}
+
+/// What happened. Names are the `kind` values of the file format.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Kind {
+    /// First line: everything that is needed to judge the rest.
+    Run {
+        /// Scenario id.
+        scenario: String,
+        /// The scenario file as run.
+        text: String,
+        /// Lane name.
+        lane: String,
+        /// Seed.
+        seed: u64,
+        /// Subject name (`reference`, a driver, a saboteur).
+        subject: String,
+        /// First 10 bytes of the run's digest, in hex; part of every message id.
+        run: String,
+        /// Versions and settings that determinism relies on.
+        environment: Vec<(String, String)>,
+    },
+    /// t = 0 of the scenario: `open` returned and the producer is warm.
+    Ready,
+    /// The harness called the subject.
+    Call {
+        /// Number of the call, unique in the run.
+        id: u64,
+        /// Operation: open, send, flush, close, drop, clone, cancel, metrics, ….
+        op: String,
+        /// Deadline in microseconds, where the operation has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline_us: Option<u64>,
+        /// Event, for send and cancel.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        event: Option<EventId>,
+    },
+    /// The call returned.
+    Return {
+        /// Number of the call.
+        id: u64,
+        /// Operation.
+        op: String,
+        /// `Ok` or the error's text.
+        error: Option<String>,
+        /// Whatever it answered (a close report, a flush's pending count), as JSON.
+        #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+        answer: serde_json::Value,
+    },
+    /// The harness offered an event (truth).
+    Offered {
+        /// Who it is.
+        event: EventId,
+        /// Its thread id.
+        thread: Arc<str>,
+        /// Size of the protobuf message as the harness encodes it, bytes.
+        bytes: usize,
+    },
+    /// The subject accepted it (claim).
+    Accepted {
+        /// Who.
+        event: EventId,
+        /// Sequence it was given.
+        sequence: u64,
+    },
+    /// The subject handed a record to its transport (claim).
+    Attempt {
+        /// Attempt number, unique in the incarnation.
+        attempt: u64,
+        /// The events in the record.
+        events: Vec<EventId>,
+        /// Where to.
+        route: Route,
+    },
+    /// The transport did not take it (claim); the attempt does not count.
+    Refused {
+        /// Attempt number.
+        attempt: u64,
+        /// Where to.
+        route: Route,
+        /// Error.
+        error: DeliveryError,
+    },
+    /// An attempt ended (claim).
+    Delivery {
+        /// Attempt number.
+        attempt: u64,
+        /// Where to.
+        route: Route,
+        /// Client's status.
+        persistence: Persistence,
+        /// Partition, -1 unknown.
+        partition: i32,
+        /// Offset, -1 unknown.
+        offset: i64,
+        /// `None` on success.
+        error: Option<DeliveryError>,
+        /// It came after its event was resolved by close or drop.
+        #[serde(default)]
+        late: bool,
+    },
+    /// An event ended (claim; `lost_in_crash` is the harness's).
+    Outcome {
+        /// Who.
+        event: EventId,
+        /// How.
+        #[serde(flatten)]
+        outcome: Outcome,
+    },
+    /// A fault began, had an effect, or ended.
+    Fault {
+        /// Index of the fault in the scenario file.
+        fault: usize,
+        /// Its kind, as `broker.down`.
+        name: String,
+        /// Which.
+        phase: FaultPhase,
+    },
+    /// A request that reached a broker whole.
+    Request {
+        /// Broker id.
+        broker: i32,
+        /// API name, as `Produce`.
+        api: String,
+        /// Connection number, unique in the run.
+        conn: u64,
+        /// Correlation id.
+        correlation: i32,
+        /// Produce only: per partition what was appended and answered.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        produce: Vec<ProduceTruth>,
+        /// Error code at the top of the answer, 0 if none; `None` when withheld.
+        answered: Option<i16>,
+        /// acks of a Produce.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        acks: Option<i16>,
+    },
+    /// A partition's log, read whole at the end of the run.
+    Log {
+        /// Topic.
+        topic: Arc<str>,
+        /// Which route's topic it is; `None` for any other.
+        route: Option<Route>,
+        /// Partition.
+        partition: i32,
+        /// Its records in offset order.
+        records: Vec<LogRecord>,
+    },
+    /// The subject's metrics as scraped (Prometheus text).
+    Scrape {
+        /// The text.
+        text: String,
+        /// True for the judging scrape, after close returned and deliveries were served.
+        last: bool,
+    },
+    /// A process fact.
+    Proc {
+        /// start, ready, crash, drop, exit, stdout, stderr, panic, tasks, threads, fds, memory, stall.
+        what: String,
+        /// A count or a code; meaning by `what`.
+        #[serde(default)]
+        value: i64,
+        /// Text, where there is one.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        text: String,
+    },
+    /// A file-system fact.
+    Fs {
+        /// Operation.
+        op: String,
+        /// Path.
+        path: String,
+        /// Error, if it failed.
+        error: Option<String>,
+    },
+}

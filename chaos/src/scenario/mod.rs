@@ -1,0 +1,3 @@
+//! Scenario files: model, parser, checks, selection.
+
+pub mod model;

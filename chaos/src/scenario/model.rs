@@ -1,0 +1,415 @@
+//! A scenario after parsing and checking: what to offer, what to break, what must hold.
+//!
+//! Times are durations from t = 0 (see the manual's scenario chapter). The parser fills these types
+//! and nothing else does; every lane runs them and the oracle judges against them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Where a scenario may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LaneName {
+    /// Model broker in turmoil, virtual time.
+    Sim,
+    /// Simulated file system.
+    Disk,
+    /// Model broker on loopback TCP, real time.
+    Wire,
+    /// librdkafka's mock cluster.
+    Mock,
+    /// Apache Kafka in containers.
+    Kafka,
+    /// A cluster the user names.
+    External,
+}
+
+impl LaneName {
+    /// All lanes.
+    pub const ALL: [Self; 6] =
+        [Self::Sim, Self::Disk, Self::Wire, Self::Mock, Self::Kafka, Self::External];
+
+    /// Name in files and on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sim => "sim",
+            Self::Disk => "disk",
+            Self::Wire => "wire",
+            Self::Mock => "mock",
+            Self::Kafka => "kafka",
+            Self::External => "external",
+        }
+    }
+}
+
+/// When something starts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum At {
+    /// At a time after t = 0. `0s` on a fault means before `open`.
+    Time(Duration),
+    /// After the harness has offered this many events in all.
+    Offered(u64),
+    /// When this many Produce'd records are appended-or-held without an answer at the brokers.
+    Unanswered(u64),
+}
+
+/// Sizes of events: bytes of the filler, so that the encoded message has about this size.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Size {
+    /// Always this many bytes.
+    Fixed(usize),
+    /// Uniform in the closed range.
+    Uniform(usize, usize),
+}
+
+/// Events to offer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load {
+    /// Start.
+    pub at: At,
+    /// How many.
+    pub events: u32,
+    /// Events per second over all threads; `None` offers as fast as `send` returns.
+    pub rate: Option<f64>,
+    /// Sizes.
+    pub size: Size,
+    /// Number of thread ids, one task each (`t0`, `t1`, …).
+    pub threads: u32,
+    /// Which producer handle offers: 0 is the first, clones count up. Default 0.
+    pub handle: u32,
+    /// Offer with this message type: `event` (default), `token_chunk`, `metrics`, `error`, ….
+    pub message: String,
+}
+
+/// Which brokers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Brokers {
+    /// Every one.
+    All,
+    /// These ids, from 1.
+    Ids(Vec<i32>),
+    /// The leader of partition 0 of the main topic, when the fault begins.
+    Leader,
+}
+
+/// Which topic a fault is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TopicSel {
+    /// The telemetry topic.
+    Main,
+    /// The dead-letter topic.
+    Dlq,
+    /// Both.
+    Both,
+}
+
+/// An injected failure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// Start.
+    pub at: At,
+    /// How long; `None` = to the end of the run, or inherent in the kind (a count, an instant).
+    pub lasts: Option<Duration>,
+    /// What.
+    pub kind: FaultKind,
+}
+
+/// Kinds of faults. The string in files is given at each variant.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FaultKind {
+    /// `broker.down`: connections reset, new ones refused.
+    BrokerDown {
+        /// Which.
+        brokers: Brokers,
+    },
+    /// `broker.flap`: down and up in turns while the fault lasts.
+    BrokerFlap {
+        /// Which.
+        brokers: Brokers,
+        /// Down for this long …
+        down: Duration,
+        /// … then up for this long.
+        up: Duration,
+    },
+    /// `broker.rolling_restart`: one after the other down for `down`, `up` in between; leaders move.
+    BrokerRollingRestart {
+        /// Down time of each.
+        down: Duration,
+        /// Pause between two.
+        up: Duration,
+    },
+    /// `net.partition`: bytes stop. `requests`: towards the broker; `responses`: back (= ack loss).
+    NetPartition {
+        /// Which.
+        brokers: Brokers,
+        /// Requests are cut.
+        requests: bool,
+        /// Responses are cut.
+        responses: bool,
+    },
+    /// `net.reset`: every open connection is reset, an instant.
+    NetReset {
+        /// Which.
+        brokers: Brokers,
+    },
+    /// `net.cut_frame`: the next answer is cut after `bytes` and the connection closed, `count` times.
+    NetCutFrame {
+        /// Which.
+        brokers: Brokers,
+        /// Bytes let through.
+        bytes: usize,
+        /// How often.
+        count: u32,
+    },
+    /// `net.connect_blackhole`: new connections are taken and never served.
+    NetConnectBlackhole {
+        /// Which.
+        brokers: Brokers,
+    },
+    /// `net.latency`: answers are delayed by `base` plus uniform jitter, and `tail` with `tail_share`.
+    NetLatency {
+        /// Which.
+        brokers: Brokers,
+        /// Always.
+        base: Duration,
+        /// Uniform extra, up to this.
+        jitter: Duration,
+        /// Extra for the long tail.
+        tail: Duration,
+        /// Share of answers in the tail, 0..=1.
+        tail_share: f64,
+    },
+    /// `topic.leader_moved`: leaders of all partitions move to the next replica, an instant.
+    LeaderMoved {
+        /// Which topic.
+        topic: TopicSel,
+    },
+    /// `topic.leaderless`: partitions have no leader.
+    Leaderless {
+        /// Which topic.
+        topic: TopicSel,
+    },
+    /// `topic.not_enough_replicas`: ISR below min.insync: refused before append, or after it.
+    NotEnoughReplicas {
+        /// Which topic.
+        topic: TopicSel,
+        /// Appended, then `NOT_ENOUGH_REPLICAS_AFTER_APPEND`.
+        after_append: bool,
+    },
+    /// `topic.missing`: the topic does not exist and is not created.
+    TopicMissing {
+        /// Which topic.
+        topic: TopicSel,
+    },
+    /// `request.error`: the next `count` requests of `api` get `code` (all while it lasts if `None`).
+    RequestError {
+        /// API name, as `Produce`.
+        api: String,
+        /// Kafka error code.
+        code: i16,
+        /// How often.
+        count: Option<u32>,
+        /// Only for this topic, where the API names topics.
+        topic: TopicSel,
+        /// The records are appended all the same (NOT_LEADER after a local append and its kin).
+        after_append: bool,
+    },
+    /// `request.delay`: answers to `api` are held for `delay`, `count` times (all if `None`).
+    RequestDelay {
+        /// API name.
+        api: String,
+        /// How long.
+        delay: Duration,
+        /// How often.
+        count: Option<u32>,
+        /// Only for this topic, where the API names topics.
+        topic: TopicSel,
+    },
+    /// `broker.message_max_bytes`: the broker's limit for a record batch.
+    MessageMaxBytes {
+        /// Which topic.
+        topic: TopicSel,
+        /// Limit in bytes.
+        bytes: usize,
+    },
+    /// `broker.throttle`: Produce answers carry this throttle time, and the connection is muted so long.
+    Throttle {
+        /// How long.
+        delay: Duration,
+    },
+    /// `subject.crash`: the subject's process is killed, an instant.
+    SubjectCrash,
+}
+
+impl FaultKind {
+    /// The `kind` string of the file.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::BrokerDown { .. } => "broker.down",
+            Self::BrokerFlap { .. } => "broker.flap",
+            Self::BrokerRollingRestart { .. } => "broker.rolling_restart",
+            Self::NetPartition { .. } => "net.partition",
+            Self::NetReset { .. } => "net.reset",
+            Self::NetCutFrame { .. } => "net.cut_frame",
+            Self::NetConnectBlackhole { .. } => "net.connect_blackhole",
+            Self::NetLatency { .. } => "net.latency",
+            Self::LeaderMoved { .. } => "topic.leader_moved",
+            Self::Leaderless { .. } => "topic.leaderless",
+            Self::NotEnoughReplicas { .. } => "topic.not_enough_replicas",
+            Self::TopicMissing { .. } => "topic.missing",
+            Self::RequestError { .. } => "request.error",
+            Self::RequestDelay { .. } => "request.delay",
+            Self::MessageMaxBytes { .. } => "broker.message_max_bytes",
+            Self::Throttle { .. } => "broker.throttle",
+            Self::SubjectCrash => "subject.crash",
+        }
+    }
+}
+
+/// Something the harness makes the application do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Action {
+    /// When.
+    pub at: At,
+    /// What.
+    pub kind: ActionKind,
+}
+
+/// Kinds of actions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ActionKind {
+    /// `open`: a new incarnation (after a crash, close or drop).
+    Open,
+    /// `flush` with a deadline.
+    Flush {
+        /// Its deadline.
+        deadline: Duration,
+    },
+    /// `close` with a deadline.
+    Close {
+        /// Its deadline.
+        deadline: Duration,
+    },
+    /// `clone`: makes the next handle.
+    Clone,
+    /// `drop`: drops a handle; dropping the last one without `close` ends the incarnation.
+    Drop {
+        /// Which handle.
+        handle: u32,
+    },
+    /// `cancel`: drops the futures of all `send` calls that have not returned.
+    Cancel,
+    /// `panic_callback`: the next outcome callback panics.
+    PanicCallback,
+    /// `metrics`: an intermediate scrape (M4 and caps are judged on it).
+    Metrics,
+}
+
+/// Which laws are to be judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Laws {
+    /// Every law the lane judges.
+    All,
+    /// All but these, with a reason each.
+    AllBut(BTreeMap<String, String>),
+    /// Exactly these; one that the lane cannot judge makes the cell not applicable.
+    These(Vec<String>),
+}
+
+/// Comparison in an expectation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cmp {
+    /// `==`
+    Eq,
+    /// `<=`
+    Le,
+    /// `>=`
+    Ge,
+    /// `<`
+    Lt,
+    /// `>`
+    Gt,
+}
+
+/// Right-hand side of a count expectation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Amount {
+    /// A number.
+    Count(u64),
+    /// A share of the offered events; `== offered` is share 1.
+    ShareOfOffered(f64),
+}
+
+/// `acked = "== offered"`, `"dropped/deadline" = ">= 1"`, ….
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bound {
+    /// Comparison.
+    pub cmp: Cmp,
+    /// Against what.
+    pub amount: Amount,
+}
+
+/// What must hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expect {
+    /// Laws to judge.
+    pub laws: Laws,
+    /// Marks that must have been observed, or the verdict is inconclusive.
+    pub reached: Vec<String>,
+    /// Outcome counts by disposition: key `acked`, or `dropped/deadline` with a reason.
+    pub outcomes: Vec<(String, Bound)>,
+    /// D11: bound from the last fault's end to convergence.
+    pub recovery: Option<Duration>,
+    /// Unresolved events a crash may lose at most.
+    pub lost_in_crash: Option<Bound>,
+}
+
+/// A whole scenario.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// Permanent id, `family/name`.
+    pub id: String,
+    /// Older ids.
+    pub aliases: Vec<String>,
+    /// Suite version that introduced it.
+    pub since: String,
+    /// One line.
+    pub summary: String,
+    /// Audit rows it guards.
+    pub guards: Vec<String>,
+    /// Lanes it is written for.
+    pub lanes: Vec<LaneName>,
+    /// Time of the lane's own clock after which the run is cut (harness_error at 3 times).
+    pub budget: Duration,
+    /// Free words.
+    pub tags: Vec<String>,
+    /// sim: duration of a turmoil tick.
+    pub tick: Duration,
+    /// Brokers in the cluster (default 3).
+    pub brokers: u32,
+    /// Partitions of the main topic (default 3).
+    pub partitions: i32,
+    /// Producer settings as the subject's config understands them, JSON.
+    pub producer: serde_json::Value,
+    /// Loads.
+    pub loads: Vec<Load>,
+    /// Faults.
+    pub faults: Vec<Fault>,
+    /// Actions; a `close` with 5 s is added at the end if none closes or drops.
+    pub actions: Vec<Action>,
+    /// Expectations.
+    pub expect: Expect,
+    /// The file's text.
+    pub text: String,
+    /// Where it came from.
+    pub path: String,
+}
+
+impl Scenario {
+    /// The part of the id before the slash.
+    #[must_use]
+    pub fn family(&self) -> &str {
+        self.id.split('/').next().unwrap_or(&self.id)
+    }
+}

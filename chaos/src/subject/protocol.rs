@@ -1,0 +1,183 @@
+//! The driver protocol: what the harness asks of a subject, and what the subject tells.
+//!
+//! One JSON object per line. The harness writes [`Request`]s; the subject writes [`Message`]s. The
+//! in-process reference is driven through the same types, so that every subject comes in by one door.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::history::{EventId, Kind};
+
+/// Version of the protocol.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// A request of the harness; answered by [`Reply`] with the same id. Several may be outstanding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Chosen by the harness, unique in the process.
+    pub id: u64,
+    /// What to do.
+    #[serde(flatten)]
+    pub op: Op,
+}
+
+/// An event to offer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventSpec {
+    /// Identity, echoed in every claim about it.
+    pub event: EventId,
+    /// 32 hex digits: becomes `Header.message_id` and the Kafka header.
+    pub message_id: String,
+    /// Thread id: the Kafka key.
+    pub thread: String,
+    /// Message type: `event`, `token_chunk`, ….
+    #[serde(default = "event_type")]
+    pub message: String,
+    /// Filler text that brings the event to its size.
+    #[serde(default)]
+    pub fill: String,
+}
+
+fn event_type() -> String {
+    "event".to_owned()
+}
+
+/// Operations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Op {
+    /// First request: versions and capabilities.
+    Hello {
+        /// [`PROTOCOL_VERSION`] of the harness.
+        version: u32,
+    },
+    /// Opens a producer (handle 0) with the settings of the scenario.
+    Open {
+        /// Bootstrap servers, `host:port,…`.
+        bootstrap: String,
+        /// Producer settings, as in the scenario file.
+        config: serde_json::Value,
+        /// Seed of whatever the subject draws.
+        seed: u64,
+        /// Incarnation.
+        inc: u32,
+    },
+    /// Offers an event through a handle. Answered when it is accepted or rejected.
+    Send {
+        /// Handle.
+        handle: u32,
+        /// What.
+        spec: EventSpec,
+    },
+    /// Drops the future of a pending `send`, named by its request id.
+    Cancel {
+        /// Request id of the send.
+        request: u64,
+    },
+    /// Makes a handle from handle 0, or any that lives.
+    Clone {
+        /// Number of the new handle.
+        handle: u32,
+    },
+    /// Drops a handle.
+    Drop {
+        /// Which.
+        handle: u32,
+    },
+    /// The next outcome callback panics.
+    PanicCallback,
+    /// `flush(d)`.
+    Flush {
+        /// d in microseconds.
+        deadline_us: u64,
+    },
+    /// Prometheus text of the registry.
+    Metrics,
+    /// `close(d)`.
+    Close {
+        /// d in microseconds.
+        deadline_us: u64,
+    },
+    /// Encodes an event; answers the frame in base64.
+    #[serde(rename = "codec.encode")]
+    CodecEncode {
+        /// What.
+        spec: EventSpec,
+    },
+    /// Decodes a frame (base64); answers the sha256 of the message or an error kind and offset.
+    #[serde(rename = "codec.decode")]
+    CodecDecode {
+        /// The frame.
+        frame: String,
+    },
+    /// Ends the process.
+    Bye,
+    /// Anything this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// An error as a driver tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpError {
+    /// `unsupported`, `rejected`, `pending`, `config`, `connect`, `cancelled`, `internal`, ….
+    pub code: String,
+    /// Reason of a rejection, from the closed list; else empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// For people.
+    #[serde(default)]
+    pub message: String,
+    /// True when the operation certainly had no effect.
+    pub definite: bool,
+}
+
+/// What a subject writes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Message {
+    /// Answer to a request.
+    Reply {
+        /// Request id.
+        id: u64,
+        /// Operation's answer on success.
+        #[serde(default)]
+        ok: Option<Answer>,
+        /// Error otherwise.
+        #[serde(default)]
+        error: Option<OpError>,
+    },
+    /// A claim: accepted, attempt, refused, delivery, outcome, proc.
+    Claim {
+        /// The line's body; the harness stamps number, time, incarnation and source.
+        claim: Kind,
+    },
+}
+
+/// Answers by operation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Answer {
+    /// hello: who.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// hello: protocol version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// hello: declared capabilities, the names of operations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
+    /// send: sequence given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    /// flush: outcomes counted by `outcome` or `outcome/reason`; close: the report.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<String, u64>,
+    /// flush that timed out: events still pending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<u64>,
+    /// metrics: the text; codec: base64 or sha256.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub text: String,
+}
