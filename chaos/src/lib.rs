@@ -1,5 +1,6 @@
 //! Chaos and conformance harness for telemetry pipelines.
 
 pub mod history;
+pub mod lane;
 pub mod scenario;
 pub mod subject;
