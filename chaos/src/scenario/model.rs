@@ -306,6 +306,23 @@ pub enum ActionKind {
     Metrics,
 }
 
+impl ActionKind {
+    /// The `kind` string of the file.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Flush { .. } => "flush",
+            Self::Close { .. } => "close",
+            Self::Clone => "clone",
+            Self::Drop { .. } => "drop",
+            Self::Cancel => "cancel",
+            Self::PanicCallback => "panic_callback",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
 /// Which laws are to be judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Laws {
@@ -365,6 +382,19 @@ pub struct Expect {
     pub lost_in_crash: Option<Bound>,
 }
 
+impl Default for Expect {
+    /// All laws, nothing pinned.
+    fn default() -> Self {
+        Self {
+            laws: Laws::All,
+            reached: Vec::new(),
+            outcomes: Vec::new(),
+            recovery: None,
+            lost_in_crash: None,
+        }
+    }
+}
+
 /// A whole scenario.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
@@ -390,6 +420,12 @@ pub struct Scenario {
     pub brokers: u32,
     /// Partitions of the main topic (default 3).
     pub partitions: i32,
+    /// min.insync.replicas of both topics (default 2, or 1 with one broker).
+    pub min_insync: u32,
+    /// Brokers create a topic that is asked for (default true).
+    pub auto_create: bool,
+    /// Brokers' limit for a record batch in bytes (default 1 048 588, as Kafka's).
+    pub message_max_bytes: usize,
     /// Producer settings as the subject's config understands them, JSON.
     pub producer: serde_json::Value,
     /// Loads.
@@ -404,6 +440,35 @@ pub struct Scenario {
     pub text: String,
     /// Where it came from.
     pub path: String,
+}
+
+impl Default for Scenario {
+    /// The defaults of a file that says nothing: sim only, three brokers, all laws, no load.
+    fn default() -> Self {
+        Self {
+            id: String::new(),
+            aliases: Vec::new(),
+            since: "1.0".to_owned(),
+            summary: String::new(),
+            guards: Vec::new(),
+            lanes: vec![LaneName::Sim],
+            budget: Duration::from_secs(12),
+            tags: Vec::new(),
+            tick: Duration::from_millis(10),
+            brokers: 3,
+            partitions: 3,
+            min_insync: 2,
+            auto_create: true,
+            message_max_bytes: 1_048_588,
+            producer: serde_json::Value::Object(serde_json::Map::new()),
+            loads: Vec::new(),
+            faults: Vec::new(),
+            actions: Vec::new(),
+            expect: Expect::default(),
+            text: String::new(),
+            path: String::new(),
+        }
+    }
 }
 
 impl Scenario {
