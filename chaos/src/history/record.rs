@@ -102,7 +102,8 @@ pub struct Line {
     pub v: u32,
     /// Position in the history, from 0; total order of the run.
     pub n: u64,
-    /// Microseconds of the lane's own time since the run began (t = 0 is stated by [`Kind::Ready`]).
+    /// Microseconds of the lane's own time since the run began (t = 0 is stated by
+    /// [`Kind::Ready`]).
     pub t_us: u64,
     /// Incarnation of the subject, from 0.
     pub inc: u32,
@@ -445,7 +446,8 @@ pub enum Kind {
     },
     /// A process fact.
     Proc {
-        /// start, ready, crash, drop, exit, stdout, stderr, panic, tasks, threads, fds, memory, stall.
+        /// start, ready, crash, drop, exit, stdout, stderr, panic, tasks, threads, fds, memory,
+        /// stall.
         what: String,
         /// A count or a code; meaning by `what`.
         #[serde(default)]

@@ -131,7 +131,8 @@ pub enum FaultKind {
         /// … then up for this long.
         up: Duration,
     },
-    /// `broker.rolling_restart`: one after the other down for `down`, `up` in between; leaders move.
+    /// `broker.rolling_restart`: one after the other down for `down`, `up` in between; leaders
+    /// move.
     BrokerRollingRestart {
         /// Down time of each.
         down: Duration,
@@ -152,7 +153,8 @@ pub enum FaultKind {
         /// Which.
         brokers: Brokers,
     },
-    /// `net.cut_frame`: the next answer is cut after `bytes` and the connection closed, `count` times.
+    /// `net.cut_frame`: the next answer is cut after `bytes` and the connection closed, `count`
+    /// times.
     NetCutFrame {
         /// Which.
         brokers: Brokers,
@@ -166,7 +168,8 @@ pub enum FaultKind {
         /// Which.
         brokers: Brokers,
     },
-    /// `net.latency`: answers are delayed by `base` plus uniform jitter, and `tail` with `tail_share`.
+    /// `net.latency`: answers are delayed by `base` plus uniform jitter, and `tail` with
+    /// `tail_share`.
     NetLatency {
         /// Which.
         brokers: Brokers,
@@ -201,7 +204,8 @@ pub enum FaultKind {
         /// Which topic.
         topic: TopicSel,
     },
-    /// `request.error`: the next `count` requests of `api` get `code` (all while it lasts if `None`).
+    /// `request.error`: the next `count` requests of `api` get `code` (all while it lasts if
+    /// `None`).
     RequestError {
         /// API name, as `Produce`.
         api: String,
@@ -232,7 +236,8 @@ pub enum FaultKind {
         /// Limit in bytes.
         bytes: usize,
     },
-    /// `broker.throttle`: Produce answers carry this throttle time, and the connection is muted so long.
+    /// `broker.throttle`: Produce answers carry this throttle time, and the connection is muted
+    /// so long.
     Throttle {
         /// How long.
         delay: Duration,

@@ -1,7 +1,8 @@
 //! The driver protocol: what the harness asks of a subject, and what the subject tells.
 //!
 //! One JSON object per line. The harness writes [`Request`]s; the subject writes [`Message`]s. The
-//! in-process reference is driven through the same types, so that every subject comes in by one door.
+//! in-process reference is driven through the same types, so that every subject comes in by one
+//! door.
 
 use std::collections::BTreeMap;
 

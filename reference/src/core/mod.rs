@@ -1,4 +1,5 @@
-//! Sans-IO state machines: time, entropy and results come in as arguments, effects go out as values.
+//! Sans-IO state machines: time, entropy and results come in as arguments, effects go out as
+//! values.
 
 mod types;
 

@@ -1,6 +1,7 @@
 //! The contract between the producer core and whatever carries its records.
 //!
-//! Nothing here does I/O. [`Transport`] is the one seam: rdkafka implements it for real brokers, the
+//! Nothing here does I/O. [`Transport`] is the one seam: rdkafka implements it for real brokers,
+//! the
 //! simulator's client implements it for virtual ones, and one contract-test suite runs over both.
 
 use std::fmt;
@@ -59,7 +60,8 @@ impl Route {
 }
 
 /// What the client knows about a record being in the broker's log. Comes from the client's own
-/// status of the message, never from an error code. Ordered: the maximum over attempts is the claim.
+/// status of the message, never from an error code. Ordered: the maximum over attempts is the
+/// claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Persistence {
     /// It is certainly not in the log.
