@@ -1,5 +1,6 @@
 //! The implementation under test, in process or behind the driver protocol.
 
+pub mod driver;
 pub mod protocol;
 
 use dashproof_reference::core::BoxFuture;

@@ -134,6 +134,14 @@ pub struct OpError {
     pub definite: bool,
 }
 
+impl OpError {
+    /// An error without a reason of the closed list.
+    #[must_use]
+    pub fn new(code: &str, message: String, definite: bool) -> Self {
+        Self { code: code.to_owned(), reason: String::new(), message, definite }
+    }
+}
+
 /// What a subject writes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
