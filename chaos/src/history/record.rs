@@ -285,7 +285,10 @@ pub struct LogRecord {
     pub sequence: Option<u64>,
     /// Bytes of key, value and headers.
     pub size: usize,
-    /// What is wrong with it: undecodable, CRC header mismatch, DLQ payload not equal, ….
+    /// What is wrong with it, each `CLASS: text`. Classes, and the law each is judged by: `frame`
+    /// and `schema` (undecodable, C2), `crc` (record header or checksum, C4), `compression` (C6),
+    /// `payload` (DLQ payload neither equal nor cut with size and hash, Q1), `loop` (a DLQ record
+    /// inside a DLQ record, Q3), `context` (DLQ record without its source's context, Q5).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub defects: Vec<String>,
 }
@@ -304,7 +307,8 @@ pub enum Kind {
         lane: String,
         /// Seed.
         seed: u64,
-        /// Subject name (`reference`, a driver, a saboteur).
+        /// Subject: `reference`, `saboteur:NAME` or `driver:PROGRAM ARGUMENTS`
+        /// ([`SubjectSpec::name`](crate::lane::SubjectSpec::name)).
         subject: String,
         /// First 10 bytes of the run's digest, in hex; part of every message id.
         run: String,
@@ -407,7 +411,8 @@ pub enum Kind {
         /// Which.
         phase: FaultPhase,
     },
-    /// A request that reached a broker whole.
+    /// A request that reached a broker whole. Recorded before its answer is written, so that no
+    /// claim that rests on the answer can stand in front of it.
     Request {
         /// Broker id.
         broker: i32,
@@ -446,13 +451,15 @@ pub enum Kind {
     },
     /// A process fact.
     Proc {
-        /// start, ready, crash, drop, exit, stdout, stderr, panic, tasks, threads, fds, memory,
-        /// stall.
+        /// start, ready, crash, drop (the last handle went without `close`), exit, stdout, stderr
+        /// (a line printed outside the protocol), panic, tasks, threads, fds, memory, stall.
         what: String,
-        /// A count or a code; meaning by `what`.
+        /// exit: code, or minus the signal. tasks, threads, fds: how many. memory: bytes. stall:
+        /// microseconds (source `os`: of the machine; source `subject`: of its runtime).
         #[serde(default)]
         value: i64,
-        /// Text, where there is one.
+        /// The printed line, the panic's text; tasks, threads, fds: `before` (no producer is open
+        /// yet) or `after` (closed, and the stated grace is over).
         #[serde(default, skip_serializing_if = "String::is_empty")]
         text: String,
     },

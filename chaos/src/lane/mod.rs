@@ -16,6 +16,18 @@ pub enum SubjectSpec {
     Driver(Vec<String>),
 }
 
+impl SubjectSpec {
+    /// The name written to histories: `reference`, `saboteur:NAME`, `driver:PROGRAM ARGUMENTS`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Reference => "reference".to_owned(),
+            Self::Saboteur(name) => format!("saboteur:{name}"),
+            Self::Driver(command) => format!("driver:{}", command.join(" ")),
+        }
+    }
+}
+
 /// One cell to run.
 #[derive(Clone, Debug)]
 pub struct RunInput {
