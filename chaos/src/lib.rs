@@ -2,5 +2,6 @@
 
 pub mod history;
 pub mod lane;
+pub mod saboteur;
 pub mod scenario;
 pub mod subject;

@@ -1,0 +1,106 @@
+//! Subjects that are wrong on purpose: each audit weakness put back, and the classic ways to lie.
+//!
+//! A saboteur wraps one seam of the reference (its configuration, its transports, its operations or
+//! its claims), never its inside. It is *caught* when the law it names is violated in a scenario it
+//! names while the reference passes there. A saboteur that survives is a hole in the harness.
+
+mod subject;
+mod table;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+use std::sync::Arc;
+
+use dashproof_reference::core::{Route, Transport};
+
+use crate::history::Kind;
+use crate::scenario::model::LaneName;
+use crate::subject::Subject;
+
+pub use table::ALL;
+
+/// Where a subject's claims go.
+pub type Claims = Arc<dyn Fn(Kind) + Send + Sync>;
+
+/// A subject that is wrong on purpose.
+#[derive(Clone, Copy)]
+pub struct Saboteur {
+    /// Name, as given to `--saboteur`.
+    pub name: &'static str,
+    /// Audit row whose weakness it puts back; empty for those beyond the audit.
+    pub row: &'static str,
+    /// Law that must catch it.
+    pub law: &'static str,
+    /// Lane to catch it on.
+    pub lane: LaneName,
+    /// Scenarios that must catch it; one suffices, and each is shown.
+    pub scenarios: &'static [&'static str],
+    /// What it does wrong, in one sentence.
+    pub about: &'static str,
+    sabotage: Sabotage,
+}
+
+impl std::fmt::Debug for Saboteur {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Saboteur({})", self.name)
+    }
+}
+
+/// The seam it sits in.
+#[derive(Clone, Copy)]
+enum Sabotage {
+    /// Changes the producer settings after the harness has read them.
+    Config(fn(&mut serde_json::Value)),
+    /// Wraps the transport of a route (both if `None`).
+    Transport(Option<Route>, fn() -> Box<dyn transport::Trick>),
+    /// Wraps the operations.
+    Operations(fn() -> subject::Lie),
+    /// Wraps the claims.
+    Claims(fn() -> subject::Gossip),
+}
+
+/// Looks a saboteur up by name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Saboteur> {
+    ALL.iter().find(|s| s.name == name)
+}
+
+impl Saboteur {
+    /// The settings that its producer is really opened with.
+    pub fn config(&self, config: &mut serde_json::Value) {
+        if let Sabotage::Config(change) = self.sabotage {
+            change(config);
+        }
+    }
+
+    /// The transport that its core really gets. What the harness records lies inside of it, so that
+    /// the history shows what the client said and the core acts on what the saboteur said.
+    #[must_use]
+    pub fn transport(&self, route: Route, inner: Arc<dyn Transport>) -> Arc<dyn Transport> {
+        match self.sabotage {
+            Sabotage::Transport(only, trick) if only.is_none_or(|only| only == route) => {
+                transport::Meddled::wrap(inner, trick())
+            }
+            _ => inner,
+        }
+    }
+
+    /// The subject that the harness really talks to.
+    #[must_use]
+    pub fn subject(&self, inner: Arc<dyn Subject>) -> Arc<dyn Subject> {
+        match self.sabotage {
+            Sabotage::Operations(lie) => Arc::new(subject::Lying { inner, lie: lie() }),
+            _ => inner,
+        }
+    }
+
+    /// Where its claims really go.
+    #[must_use]
+    pub fn claims(&self, inner: Claims) -> Claims {
+        match self.sabotage {
+            Sabotage::Claims(gossip) => subject::claims(inner, gossip()),
+            _ => inner,
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Every saboteur there is.
+
+use std::collections::BTreeSet;
+
+use dashproof_reference::core::{ErrorClass, Route};
+use serde_json::{Value, json};
+
+use super::subject::{Gossip, Lie, edit_samples};
+use super::transport::{AckEarly, ClaimNot, Discard, Duplicate, EditDlq, Reclass, Reorder};
+use super::{Sabotage, Saboteur};
+use crate::scenario::model::LaneName::{Sim, Wire};
+
+fn set(config: &mut Value, key: &str, value: Value) {
+    if let Value::Object(fields) = config {
+        fields.insert(key.to_owned(), value);
+    }
+}
+
+fn set_in(config: &mut Value, table: &str, key: &str, value: Value) {
+    if let Value::Object(fields) = config {
+        let inner = fields.entry(table).or_insert_with(|| json!({}));
+        set(inner, key, value);
+    }
+}
+
+fn events(series: &str, outcome: &str) -> bool {
+    series.starts_with("dashstream_events_total{")
+        && series.contains(&format!("outcome=\"{outcome}\""))
+}
+
+/// The weaknesses of the audit and the lies beyond it, in the order of the kill matrix.
+pub const ALL: &[Saboteur] = &[
+    Saboteur {
+        name: "single-shot-send",
+        row: "RES-1",
+        law: "D7",
+        lane: Sim,
+        scenarios: &["outage/retryable-storm"],
+        about: "a failed send is not tried again",
+        sabotage: Sabotage::Transport(Some(Route::Main), || {
+            Box::new(Reclass { from: ErrorClass::Retryable, to: ErrorClass::Permanent })
+        }),
+    },
+    Saboteur {
+        name: "retries-permanent-errors",
+        row: "RES-1",
+        law: "D7",
+        lane: Sim,
+        scenarios: &["outage/permanent-storm"],
+        about: "errors that no retry can mend are retried",
+        sabotage: Sabotage::Transport(Some(Route::Main), || {
+            Box::new(Reclass { from: ErrorClass::Permanent, to: ErrorClass::Retryable })
+        }),
+    },
+    Saboteur {
+        name: "single-shot-dlq",
+        row: "RES-2",
+        law: "D7",
+        lane: Sim,
+        scenarios: &["dlq/retry"],
+        about: "a failed DLQ send is not tried again",
+        sabotage: Sabotage::Transport(Some(Route::Dlq), || {
+            Box::new(Reclass { from: ErrorClass::Retryable, to: ErrorClass::Permanent })
+        }),
+    },
+    Saboteur {
+        name: "fire-and-forget-dlq",
+        row: "RES-2",
+        law: "Q1",
+        lane: Sim,
+        scenarios: &["dlq/both-failing"],
+        about: "a DLQ record counts as sent before the broker answered",
+        sabotage: Sabotage::Transport(Some(Route::Dlq), || Box::<AckEarly>::default()),
+    },
+    Saboteur {
+        name: "flush-early",
+        row: "RES-3",
+        law: "D9",
+        lane: Sim,
+        scenarios: &["shutdown/flush-racing-retries"],
+        about: "flush says Ok while events are unresolved",
+        sabotage: Sabotage::Operations(|| Lie::FlushEarly),
+    },
+    Saboteur {
+        name: "close-overruns",
+        row: "RES-3",
+        law: "D10",
+        lane: Sim,
+        scenarios: &["shutdown/close-in-outage"],
+        about: "close takes longer than it was given",
+        sabotage: Sabotage::Operations(|| Lie::CloseLate),
+    },
+    Saboteur {
+        name: "silent-drop",
+        row: "RES-3",
+        law: "D1",
+        lane: Sim,
+        scenarios: &["shutdown/drop-without-close"],
+        about: "what a dropped producer abandons is told to nobody",
+        sabotage: Sabotage::Claims(|| Gossip::Hush("abandoned")),
+    },
+    Saboteur {
+        name: "never-told",
+        row: "OBS-1",
+        law: "M5",
+        lane: Sim,
+        scenarios: &["outage/all-brokers-3s"],
+        about: "the application learns of no outcome",
+        sabotage: Sabotage::Claims(|| Gossip::Silence),
+    },
+    Saboteur {
+        name: "prints",
+        row: "OBS-2",
+        law: "M6",
+        lane: Wire,
+        scenarios: &["outage/all-brokers-3s"],
+        about: "the library prints to stderr",
+        sabotage: Sabotage::Operations(|| Lie::Print),
+    },
+    Saboteur {
+        name: "dlq-without-context",
+        row: "OBS-3",
+        law: "Q5",
+        lane: Sim,
+        scenarios: &["dlq/permanent-errors"],
+        about: "DLQ records do not say thread and trace",
+        sabotage: Sabotage::Transport(Some(Route::Dlq), || {
+            Box::new(EditDlq {
+                edit: |fields| {
+                    fields.remove("thread_id");
+                    fields.insert("trace_id".to_owned(), json!(""));
+                },
+            })
+        }),
+    },
+    Saboteur {
+        name: "drop-without-metric",
+        row: "OBS-4",
+        law: "M1",
+        lane: Sim,
+        scenarios: &["metrics/exact-drops"],
+        about: "dropped events do not show in any counter",
+        sabotage: Sabotage::Operations(|| {
+            Lie::Metrics(|text| edit_samples(text, |s| events(s, "dropped"), |_| Some(0.0)))
+        }),
+    },
+    Saboteur {
+        name: "unknown-operation-panics",
+        row: "INT-5",
+        law: "A1",
+        lane: Sim,
+        scenarios: &["shutdown/unknown-operation"],
+        about: "an unsupported operation ends in a panic",
+        sabotage: Sabotage::Operations(|| Lie::UnknownPanics),
+    },
+    Saboteur {
+        name: "unbounded-in-flight",
+        row: "PERF-2",
+        law: "R1",
+        lane: Sim,
+        scenarios: &["outage/in-flight-cap"],
+        about: "sends are started without a bound",
+        sabotage: Sabotage::Config(|config| set(config, "max_in_flight", json!(1_000_000))),
+    },
+    Saboteur {
+        name: "threshold-ignored",
+        row: "PERF-3",
+        law: "C6",
+        lane: Sim,
+        scenarios: &["codec/threshold"],
+        about: "the compression threshold of the configuration is ignored",
+        sabotage: Sabotage::Config(|config| {
+            set_in(config, "compression", "threshold", json!(1_000_000));
+        }),
+    },
+    Saboteur {
+        name: "blocking-open",
+        row: "PERF-4",
+        law: "R4",
+        lane: Wire,
+        scenarios: &["outage/cold-start"],
+        about: "the constructor blocks the thread of its executor",
+        sabotage: Sabotage::Operations(|| Lie::BlockingOpen),
+    },
+    Saboteur {
+        name: "decode-anything",
+        row: "SEC-2",
+        law: "C2",
+        lane: Sim,
+        scenarios: &["codec/strict"],
+        about: "messages without header or with a newer schema are decoded",
+        sabotage: Sabotage::Operations(|| Lie::DecodeAnything),
+    },
+    Saboteur {
+        name: "ack-early",
+        row: "",
+        law: "D2",
+        lane: Sim,
+        scenarios: &["outage/longer-than-deadline"],
+        about: "acknowledges before the broker answered",
+        sabotage: Sabotage::Transport(Some(Route::Main), || Box::<AckEarly>::default()),
+    },
+    Saboteur {
+        name: "discards",
+        row: "",
+        law: "D2",
+        lane: Sim,
+        scenarios: &["outage/all-brokers-3s"],
+        about: "acknowledges every seventh event without sending it",
+        sabotage: Sabotage::Transport(Some(Route::Main), || {
+            Box::new(Discard { every: 7, seen: 0 })
+        }),
+    },
+    Saboteur {
+        name: "claims-too-strong",
+        row: "",
+        law: "D3",
+        lane: Sim,
+        scenarios: &["outage/ack-loss"],
+        about: "says \"not persisted\" where it cannot know",
+        sabotage: Sabotage::Transport(None, || Box::new(ClaimNot)),
+    },
+    Saboteur {
+        name: "doubt-told-as-loss",
+        row: "",
+        law: "D3",
+        lane: Sim,
+        scenarios: &["outage/ack-loss"],
+        about: "tells events in doubt as dropped",
+        sabotage: Sabotage::Claims(|| Gossip::NoDoubt),
+    },
+    Saboteur {
+        name: "duplicates",
+        row: "",
+        law: "D5",
+        lane: Sim,
+        scenarios: &["outage/all-brokers-3s"],
+        about: "sends some events twice without cause",
+        sabotage: Sabotage::Transport(Some(Route::Main), || {
+            Box::new(Duplicate { every: 11, seen: 0, copies: BTreeSet::new() })
+        }),
+    },
+    Saboteur {
+        name: "reorders",
+        row: "",
+        law: "D6",
+        lane: Sim,
+        scenarios: &["outage/all-brokers-3s"],
+        about: "lets events of one thread overtake each other",
+        sabotage: Sabotage::Transport(Some(Route::Main), || Box::<Reorder>::default()),
+    },
+    Saboteur {
+        name: "deadline-ignored",
+        row: "",
+        law: "D8",
+        lane: Sim,
+        scenarios: &["outage/longer-than-deadline"],
+        about: "keeps events for longer than their delivery timeout",
+        sabotage: Sabotage::Config(|config| set(config, "delivery_timeout", json!("120s"))),
+    },
+    Saboteur {
+        name: "leaks-a-task",
+        row: "",
+        law: "D10",
+        lane: Sim,
+        scenarios: &["outage/all-brokers-3s"],
+        about: "leaves a task behind after close",
+        sabotage: Sabotage::Operations(|| Lie::LeakTask),
+    },
+    Saboteur {
+        name: "outcome-twice",
+        row: "",
+        law: "D1",
+        lane: Sim,
+        scenarios: &["outage/all-brokers-3s"],
+        about: "tells two outcomes for some events",
+        sabotage: Sabotage::Claims(|| Gossip::Twice(13)),
+    },
+    Saboteur {
+        name: "counter-off-by-one",
+        row: "",
+        law: "M1",
+        lane: Sim,
+        scenarios: &["outage/all-brokers-3s"],
+        about: "counts one event more than it acknowledged",
+        sabotage: Sabotage::Operations(|| {
+            Lie::Metrics(|text| edit_samples(text, |s| events(s, "acked"), |v| Some(v + 1.0)))
+        }),
+    },
+    Saboteur {
+        name: "wrong-reason",
+        row: "",
+        law: "M1",
+        lane: Sim,
+        scenarios: &["metrics/exact-drops"],
+        about: "tells drops under another reason than it counts",
+        sabotage: Sabotage::Claims(|| Gossip::Misname("deadline", "retries_exhausted")),
+    },
+    Saboteur {
+        name: "series-missing",
+        row: "",
+        law: "M2",
+        lane: Sim,
+        scenarios: &["metrics/zero-from-start"],
+        about: "shows a series only after it has counted something",
+        sabotage: Sabotage::Operations(|| {
+            Lie::Metrics(|text| {
+                edit_samples(text, |s| s.contains("_total"), |v| (v != 0.0).then_some(v))
+            })
+        }),
+    },
+    Saboteur {
+        name: "dlq-payload-cut",
+        row: "",
+        law: "Q1",
+        lane: Sim,
+        scenarios: &["dlq/permanent-errors"],
+        about: "cuts DLQ payloads without saying so",
+        sabotage: Sabotage::Transport(Some(Route::Dlq), || {
+            Box::new(EditDlq {
+                edit: |fields| {
+                    if let Some(Value::String(payload)) = fields.get_mut("original_payload_base64")
+                    {
+                        payload.truncate(16);
+                    }
+                },
+            })
+        }),
+    },
+];
