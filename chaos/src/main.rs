@@ -1,1 +1,3 @@
+//! The command line of dashproof.
+
 fn main() {}

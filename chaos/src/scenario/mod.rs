@@ -1,3 +1,49 @@
 //! Scenario files: model, parser, checks, selection.
+//!
+//! [`parse`] is the one way from text to [`model::Scenario`], for files and for histories alike.
 
+mod build;
+mod check;
+mod diagnostic;
+mod forms;
+mod keys;
+mod library;
 pub mod model;
+mod names;
+mod node;
+mod schema;
+mod select;
+#[cfg(test)]
+mod tests;
+mod units;
+mod value;
+mod walk;
+
+pub use check::REAL_TIME_BUDGET;
+pub use diagnostic::{Diagnostic, nearest, suggest};
+pub use library::{Library, load_dir, load_file};
+pub use names::{ROWS, lane};
+pub use schema::json_schema;
+pub use select::{SelectError, Selection, parse_lanes, parse_seeds, select};
+
+use diagnostic::Source;
+use model::Scenario;
+
+/// Parses and checks one scenario. `path` is only used in messages.
+///
+/// # Errors
+/// Every problem of the file, in the order of their places.
+pub fn parse(text: &str, path: &str) -> Result<Scenario, Vec<Diagnostic>> {
+    let source = Source { path, text };
+    let document = node::parse(&source).map_err(|problem| vec![*problem])?;
+    let mut walker = walk::Walker { source, problems: Vec::new(), incomplete: false };
+    let root = walker.table(&document, &[keys::ROOT], "the file");
+    let scenario = build::scenario(&root, text, path);
+    check::check(&mut walker, &root, &scenario);
+    if walker.problems.is_empty() {
+        return Ok(scenario);
+    }
+    walker.problems.sort_by_key(|problem| (problem.line, problem.column));
+    walker.problems.dedup();
+    Err(walker.problems)
+}

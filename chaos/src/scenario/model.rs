@@ -215,7 +215,7 @@ pub enum FaultKind {
         count: Option<u32>,
         /// Only for this topic, where the API names topics.
         topic: TopicSel,
-        /// The records are appended all the same (NOT_LEADER after a local append and its kin).
+        /// The records are appended all the same (`NOT_LEADER` after a local append and its kin).
         after_append: bool,
     },
     /// `request.delay`: answers to `api` are held for `delay`, `count` times (all if `None`).
@@ -415,7 +415,7 @@ pub struct Scenario {
     pub guards: Vec<String>,
     /// Lanes it is written for.
     pub lanes: Vec<LaneName>,
-    /// Time of the lane's own clock after which the run is cut (harness_error at 3 times).
+    /// Time of the lane's own clock after which the run is cut (`harness_error` at 3 times).
     pub budget: Duration,
     /// Free words.
     pub tags: Vec<String>,

@@ -1,0 +1,166 @@
+//! Makes the model out of walked values; what is not given gets its default here and nowhere else.
+
+use std::time::Duration;
+
+use super::model::{
+    Action, ActionKind, At, Expect, Fault, FaultKind, Laws, Load, Scenario, Size, TopicSel,
+};
+use super::value::Fields;
+
+/// A scenario from the fields of its root table. Refused values count as not given; the caller
+/// does not use the result when anything was refused.
+pub(crate) fn scenario(root: &Fields, text: &str, path: &str) -> Scenario {
+    let default = Scenario::default();
+    let none = Fields::default();
+    let cluster = root.table("cluster").unwrap_or(&none);
+    let brokers = cluster.count("brokers").unwrap_or(default.brokers);
+    let producer = root.table("subject").and_then(Fields::producer);
+    Scenario {
+        id: root.text("id").unwrap_or_default(),
+        aliases: root.list("aliases"),
+        since: root.text("since").unwrap_or(default.since),
+        summary: root.text("summary").unwrap_or_default(),
+        guards: root.list("guards"),
+        lanes: root.lanes("lanes"),
+        budget: root.span("budget").unwrap_or(default.budget),
+        tags: root.list("tags"),
+        tick: root.span("tick").unwrap_or(default.tick),
+        brokers,
+        partitions: cluster.count("partitions").unwrap_or(default.partitions),
+        min_insync: cluster.count("min_insync").unwrap_or(default.min_insync.min(brokers)),
+        auto_create: cluster.flag("auto_create").unwrap_or(default.auto_create),
+        message_max_bytes: cluster.count("message_max_bytes").unwrap_or(default.message_max_bytes),
+        producer: producer.map_or(default.producer, super::node::Node::to_json),
+        loads: root.tables("load").iter().map(load).collect(),
+        faults: root.tables("fault").iter().filter_map(fault).collect(),
+        actions: root.tables("action").iter().filter_map(action).collect(),
+        expect: expect(root.table("expect").unwrap_or(&none)),
+        text: text.to_owned(),
+        path: path.to_owned(),
+    }
+}
+
+fn start(fields: &Fields) -> At {
+    fields.moment("at").unwrap_or(At::Time(Duration::ZERO))
+}
+
+fn load(fields: &Fields) -> Load {
+    Load {
+        at: start(fields),
+        events: fields.count("events").unwrap_or(1),
+        rate: fields.share("rate"),
+        size: fields.size("size").unwrap_or(Size::Fixed(256)),
+        threads: fields.count("threads").unwrap_or(1),
+        handle: fields.count("handle").unwrap_or(0),
+        message: fields.text("message").unwrap_or_else(|| "event".to_owned()),
+    }
+}
+
+fn topic(fields: &Fields, default: TopicSel) -> TopicSel {
+    match fields.text("topic").as_deref() {
+        Some("main") => TopicSel::Main,
+        Some("dlq") => TopicSel::Dlq,
+        Some("both") => TopicSel::Both,
+        _ => default,
+    }
+}
+
+fn fault(fields: &Fields) -> Option<Fault> {
+    let kind = fault_kind(fields)?;
+    Some(Fault { at: start(fields), lasts: fields.span("for"), kind })
+}
+
+fn fault_kind(fields: &Fields) -> Option<FaultKind> {
+    let brokers = fields.brokers();
+    let main = topic(fields, TopicSel::Main);
+    let span = |key| fields.span(key).unwrap_or_default();
+    let name = fields.text("kind")?;
+    Some(match name.as_str() {
+        "broker.down" => FaultKind::BrokerDown { brokers },
+        "broker.flap" => FaultKind::BrokerFlap { brokers, down: span("down"), up: span("up") },
+        "broker.rolling_restart" => {
+            FaultKind::BrokerRollingRestart { down: span("down"), up: span("up") }
+        }
+        "broker.message_max_bytes" => {
+            FaultKind::MessageMaxBytes { topic: main, bytes: fields.count("bytes").unwrap_or(0) }
+        }
+        "broker.throttle" => FaultKind::Throttle { delay: span("delay") },
+        "net.partition" => {
+            let direction = fields.text("direction");
+            let direction = direction.as_deref().unwrap_or("both");
+            FaultKind::NetPartition {
+                brokers,
+                requests: direction != "responses",
+                responses: direction != "requests",
+            }
+        }
+        "net.reset" => FaultKind::NetReset { brokers },
+        "net.cut_frame" => FaultKind::NetCutFrame {
+            brokers,
+            bytes: fields.count("bytes").unwrap_or(0),
+            count: fields.count("count").unwrap_or(1),
+        },
+        "net.connect_blackhole" => FaultKind::NetConnectBlackhole { brokers },
+        "net.latency" => FaultKind::NetLatency {
+            brokers,
+            base: span("base"),
+            jitter: span("jitter"),
+            tail: span("tail"),
+            tail_share: fields.share("tail_share").unwrap_or(0.0),
+        },
+        _ => topic_or_request(&name, fields, main)?,
+    })
+}
+
+fn topic_or_request(name: &str, fields: &Fields, main: TopicSel) -> Option<FaultKind> {
+    let after_append = fields.flag("after_append").unwrap_or(false);
+    let api = || fields.text("api").unwrap_or_default();
+    let either = topic(fields, TopicSel::Both);
+    Some(match name {
+        "topic.leader_moved" => FaultKind::LeaderMoved { topic: main },
+        "topic.leaderless" => FaultKind::Leaderless { topic: main },
+        "topic.not_enough_replicas" => FaultKind::NotEnoughReplicas { topic: main, after_append },
+        "topic.missing" => FaultKind::TopicMissing { topic: main },
+        "request.error" => FaultKind::RequestError {
+            api: api(),
+            code: fields.code("code").unwrap_or(-1),
+            count: fields.count("count"),
+            topic: either,
+            after_append,
+        },
+        "request.delay" => FaultKind::RequestDelay {
+            api: api(),
+            delay: fields.span("delay").unwrap_or_default(),
+            count: fields.count("count"),
+            topic: either,
+        },
+        "subject.crash" => FaultKind::SubjectCrash,
+        _ => return None,
+    })
+}
+
+fn action(fields: &Fields) -> Option<Action> {
+    let deadline = fields.span("deadline").unwrap_or_default();
+    let kind = match fields.text("kind")?.as_str() {
+        "open" => ActionKind::Open,
+        "flush" => ActionKind::Flush { deadline },
+        "close" => ActionKind::Close { deadline },
+        "clone" => ActionKind::Clone,
+        "drop" => ActionKind::Drop { handle: fields.count("handle").unwrap_or(0) },
+        "cancel" => ActionKind::Cancel,
+        "panic_callback" => ActionKind::PanicCallback,
+        "metrics" => ActionKind::Metrics,
+        _ => return None,
+    };
+    Some(Action { at: start(fields), kind })
+}
+
+fn expect(fields: &Fields) -> Expect {
+    Expect {
+        laws: fields.laws().unwrap_or(Laws::All),
+        reached: fields.list("reached"),
+        outcomes: fields.outcomes(),
+        recovery: fields.span("recovery"),
+        lost_in_crash: fields.bound("lost_in_crash"),
+    }
+}

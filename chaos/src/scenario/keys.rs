@@ -1,0 +1,312 @@
+//! Every key a scenario file may hold, in one table: the walker checks files against it, the JSON
+//! Schema and the manual are made from it.
+
+/// What a value must look like.
+#[derive(Clone, Copy)]
+pub(crate) enum Shape {
+    /// A string that is not empty.
+    Text,
+    /// `family/name`, lower case, digits and hyphens.
+    Id,
+    /// A list of ids without duplicates.
+    Ids,
+    /// A list of free words without duplicates.
+    Words,
+    /// A duration as a string; zero only where it is allowed.
+    Span {
+        /// `0s` is a value.
+        zero: bool,
+    },
+    /// Bytes, an integer or a string with a unit.
+    Bytes,
+    /// An integer in the closed range.
+    Count(u64, u64),
+    /// A number from 0 to 1.
+    Share,
+    /// A boolean.
+    Flag,
+    /// One of a list of names.
+    Name(Names),
+    /// A list of such names without duplicates.
+    NameList(Names),
+    /// A duration, `{ offered = N }` or `{ unanswered = N }`.
+    At,
+    /// Bytes, or `{ uniform = [MIN, MAX] }`.
+    Size,
+    /// `N/s`.
+    Rate,
+    /// `all`, `leader` or a list of ids.
+    Brokers,
+    /// A Kafka error code, by name or number.
+    Code,
+    /// `all`, a list, or `{ all_but = { LAW = "reason" } }`.
+    Laws,
+    /// Counts by outcome.
+    Outcomes,
+    /// A comparison with a count.
+    Bound,
+    /// `<= DURATION`.
+    Ceiling,
+    /// Producer settings; the reference's own config checks them.
+    Producer,
+    /// A table with these keys.
+    Table(&'static [Key]),
+    /// An array of tables with these keys.
+    Tables(&'static [Key]),
+    /// An array of tables whose `kind` decides about the other keys.
+    Kinds(&'static [Variant]),
+}
+
+/// A closed list of names, and what to call one.
+#[derive(Clone, Copy)]
+pub(crate) struct Names {
+    /// As in `unknown lane`.
+    pub(crate) what: &'static str,
+    /// The names.
+    pub(crate) list: fn() -> Vec<&'static str>,
+}
+
+/// One key.
+#[derive(Clone, Copy)]
+pub(crate) struct Key {
+    /// Its name in files.
+    pub(crate) name: &'static str,
+    /// What it holds.
+    pub(crate) shape: Shape,
+    /// A file without it is refused.
+    pub(crate) required: bool,
+    /// One sentence for the schema and the manual.
+    pub(crate) about: &'static str,
+}
+
+/// One kind of fault or action, with the keys it takes besides `at` and `kind`.
+#[derive(Clone, Copy)]
+pub(crate) struct Variant {
+    /// The `kind` string.
+    pub(crate) name: &'static str,
+    /// One sentence.
+    pub(crate) about: &'static str,
+    /// Its own keys.
+    pub(crate) keys: &'static [Key],
+}
+
+const fn need(name: &'static str, shape: Shape, about: &'static str) -> Key {
+    Key { name, shape, required: true, about }
+}
+
+const fn may(name: &'static str, shape: Shape, about: &'static str) -> Key {
+    Key { name, shape, required: false, about }
+}
+
+const LANES: Names = Names { what: "lane", list: super::names::lanes };
+const ROWS: Names = Names { what: "audit row", list: super::names::rows };
+const MARKS: Names = Names { what: "mark", list: super::names::marks };
+const MESSAGES: Names = Names { what: "message type", list: || super::names::MESSAGES.to_vec() };
+const TOPICS: Names = Names { what: "topic", list: || super::names::TOPICS.to_vec() };
+const APIS: Names = Names { what: "API", list: || super::names::APIS.to_vec() };
+const DIRECTIONS: Names = Names { what: "direction", list: || super::names::DIRECTIONS.to_vec() };
+
+/// The top level of a file.
+pub(crate) const ROOT: &[Key] = &[
+    need("id", Shape::Id, "Permanent id, `family/name`; the file is FAMILY/NAME.toml."),
+    may("aliases", Shape::Ids, "Older ids; a rename keeps them."),
+    may("since", Shape::Text, "Suite version that introduced it, so that others can freeze one."),
+    need("summary", Shape::Text, "One line: what happens."),
+    may("guards", Shape::NameList(ROWS), "Audit rows it guards."),
+    need("lanes", Shape::NameList(LANES), "Lanes it is written for."),
+    may("budget", Shape::Span { zero: false }, "Time of the lane's own clock a run may take."),
+    may("tags", Shape::Words, "Free words, for --tag."),
+    may(
+        "tick",
+        Shape::Span { zero: false },
+        "sim: step of the virtual network, 10ms if not given.",
+    ),
+    may("cluster", Shape::Table(CLUSTER), "The brokers."),
+    may("subject", Shape::Table(SUBJECT), "The implementation under test."),
+    may("load", Shape::Tables(LOAD), "Events to offer; loads and faults run concurrently."),
+    may("fault", Shape::Kinds(FAULTS), "Failures to inject."),
+    may("action", Shape::Kinds(ACTIONS), "What the application does."),
+    may("expect", Shape::Table(EXPECT), "What must hold."),
+];
+
+const CLUSTER: &[Key] = &[
+    may("brokers", Shape::Count(1, 9), "Number of brokers, 3 if not given."),
+    may("partitions", Shape::Count(1, 64), "Partitions of the main topic, 3 if not given."),
+    may("min_insync", Shape::Count(1, 9), "min.insync.replicas of both topics."),
+    may("auto_create", Shape::Flag, "Brokers create a topic that is asked for."),
+    may("message_max_bytes", Shape::Bytes, "Brokers' limit for a record batch."),
+];
+
+const SUBJECT: &[Key] =
+    &[may("producer", Shape::Producer, "Producer settings; defaults otherwise.")];
+
+const LOAD: &[Key] = &[
+    may("at", Shape::At, "Start, 0s if not given."),
+    need("events", Shape::Count(1, 10_000_000), "How many events to offer."),
+    may(
+        "rate",
+        Shape::Rate,
+        "Events per second over all threads; as fast as possible if not given.",
+    ),
+    may("size", Shape::Size, "Bytes of an event, 256 if not given."),
+    may("threads", Shape::Count(1, 1_024), "Number of thread ids, one task each; 1 if not given."),
+    may("handle", Shape::Count(0, 63), "Producer handle that offers; clones count up from 1."),
+    may("message", Shape::Name(MESSAGES), "Message type, `event` if not given."),
+];
+
+const BROKERS: Key = may("brokers", Shape::Brokers, "Which brokers, all if not given.");
+const FOR: Key = may("for", Shape::Span { zero: false }, "How long; to the end if not given.");
+const MUST_FOR: Key = need("for", Shape::Span { zero: false }, "How long.");
+const TOPIC: Key = may("topic", Shape::Name(TOPICS), "Which topic, main if not given.");
+const EITHER: Key = may("topic", Shape::Name(TOPICS), "Only for this topic, both if not given.");
+const API: Key = need("api", Shape::Name(APIS), "Name of the API, as Produce.");
+const COUNT: Key = may("count", Shape::Count(1, 1_000_000), "How often; always if not given.");
+const DOWN: Key = need("down", Shape::Span { zero: false }, "Down for this long.");
+const UP: Key = need("up", Shape::Span { zero: false }, "Up for this long in between.");
+
+/// Kinds of faults.
+pub(crate) const FAULTS: &[Variant] = &[
+    Variant {
+        name: "broker.down",
+        about: "Connections are reset and new ones refused.",
+        keys: &[BROKERS, FOR],
+    },
+    Variant {
+        name: "broker.flap",
+        about: "Down and up in turns.",
+        keys: &[BROKERS, DOWN, UP, MUST_FOR],
+    },
+    Variant {
+        name: "broker.rolling_restart",
+        about: "One broker after the other goes down and comes back; leaders move.",
+        keys: &[DOWN, UP],
+    },
+    Variant {
+        name: "broker.message_max_bytes",
+        about: "The brokers' limit for a record batch changes.",
+        keys: &[TOPIC, FOR, need("bytes", Shape::Bytes, "The limit.")],
+    },
+    Variant {
+        name: "broker.throttle",
+        about: "Produce answers carry a throttle time and the connection is muted so long.",
+        keys: &[FOR, need("delay", Shape::Span { zero: false }, "The throttle time.")],
+    },
+    Variant {
+        name: "net.partition",
+        about: "Bytes stop while connections stay open.",
+        keys: &[
+            BROKERS,
+            FOR,
+            may("direction", Shape::Name(DIRECTIONS), "What is cut, both if not given."),
+        ],
+    },
+    Variant { name: "net.reset", about: "Open connections are reset.", keys: &[BROKERS] },
+    Variant {
+        name: "net.cut_frame",
+        about: "An answer is cut and the connection closed.",
+        keys: &[
+            BROKERS,
+            need("bytes", Shape::Count(0, 1 << 20), "Bytes of the answer that pass."),
+            may("count", Shape::Count(1, 1_000_000), "How often, once if not given."),
+        ],
+    },
+    Variant {
+        name: "net.connect_blackhole",
+        about: "New connections are taken and never served.",
+        keys: &[BROKERS, FOR],
+    },
+    Variant {
+        name: "net.latency",
+        about: "Answers are late.",
+        keys: &[
+            BROKERS,
+            FOR,
+            may("base", Shape::Span { zero: true }, "Always added."),
+            may("jitter", Shape::Span { zero: true }, "Added at random, up to this."),
+            may("tail", Shape::Span { zero: true }, "Added for the long tail."),
+            may("tail_share", Shape::Share, "Share of answers in the tail."),
+        ],
+    },
+    Variant {
+        name: "topic.leader_moved",
+        about: "The leaders of all partitions move to the next replica.",
+        keys: &[TOPIC],
+    },
+    Variant { name: "topic.leaderless", about: "Partitions have no leader.", keys: &[TOPIC, FOR] },
+    Variant {
+        name: "topic.not_enough_replicas",
+        about: "The in-sync replicas are fewer than min.insync.",
+        keys: &[
+            TOPIC,
+            FOR,
+            may("after_append", Shape::Flag, "The records are appended, then the error answered."),
+        ],
+    },
+    Variant {
+        name: "topic.missing",
+        about: "The topic does not exist and is not created.",
+        keys: &[TOPIC, FOR],
+    },
+    Variant {
+        name: "request.error",
+        about: "Requests are answered with an error code.",
+        keys: &[
+            API,
+            need("code", Shape::Code, "Kafka error code, by name or number."),
+            COUNT,
+            EITHER,
+            FOR,
+            may("after_append", Shape::Flag, "The records are appended all the same."),
+        ],
+    },
+    Variant {
+        name: "request.delay",
+        about: "Answers are held back.",
+        keys: &[
+            API,
+            need("delay", Shape::Span { zero: false }, "How long each is held."),
+            COUNT,
+            EITHER,
+            FOR,
+        ],
+    },
+    Variant { name: "subject.crash", about: "The subject's process is killed.", keys: &[] },
+];
+
+const DEADLINE: Key = need("deadline", Shape::Span { zero: true }, "Its deadline.");
+
+/// Kinds of actions.
+pub(crate) const ACTIONS: &[Variant] = &[
+    Variant {
+        name: "open",
+        about: "A new incarnation, after a crash, a close or the drop of the last handle.",
+        keys: &[],
+    },
+    Variant { name: "flush", about: "flush with a deadline.", keys: &[DEADLINE] },
+    Variant { name: "close", about: "close with a deadline.", keys: &[DEADLINE] },
+    Variant { name: "clone", about: "Makes the next handle.", keys: &[] },
+    Variant {
+        name: "drop",
+        about: "Drops a handle; dropping the last one without close ends the incarnation.",
+        keys: &[may("handle", Shape::Count(0, 63), "Which, 0 if not given.")],
+    },
+    Variant {
+        name: "cancel",
+        about: "Drops the futures of all send calls that have not returned.",
+        keys: &[],
+    },
+    Variant { name: "panic_callback", about: "The next outcome callback panics.", keys: &[] },
+    Variant { name: "metrics", about: "An intermediate scrape.", keys: &[] },
+];
+
+/// Keys that every fault and action has.
+pub(crate) const TIMED: &[Key] =
+    &[need("at", Shape::At, "When it starts."), need("kind", Shape::Text, "What it is.")];
+
+const EXPECT: &[Key] = &[
+    may("laws", Shape::Laws, "Laws to judge, all if not given."),
+    may("reached", Shape::NameList(MARKS), "Marks without which the verdict is inconclusive."),
+    may("outcomes", Shape::Outcomes, "Bounds on counts of events by where they ended."),
+    may("recovery", Shape::Ceiling, "From the last fault's end to convergence, at most."),
+    may("lost_in_crash", Shape::Bound, "Unresolved events that a crash may lose."),
+];

@@ -1,0 +1,130 @@
+//! All scenario files of a folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::diagnostic::about_file;
+use super::model::Scenario;
+use super::{Diagnostic, parse};
+
+/// Scenarios by id, as found in a folder.
+#[derive(Clone, Debug, Default)]
+pub struct Library {
+    scenarios: BTreeMap<String, Arc<Scenario>>,
+}
+
+impl Library {
+    /// Every scenario, sorted by id.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Scenario>> {
+        self.scenarios.values()
+    }
+
+    /// The scenario with this id or alias.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Arc<Scenario>> {
+        self.scenarios
+            .get(id)
+            .or_else(|| self.iter().find(|s| s.aliases.iter().any(|alias| alias == id)))
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.scenarios.len()
+    }
+
+    /// True when the folder held none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.scenarios.is_empty()
+    }
+
+    fn add(&mut self, scenario: Scenario, problems: &mut Vec<Diagnostic>) {
+        let names = std::iter::once(&scenario.id).chain(&scenario.aliases);
+        for name in names {
+            if let Some(other) = self.get(name) {
+                let message = format!("the id `{name}` is taken by {}", other.path);
+                let help = "ids and aliases are unique over all files".to_owned();
+                problems.push(place_of(&scenario, name, message, help));
+                return;
+            }
+        }
+        self.scenarios.insert(scenario.id.clone(), Arc::new(scenario));
+    }
+}
+
+/// A problem placed where the file says `name`.
+fn place_of(scenario: &Scenario, name: &str, message: String, help: String) -> Diagnostic {
+    let quoted = format!("\"{name}\"");
+    let start = scenario.text.find(&quoted).unwrap_or(0);
+    let source = super::diagnostic::Source { path: &scenario.path, text: &scenario.text };
+    source.problem(&(start..start + quoted.len()), message, Some(help))
+}
+
+/// Reads and checks one file.
+///
+/// # Errors
+/// All problems of the file; one that cannot be read is a problem at line 1.
+pub fn load_file(path: &Path) -> Result<Scenario, Vec<Diagnostic>> {
+    let name = path.to_string_lossy();
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&text, &name),
+        Err(error) => {
+            let help = "name a scenario file, or an id as `dashproof list` shows them";
+            Err(vec![about_file(&name, format!("cannot be read: {error}"), Some(help.to_owned()))])
+        }
+    }
+}
+
+/// Reads every `*.toml` below `dir`. The folder of a file is the family of its id, and ids and
+/// aliases are unique.
+///
+/// # Errors
+/// The problems of all files together.
+pub fn load_dir(dir: &Path) -> Result<Library, Vec<Diagnostic>> {
+    let mut files = Vec::new();
+    if let Err(error) = collect(dir, &mut files) {
+        let message = format!("cannot be read: {error}");
+        let help = "run from the project's root, or name the folder with --scenarios".to_owned();
+        return Err(vec![about_file(&dir.to_string_lossy(), message, Some(help))]);
+    }
+    files.sort();
+    let mut library = Library::default();
+    let mut problems = Vec::new();
+    for file in files {
+        match load_file(&file) {
+            Ok(scenario) => {
+                problems.extend(misplaced(&scenario, &file));
+                library.add(scenario, &mut problems);
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() { Ok(library) } else { Err(problems) }
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The id `family/name` lives in `family/name.toml`.
+fn misplaced(scenario: &Scenario, file: &Path) -> Option<Diagnostic> {
+    let part =
+        |path: Option<&std::ffi::OsStr>| path.unwrap_or_default().to_string_lossy().into_owned();
+    let folder = part(file.parent().and_then(Path::file_name));
+    let here = format!("{folder}/{}", part(file.file_stem()));
+    (here != scenario.id).then(|| {
+        let message = format!("the id `{}` does not match the file's place", scenario.id);
+        let help = format!("the file would be {}.toml, or the id `{here}`", scenario.id);
+        place_of(scenario, &scenario.id, message, help)
+    })
+}

@@ -1,0 +1,123 @@
+//! The closed lists that scenario files draw names from. Laws and marks are the oracle's.
+
+use kafka_protocol::ResponseError;
+
+use super::model::LaneName;
+
+/// Message types a load can offer.
+pub(crate) const MESSAGES: &[&str] = &[
+    "event",
+    "token_chunk",
+    "state_diff",
+    "tool_execution",
+    "checkpoint",
+    "metrics",
+    "error",
+    "execution_trace",
+    "event_batch",
+];
+
+/// Topics.
+pub(crate) const TOPICS: &[&str] = &["main", "dlq", "both"];
+
+/// Directions of a partition.
+pub(crate) const DIRECTIONS: &[&str] = &["both", "requests", "responses"];
+
+/// APIs the model broker answers.
+pub(crate) const APIS: &[&str] = &[
+    "ApiVersions",
+    "Metadata",
+    "InitProducerId",
+    "Produce",
+    "Fetch",
+    "ListOffsets",
+    "FindCoordinator",
+    "CreateTopics",
+];
+
+/// The rows of the audit, in its order.
+pub const ROWS: [&str; 25] = [
+    "RES-1", "RES-2", "RES-3", "RES-4", "SEC-1", "SEC-2", "SEC-3", "SEC-4", "SAF-1", "SAF-2",
+    "SAF-3", "SAF-4", "INT-1", "INT-2", "INT-3", "INT-4", "INT-5", "OBS-1", "OBS-2", "OBS-3",
+    "OBS-4", "PERF-1", "PERF-2", "PERF-3", "PERF-4",
+];
+
+pub(crate) fn rows() -> Vec<&'static str> {
+    ROWS.to_vec()
+}
+
+pub(crate) fn lanes() -> Vec<&'static str> {
+    LaneName::ALL.iter().map(|lane| lane.as_str()).collect()
+}
+
+/// The lane of that name.
+#[must_use]
+pub fn lane(name: &str) -> Option<LaneName> {
+    LaneName::ALL.into_iter().find(|lane| lane.as_str() == name)
+}
+
+pub(crate) fn marks() -> Vec<&'static str> {
+    MARKS.to_vec()
+}
+
+/// Every mark a scenario may demand.
+const MARKS: &[&str] = &[
+    "fault.broker.down",
+    "fault.broker.flap",
+    "fault.broker.rolling_restart",
+    "fault.broker.message_max_bytes",
+    "fault.broker.throttle",
+    "fault.net.partition",
+    "fault.net.reset",
+    "fault.net.cut_frame",
+    "fault.net.connect_blackhole",
+    "fault.net.latency",
+    "fault.topic.leader_moved",
+    "fault.topic.leaderless",
+    "fault.topic.not_enough_replicas",
+    "fault.topic.missing",
+    "fault.request.error",
+    "fault.request.delay",
+    "fault.subject.crash",
+    "retry",
+];
+
+/// Every law's id.
+const LAWS: &[&str] = &[
+    "D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10", "D11", "M1", "M2", "M3", "M4",
+    "M5", "M6", "Q1", "Q2", "Q3", "Q4", "Q5", "Q6", "C1", "C2", "C3", "C4", "C5", "C6", "K1", "K2",
+    "K3", "K4", "K5", "K6", "K7", "K8", "K9", "K10", "K11", "R1", "R2", "R3", "R4", "R5", "S1",
+    "S2", "S3", "T1", "T2", "T3", "T4", "A1",
+];
+
+pub(crate) fn laws() -> Vec<&'static str> {
+    LAWS.to_vec()
+}
+
+/// Outcomes that an expectation may bound, each with whether it has reasons and which.
+pub(crate) const OUTCOMES: &[&str] =
+    &["rejected", "acked", "dead_lettered", "spooled", "in_doubt", "dropped", "lost_in_crash"];
+
+/// Kafka's error codes by their official names.
+pub(crate) fn kafka_codes() -> Vec<(String, i16)> {
+    const LAST: i16 = 160;
+    (-1..=LAST)
+        .filter_map(|code| {
+            let error = ResponseError::try_from_code(code)?;
+            let known = !matches!(error, ResponseError::Unknown(_));
+            known.then(|| (screaming(&format!("{error:?}")), code))
+        })
+        .collect()
+}
+
+/// `NotLeaderOrFollower` as `NOT_LEADER_OR_FOLLOWER`.
+fn screaming(camel: &str) -> String {
+    let mut out = String::with_capacity(camel.len() + 8);
+    for c in camel.chars() {
+        if c.is_ascii_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_uppercase());
+    }
+    out
+}

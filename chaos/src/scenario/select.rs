@@ -1,0 +1,166 @@
+//! Which scenarios, lanes and seeds a command is about.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::library::{Library, load_file};
+use super::model::{LaneName, Scenario};
+use super::{Diagnostic, suggest};
+
+/// What a user asked for. Empty lists leave that dimension open.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Ids, globs over ids, or files.
+    pub targets: Vec<String>,
+    /// Families.
+    pub families: Vec<String>,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Audit rows.
+    pub rows: Vec<String>,
+}
+
+/// A selection that names nothing, or something that is broken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelectError {
+    /// A file has problems.
+    #[error("{} problem(s) in scenario files", .0.len())]
+    Broken(Vec<Diagnostic>),
+    /// An id, glob, family, tag or row that no scenario has.
+    #[error("no scenario has the {what} `{name}`{}", .help.as_ref().map(|h| format!(": {h}")).unwrap_or_default())]
+    Unknown {
+        /// `id`, `family`, ….
+        what: &'static str,
+        /// As given.
+        name: String,
+        /// The nearest one that exists.
+        help: Option<String>,
+    },
+    /// Each part names something, together they name nothing.
+    #[error("the selection is empty: no scenario meets all of its conditions")]
+    Empty,
+}
+
+/// The scenarios that meet every dimension of the selection, sorted by id.
+///
+/// # Errors
+/// See [`SelectError`].
+pub fn select(library: &Library, wanted: &Selection) -> Result<Vec<Arc<Scenario>>, SelectError> {
+    type Has = fn(&Scenario, &str) -> bool;
+    let mut chosen = targets(library, &wanted.targets)?;
+    let dimensions: [(&'static str, &[String], Has); 3] = [
+        ("family", &wanted.families, |s, name| s.family() == name),
+        ("tag", &wanted.tags, |s, name| s.tags.iter().any(|tag| tag == name)),
+        ("row", &wanted.rows, |s, name| s.guards.iter().any(|row| row.eq_ignore_ascii_case(name))),
+    ];
+    for (what, names, has) in dimensions {
+        for name in names {
+            if !library.iter().chain(&chosen).any(|scenario| has(scenario, name)) {
+                let valid = valid(library, what);
+                let help = suggest(name, valid.iter().map(String::as_str));
+                return Err(SelectError::Unknown { what, name: name.clone(), help });
+            }
+        }
+        chosen.retain(|s| names.is_empty() || names.iter().any(|name| has(s, name)));
+    }
+    if chosen.is_empty() { Err(SelectError::Empty) } else { Ok(chosen) }
+}
+
+fn valid(library: &Library, what: &str) -> Vec<String> {
+    let mut names: Vec<String> = match what {
+        "family" => library.iter().map(|s| s.family().to_owned()).collect(),
+        "tag" => library.iter().flat_map(|s| s.tags.clone()).collect(),
+        _ => library.iter().flat_map(|s| s.guards.clone()).collect(),
+    };
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// True for what can only be a file's name.
+fn is_file(target: &str) -> bool {
+    Path::new(target).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
+}
+
+fn targets(library: &Library, targets: &[String]) -> Result<Vec<Arc<Scenario>>, SelectError> {
+    if targets.is_empty() {
+        return Ok(library.iter().cloned().collect());
+    }
+    let mut chosen: Vec<Arc<Scenario>> = Vec::new();
+    let mut problems = Vec::new();
+    for target in targets {
+        if is_file(target) {
+            match load_file(Path::new(target)) {
+                Ok(scenario) => chosen.push(Arc::new(scenario)),
+                Err(found) => problems.extend(found),
+            }
+        } else {
+            chosen.extend(by_id(library, target)?);
+        }
+    }
+    if !problems.is_empty() {
+        return Err(SelectError::Broken(problems));
+    }
+    chosen.sort_by(|a, b| a.id.cmp(&b.id));
+    chosen.dedup_by(|a, b| a.id == b.id && a.text == b.text);
+    Ok(chosen)
+}
+
+fn by_id(library: &Library, target: &str) -> Result<Vec<Arc<Scenario>>, SelectError> {
+    if let Some(scenario) = library.get(target) {
+        return Ok(vec![Arc::clone(scenario)]);
+    }
+    let matching: Vec<_> = match glob::Pattern::new(target) {
+        Ok(pattern) if target.contains(['*', '?', '[']) => {
+            library.iter().filter(|scenario| pattern.matches(&scenario.id)).cloned().collect()
+        }
+        _ => Vec::new(),
+    };
+    if matching.is_empty() {
+        let help = suggest(target, library.iter().map(|scenario| scenario.id.as_str()));
+        return Err(SelectError::Unknown { what: "id", name: target.to_owned(), help });
+    }
+    Ok(matching)
+}
+
+/// `sim,wire` as lanes.
+///
+/// # Errors
+/// The first name that is no lane, with the nearest that is.
+pub fn parse_lanes(text: &str) -> Result<Vec<LaneName>, String> {
+    let names: Vec<&str> = LaneName::ALL.iter().map(|lane| lane.as_str()).collect();
+    text.split(',')
+        .map(str::trim)
+        .map(|name| {
+            super::lane(name).ok_or_else(|| {
+                let help = suggest(name, names.iter().copied()).unwrap_or_default();
+                format!("unknown lane `{name}`: {help}")
+            })
+        })
+        .collect()
+}
+
+/// `7` or `0..50` (the end is not included) as seeds.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
+    const MOST: u64 = 10_000_000;
+    let number = |part: &str| {
+        part.trim()
+            .parse::<u64>()
+            .map_err(|_| format!("`{text}` is not a seed or a range of seeds: write 7 or 0..50"))
+    };
+    let range = if let Some((from, to)) = text.split_once("..") {
+        number(from)?..number(to)?
+    } else {
+        let seed = number(text)?;
+        seed..seed.saturating_add(1)
+    };
+    match range.end.checked_sub(range.start) {
+        None | Some(0) => Err(format!("the range of seeds `{text}` is empty")),
+        Some(n) if n > MOST => Err(format!("`{text}` is more than {MOST} seeds")),
+        Some(_) => Ok(range),
+    }
+}

@@ -1,0 +1,275 @@
+//! What a reader of a broken file is told, and what a whole file becomes.
+
+use std::time::Duration;
+
+use super::model::{ActionKind, At, Brokers, FaultKind, LaneName, Size};
+use super::*;
+
+fn whole() -> String {
+    include_str!("testdata/whole.toml").to_owned()
+}
+
+/// The messages for a file in which `from` is replaced by `to`.
+fn broken(from: &str, to: &str) -> String {
+    let text = whole();
+    assert!(text.contains(from), "the example has no {from:?}");
+    messages(&text.replacen(from, to, 1))
+}
+
+fn messages(text: &str) -> String {
+    let problems = parse(text, "scenarios/outage/example.toml").expect_err("the file is broken");
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_whole_file_becomes_the_model() {
+    let scenario = parse(&whole(), "x.toml").expect("the example is good");
+    assert_eq!(scenario.id, "outage/example");
+    assert_eq!(scenario.lanes, [LaneName::Sim, LaneName::Wire]);
+    assert_eq!(scenario.budget, Duration::from_secs(12));
+    assert_eq!(scenario.producer["retry"]["max_attempts"], 4);
+    assert_eq!(scenario.loads[0].size, Size::Uniform(64, 4096));
+    assert_eq!(scenario.loads[0].rate, Some(500.0));
+    assert_eq!(scenario.loads[1].at, At::Offered(100));
+    assert_eq!(scenario.faults[0].lasts, Some(Duration::from_secs(3)));
+    assert_eq!(scenario.faults[0].kind, FaultKind::BrokerDown { brokers: Brokers::All });
+    assert_eq!(scenario.actions[0].kind, ActionKind::Close { deadline: Duration::from_secs(3) });
+    assert_eq!(scenario.expect.recovery, Some(Duration::from_secs(3)));
+    assert_eq!(scenario.family(), "outage");
+}
+
+#[test]
+fn a_key_that_does_not_exist_is_refused_with_the_nearest_one() {
+    insta::assert_snapshot!(broken("events = 500", "evnts = 500"));
+}
+
+#[test]
+fn a_duration_without_a_unit_is_refused() {
+    insta::assert_snapshot!(broken("budget = \"12s\"", "budget = \"12\""));
+}
+
+#[test]
+fn a_size_that_is_none_is_refused() {
+    insta::assert_snapshot!(broken("{ uniform = [64, 4096] }", "\"4 parsecs\""));
+}
+
+#[test]
+fn an_empty_range_of_sizes_is_refused() {
+    insta::assert_snapshot!(broken("[64, 4096]", "[4096, 64]"));
+}
+
+#[test]
+fn a_mark_that_no_fault_can_reach_is_refused() {
+    insta::assert_snapshot!(broken("fault.broker.down", "fault.net.reset"));
+}
+
+#[test]
+fn a_mark_that_does_not_exist_is_refused_with_the_nearest_one() {
+    insta::assert_snapshot!(broken("fault.broker.down", "fault.broker.donw"));
+}
+
+#[test]
+fn a_law_that_does_not_exist_is_refused() {
+    insta::assert_snapshot!(broken("laws = \"all\"", "laws = [\"D1\", \"D77\"]"));
+}
+
+#[test]
+fn a_law_left_out_without_a_reason_is_refused() {
+    insta::assert_snapshot!(broken("laws = \"all\"", "laws = { all_but = { D6 = \"\" } }"));
+}
+
+#[test]
+fn a_lane_that_does_not_exist_is_refused() {
+    insta::assert_snapshot!(broken("\"wire\"", "\"wired\""));
+}
+
+#[test]
+fn a_fault_kind_that_does_not_exist_is_refused() {
+    insta::assert_snapshot!(broken("kind = \"broker.down\"", "kind = \"broker.dwn\""));
+}
+
+#[test]
+fn an_action_that_does_not_exist_is_refused() {
+    insta::assert_snapshot!(broken("kind = \"close\"", "kind = \"shutdown\""));
+}
+
+#[test]
+fn a_key_of_another_fault_kind_is_refused() {
+    insta::assert_snapshot!(broken("for = \"3s\"", "for = \"3s\"\ndirection = \"both\""));
+}
+
+#[test]
+fn an_audit_row_that_does_not_exist_is_refused() {
+    insta::assert_snapshot!(broken("\"RES-1\"", "\"RES-11\""));
+}
+
+#[test]
+fn a_broker_that_is_not_in_the_cluster_is_refused() {
+    insta::assert_snapshot!(broken("brokers = \"all\"", "brokers = [1, 4]"));
+}
+
+#[test]
+fn a_budget_too_long_for_a_lane_in_real_time_is_refused() {
+    insta::assert_snapshot!(broken("budget = \"12s\"", "budget = \"40s\""));
+}
+
+#[test]
+fn a_long_budget_is_fine_in_virtual_time() {
+    let text = whole().replace("\"12s\"", "\"40s\"").replace(", \"wire\"", "");
+    parse(&text, "x.toml").expect("sim takes any budget");
+}
+
+#[test]
+fn something_planned_after_the_budget_is_refused() {
+    insta::assert_snapshot!(broken("budget = \"12s\"", "budget = \"5s\""));
+}
+
+#[test]
+fn an_outcome_or_reason_that_does_not_exist_is_refused() {
+    insta::assert_snapshot!(broken(
+        "acked = \"== offered\"",
+        "ackd = \"== offered\", \"dropped/queue_full\" = \">= 1\", \"dropped/deadlin\" = \"1 or so\""
+    ));
+}
+
+#[test]
+fn a_thing_listed_twice_is_refused() {
+    insta::assert_snapshot!(broken("\"sim\", \"wire\"", "\"sim\", \"sim\""));
+}
+
+#[test]
+fn a_key_given_twice_is_refused() {
+    insta::assert_snapshot!(broken("since = \"1.0\"", "since = \"1.0\"\nsince = \"1.0\""));
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_refused_at_its_place() {
+    insta::assert_snapshot!(broken("kind = \"close\"", "kind = close"));
+}
+
+#[test]
+fn a_missing_key_is_named() {
+    insta::assert_snapshot!(broken("summary = ", "#summary = "));
+}
+
+#[test]
+fn calling_a_producer_that_is_gone_is_refused() {
+    let more = "[[fault]]\nat = \"4s\"\nkind = \"subject.crash\"\n\n[[action]]\nat = \"8s\"";
+    insta::assert_snapshot!(broken("[[action]]\nat = \"8s\"", more));
+}
+
+#[test]
+fn opening_a_producer_that_is_open_is_refused() {
+    let more = "[[action]]\nat = \"2s\"\nkind = \"open\"\n\n[[action]]\nat = \"8s\"";
+    insta::assert_snapshot!(broken("[[action]]\nat = \"8s\"", more));
+}
+
+#[test]
+fn a_handle_that_no_clone_makes_is_refused() {
+    insta::assert_snapshot!(broken("threads = 16", "threads = 16\nhandle = 1"));
+}
+
+#[test]
+fn an_error_code_by_its_name_or_number_is_understood_and_a_wrong_one_is_not() {
+    let fault =
+        |code: &str| format!("kind = \"request.error\"\napi = \"Produce\"\ncode = {code}\n#");
+    let text = |code: &str| {
+        whole()
+            .replace("brokers = \"all\"\n", "")
+            .replace("kind = \"broker.down\"", &fault(code))
+            .replace("fault.broker.down", "fault.request.error")
+    };
+    for code in ["\"NOT_LEADER_OR_FOLLOWER\"", "6"] {
+        let scenario = parse(&text(code), "x.toml").expect("a code of Kafka's");
+        assert!(
+            matches!(scenario.faults[0].kind, FaultKind::RequestError { code: 6, .. }),
+            "{:?}",
+            scenario.faults[0].kind
+        );
+    }
+    insta::assert_snapshot!(messages(&text("\"NOT_LEADER_FOR_FOLLOWER\"")));
+}
+
+#[test]
+fn all_problems_of_a_file_are_told_at_once_in_the_order_of_their_places() {
+    let text = whole()
+        .replace("lanes = [", "lane = [")
+        .replace("\"500/s\"", "\"fast\"")
+        .replace("kind = \"close\"", "kind = \"clsoe\"");
+    let problems = parse(&text, "x.toml").expect_err("three problems");
+    let lines: Vec<usize> = problems.iter().map(|p| p.line).collect();
+    assert!(problems.len() >= 3, "{problems:?}");
+    assert!(lines.is_sorted(), "{lines:?}");
+}
+
+#[test]
+fn columns_count_characters_and_not_bytes() {
+    let text = whole()
+        .replace("summary = \"", "summary = \"überall „aus“ ")
+        .replace("tags = [\"burst\"]", "tags = [\"büro\", 7]");
+    let problems = parse(&text, "x.toml").expect_err("7 is no tag");
+    assert_eq!((problems[0].column, problems[0].width), (17, 1), "{problems:?}");
+}
+
+#[test]
+fn every_kind_in_the_table_is_built() {
+    for variant in keys::FAULTS {
+        let keys: Vec<String> = variant
+            .keys
+            .iter()
+            .filter(|key| key.required || key.name == "base")
+            .map(|key| {
+                let value = match key.shape {
+                    keys::Shape::Span { .. } => "\"100ms\"",
+                    keys::Shape::Name(_) => "\"Produce\"",
+                    keys::Shape::Code => "7",
+                    _ => "900",
+                };
+                let value = if key.name == "for" { "\"1s\"" } else { value };
+                format!("{} = {value}", key.name)
+            })
+            .collect();
+        let text = format!(
+            "id = \"a/b\"\nsummary = \"s\"\nlanes = [\"sim\"]\n[[fault]]\nat = \"1s\"\nkind = \
+             \"{}\"\n{keys}",
+            variant.name,
+            keys = keys.join("\n")
+        );
+        let scenario = parse(&text, "x.toml").unwrap_or_else(|p| panic!("{}: {p:?}", variant.name));
+        assert_eq!(scenario.faults[0].kind.name(), variant.name);
+        let mark = format!("fault.{}", variant.name);
+        assert!(names::marks().contains(&mark.as_str()), "{mark} is no mark");
+    }
+    for variant in keys::ACTIONS.iter().filter(|variant| variant.name != "open") {
+        let deadline =
+            if variant.keys.iter().any(|k| k.required) { "deadline = \"1s\"" } else { "" };
+        let text = format!(
+            "id = \"a/b\"\nsummary = \"s\"\nlanes = [\"sim\"]\n[[action]]\nat = \"1s\"\nkind = \
+             \"{}\"\n{deadline}",
+            variant.name
+        );
+        let scenario = parse(&text, "x.toml").unwrap_or_else(|p| panic!("{}: {p:?}", variant.name));
+        assert_eq!(scenario.actions[0].kind.name(), variant.name);
+    }
+}
+
+#[test]
+fn the_published_schema_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/schema.json");
+    let now = format!("{:#}\n", json_schema());
+    let published = std::fs::read_to_string(path).unwrap_or_default();
+    if published != now && std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(path, &now).expect("the schema can be written");
+        return;
+    }
+    assert!(published == now, "scenarios/schema.json is old: UPDATE_SCHEMA=1 make test writes it");
+}
+
+#[test]
+fn every_shipped_scenario_is_good() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
+    let library = load_dir(std::path::Path::new(dir)).unwrap_or_else(|problems| {
+        panic!("{}", problems.iter().map(ToString::to_string).collect::<String>())
+    });
+    assert!(!library.is_empty());
+}
