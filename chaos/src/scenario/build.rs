@@ -150,6 +150,11 @@ fn action(fields: &Fields) -> Option<Action> {
         "cancel" => ActionKind::Cancel,
         "panic_callback" => ActionKind::PanicCallback,
         "metrics" => ActionKind::Metrics,
+        "decode" => ActionKind::Decode {
+            frame: fields.bytes("frame"),
+            accept: fields.text("want").as_deref() == Some("message"),
+        },
+        "unknown_operation" => ActionKind::UnknownOperation,
         _ => return None,
     };
     Some(Action { at: start(fields), kind })

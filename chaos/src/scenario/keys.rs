@@ -25,6 +25,8 @@ pub(crate) enum Shape {
     Share,
     /// A boolean.
     Flag,
+    /// Bytes in hex.
+    Hex,
     /// One of a list of names.
     Name(Names),
     /// A list of such names without duplicates.
@@ -104,6 +106,7 @@ const MARKS: Names = Names { what: "mark", list: super::names::marks };
 const MESSAGES: Names = Names { what: "message type", list: || super::names::MESSAGES.to_vec() };
 const TOPICS: Names = Names { what: "topic", list: || super::names::TOPICS.to_vec() };
 const APIS: Names = Names { what: "API", list: || super::names::APIS.to_vec() };
+const WANTS: Names = Names { what: "result", list: || super::names::WANTS.to_vec() };
 const DIRECTIONS: Names = Names { what: "direction", list: || super::names::DIRECTIONS.to_vec() };
 
 /// The top level of a file.
@@ -297,6 +300,19 @@ pub(crate) const ACTIONS: &[Variant] = &[
     },
     Variant { name: "panic_callback", about: "The next outcome callback panics.", keys: &[] },
     Variant { name: "metrics", about: "An intermediate scrape.", keys: &[] },
+    Variant {
+        name: "decode",
+        about: "Decodes a frame.",
+        keys: &[
+            need("frame", Shape::Hex, "The frame in hex; blanks are free."),
+            need("want", Shape::Name(WANTS), "Whether it must decode."),
+        ],
+    },
+    Variant {
+        name: "unknown_operation",
+        about: "An operation that no subject knows: it answers unsupported and lives on.",
+        keys: &[],
+    },
 ];
 
 /// Keys that every fault and action has.

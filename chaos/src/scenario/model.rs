@@ -309,6 +309,16 @@ pub enum ActionKind {
     PanicCallback,
     /// `metrics`: an intermediate scrape (M4 and caps are judged on it).
     Metrics,
+    /// `decode`: `codec.decode` of a frame; C2 demands a message or a typed error. The history's
+    /// `codec.decode` calls come in the order of the actions' times, then of the file.
+    Decode {
+        /// The frame.
+        frame: Vec<u8>,
+        /// True when it must decode, false when it must be refused.
+        accept: bool,
+    },
+    /// `unknown_operation`: an operation that no subject knows; A1 demands `unsupported`.
+    UnknownOperation,
 }
 
 impl ActionKind {
@@ -324,6 +334,8 @@ impl ActionKind {
             Self::Cancel => "cancel",
             Self::PanicCallback => "panic_callback",
             Self::Metrics => "metrics",
+            Self::Decode { .. } => "decode",
+            Self::UnknownOperation => "unknown_operation",
         }
     }
 }

@@ -23,6 +23,9 @@ pub(crate) const TOPICS: &[&str] = &["main", "dlq", "both"];
 /// Directions of a partition.
 pub(crate) const DIRECTIONS: &[&str] = &["both", "requests", "responses"];
 
+/// What a `decode` must end in.
+pub(crate) const WANTS: &[&str] = &["message", "error"];
+
 /// APIs the model broker answers.
 pub(crate) const APIS: &[&str] = &[
     "ApiVersions",

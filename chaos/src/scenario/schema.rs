@@ -60,6 +60,7 @@ fn shape(shape: Shape) -> Value {
         Shape::Bytes => bytes(),
         Shape::Count(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Shape::Share => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
+        Shape::Hex => json!({ "type": "string", "pattern": "^([0-9a-fA-F]{2}|\\s)*$" }),
         Shape::Flag => json!({ "type": "boolean" }),
         Shape::Name(names) => json!({ "enum": (names.list)() }),
         Shape::NameList(names) => {

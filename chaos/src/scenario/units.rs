@@ -58,6 +58,23 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
 /// What [`rate`] takes.
 pub(crate) const RATE_HELP: &str = "write events per second, as in \"500/s\"";
 
+/// `01 28b52ffd`: blanks are free.
+///
+/// # Errors
+/// What is wrong with the text.
+pub(crate) fn hex(text: &str) -> Result<Vec<u8>, String> {
+    let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    let digit = |b: &u8| char::from(*b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let pairs = digits.chunks(2).map(|pair| match pair {
+        [high, low] => Some(digit(high)? << 4 | digit(low)?),
+        _ => None,
+    });
+    pairs.collect::<Option<_>>().ok_or_else(|| "not bytes in hex".to_owned())
+}
+
+/// What [`hex`] takes.
+pub(crate) const HEX_HELP: &str = "write two hex digits for each byte, as in \"00 0a 02\"";
+
 /// Splits a comparison off the front of a text.
 fn comparison(text: &str) -> Option<(Cmp, &str)> {
     let table = [("==", Cmp::Eq), ("<=", Cmp::Le), (">=", Cmp::Ge), ("<", Cmp::Lt), (">", Cmp::Gt)];

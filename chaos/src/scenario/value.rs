@@ -18,6 +18,7 @@ pub(crate) enum Value {
     Count(u64),
     Share(f64),
     Flag(bool),
+    Bytes(Vec<u8>),
     At(At),
     Size(Size),
     Rate(f64),
@@ -97,6 +98,13 @@ impl Fields {
         match self.get(key) {
             Some(Value::Flag(flag)) => Some(*flag),
             _ => None,
+        }
+    }
+
+    pub(crate) fn bytes(&self, key: &str) -> Vec<u8> {
+        match self.get(key) {
+            Some(Value::Bytes(bytes)) => bytes.clone(),
+            _ => Vec::new(),
         }
     }
 

@@ -112,6 +112,10 @@ impl Walker<'_> {
                 let text = self.text(node)?;
                 self.unit(node, units::ceiling(&text), units::CEILING_HELP).map(Value::Span)
             }
+            Shape::Hex => {
+                let text = self.text(node)?;
+                self.unit(node, units::hex(&text), units::HEX_HELP).map(Value::Bytes)
+            }
             Shape::At => forms::at(self, node).map(Value::At),
             Shape::Size => forms::size(self, node).map(Value::Size),
             Shape::Brokers => forms::brokers(self, node).map(Value::Brokers),
