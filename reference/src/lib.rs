@@ -1,4 +1,7 @@
 //! A telemetry pipeline that may lose an event, but never silently.
 #![forbid(unsafe_op_in_unsafe_fn)]
 
+pub mod codec;
 pub mod core;
+pub mod manual;
+pub mod proto;
