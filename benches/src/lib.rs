@@ -1,1 +1,1 @@
-
+//! Benchmarks; see `benches/`.
