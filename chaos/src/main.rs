@@ -1,5 +1,3 @@
 //! The command line of dashproof.
 
-fn main() -> std::process::ExitCode {
-    dashproof::cli::main()
-}
+fn main() {}

@@ -16,8 +16,7 @@ use tokio::task::JoinSet;
 use super::Subject;
 use super::protocol::{Answer, Message, Op, OpError, Request};
 
-#[cfg(test)]
-mod tests;
+pub mod child;
 
 type CallResult = Result<Answer, OpError>;
 
@@ -150,3 +149,6 @@ fn reply(messages: &mpsc::UnboundedSender<Message>, id: u64, result: CallResult)
     // Nobody listens only when the harness is gone, and then nobody misses the answer.
     let _ = messages.send(Message::Reply { id, ok, error });
 }
+
+#[cfg(test)]
+mod tests;

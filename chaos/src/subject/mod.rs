@@ -1,6 +1,8 @@
 //! The implementation under test, in process or behind the driver protocol.
 
 pub mod driver;
+pub mod message;
+pub mod process;
 pub mod protocol;
 
 use dashproof_reference::core::BoxFuture;

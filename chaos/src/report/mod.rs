@@ -1,3 +1,0 @@
-//! What people and programs are shown: everything here only reads.
-
-pub mod explain;

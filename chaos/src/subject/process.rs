@@ -1,0 +1,298 @@
+//! A subject in a process of its own, spoken to in JSON lines over its standard input and output.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dashproof_reference::core::BoxFuture;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::Subject;
+use super::protocol::{Answer, Message, Op, OpError, Request};
+use crate::history::{Kind, Recorder, Src};
+
+pub mod facts;
+
+/// How long the pipes of a child that ended are read.
+const DRAIN: Duration = Duration::from_secs(1);
+
+type CallResult = Result<Answer, OpError>;
+
+/// A child process that speaks the driver protocol.
+///
+/// Claims go to the recorder as they are read, in the order in which the child wrote them, and
+/// before the reply that follows them is given to its caller. What the child prints outside the
+/// protocol is kept as `stdout` and `stderr` lines.
+pub struct ProcessSubject {
+    shared: Arc<Shared>,
+    next: AtomicU64,
+    pid: u32,
+    kill: mpsc::UnboundedSender<()>,
+    exited: watch::Receiver<Option<i64>>,
+    /// Writer and waiter; they end with the child.
+    tasks: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    recorder: Recorder,
+    lines: mpsc::UnboundedSender<String>,
+    pending: Mutex<Pending>,
+}
+
+#[derive(Default)]
+struct Pending {
+    calls: BTreeMap<u64, oneshot::Sender<CallResult>>,
+    /// Set when the child can answer no more: later calls fail with this text.
+    gone: Option<String>,
+}
+
+impl Shared {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, request: &Request) -> Result<(), OpError> {
+        let line = serde_json::to_string(request)
+            .map_err(|e| OpError::new("internal", format!("cannot write a request: {e}"), true))?;
+        self.lines.send(line).map_err(|_| gone("its standard input is closed"))
+    }
+
+    fn route(&self, message: Message) {
+        match message {
+            Message::Claim { claim } if is_claim(&claim) => {
+                self.recorder.record(Src::Subject, claim);
+            }
+            Message::Claim { claim } => {
+                let text = format!("not a claim that a subject can make: {claim:?}");
+                self.recorder.record(Src::Harness, proc("protocol", 0, text));
+            }
+            Message::Reply { id, ok, error } => {
+                // No caller: the send was cancelled, and its future is gone.
+                let Some(caller) = self.pending().calls.remove(&id) else { return };
+                let _ = caller.send(error.map_or_else(|| Ok(ok.unwrap_or_default()), Err));
+            }
+        }
+    }
+
+    fn end(&self, why: &str) {
+        let mut pending = self.pending();
+        pending.gone.get_or_insert_with(|| why.to_owned());
+        for (_, caller) in std::mem::take(&mut pending.calls) {
+            let _ = caller.send(Err(gone(why)));
+        }
+    }
+}
+
+fn gone(why: &str) -> OpError {
+    OpError::new("exited", format!("the subject's process is gone: {why}"), false)
+}
+
+fn proc(what: &str, value: i64, text: String) -> Kind {
+    Kind::Proc { what: what.to_owned(), value, text }
+}
+
+/// What a subject may say about itself; everything else is the harness's to say.
+fn is_claim(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Accepted { .. }
+            | Kind::Attempt { .. }
+            | Kind::Refused { .. }
+            | Kind::Delivery { .. }
+            | Kind::Outcome { .. }
+            | Kind::Proc { .. }
+    )
+}
+
+/// Exit code, or minus the signal.
+fn exit_value(status: ExitStatus) -> i64 {
+    use std::os::unix::process::ExitStatusExt;
+    status.code().map_or_else(|| -i64::from(status.signal().unwrap_or(0)), i64::from)
+}
+
+impl ProcessSubject {
+    /// Starts `program` with its arguments. Its `start` and `exit` are recorded.
+    ///
+    /// # Errors
+    /// The program cannot be started, or has no pipes.
+    pub fn spawn(program: &str, args: &[String], recorder: Recorder) -> io::Result<Self> {
+        let mut child = Command::new(program)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let no_pipe = || io::Error::other("the child has no pipe");
+        let stdin = child.stdin.take().ok_or_else(no_pipe)?;
+        let stdout = child.stdout.take().ok_or_else(no_pipe)?;
+        let stderr = child.stderr.take().ok_or_else(no_pipe)?;
+        let pid = child.id().ok_or_else(no_pipe)?;
+        recorder.record(Src::Os, proc("start", i64::from(pid), String::new()));
+        let (lines, to_write) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared { recorder, lines, pending: Mutex::default() });
+        let (kill, killed) = mpsc::unbounded_channel();
+        let (exit, exited) = watch::channel(None);
+        let mut readers = JoinSet::new();
+        readers.spawn(read_lines(stdout, Arc::clone(&shared), "stdout"));
+        readers.spawn(read_lines(stderr, Arc::clone(&shared), "stderr"));
+        let tasks = vec![
+            tokio::spawn(write_lines(stdin, to_write)),
+            tokio::spawn(wait(child, readers, killed, exit, Arc::clone(&shared))),
+        ];
+        Ok(Self { shared, next: AtomicU64::new(1), pid, kill, exited, tasks })
+    }
+
+    /// Process id, for facts from the operating system.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Kills the child (SIGKILL) and waits for its end. Returns the exit value: code, or minus the
+    /// signal.
+    pub async fn kill(&self) -> i64 {
+        let _ = self.kill.send(());
+        self.exit().await
+    }
+
+    /// Waits for the child's end.
+    pub async fn exit(&self) -> i64 {
+        let mut exited = self.exited.clone();
+        match exited.wait_for(Option::is_some).await {
+            Ok(value) => value.unwrap_or_default(),
+            // The waiter was aborted with this subject: nobody can ask any more.
+            Err(_) => 0,
+        }
+    }
+
+    /// True while the child has not ended.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.exited.borrow().is_none()
+    }
+
+    /// The calls that wait for an answer, by request id: part of a state dump.
+    #[must_use]
+    pub fn unanswered(&self) -> Vec<u64> {
+        self.shared.pending().calls.keys().copied().collect()
+    }
+}
+
+impl Drop for ProcessSubject {
+    fn drop(&mut self) {
+        // Dropping the waiter drops the child, which kills it.
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Cancels the send when its future is dropped before the answer came.
+struct CancelOnDrop<'a> {
+    subject: &'a ProcessSubject,
+    request: u64,
+    armed: bool,
+}
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            let id = self.subject.next.fetch_add(1, Ordering::Relaxed);
+            self.subject.shared.pending().calls.remove(&self.request);
+            let _ = self
+                .subject
+                .shared
+                .write(&Request { id, op: Op::Cancel { request: self.request } });
+        }
+    }
+}
+
+impl Subject for ProcessSubject {
+    fn call(&self, op: Op) -> BoxFuture<'_, CallResult> {
+        Box::pin(async move {
+            let id = self.next.fetch_add(1, Ordering::Relaxed);
+            let (tx, rx) = oneshot::channel();
+            {
+                let mut pending = self.shared.pending();
+                if let Some(why) = &pending.gone {
+                    return Err(gone(why));
+                }
+                pending.calls.insert(id, tx);
+            }
+            let armed = matches!(op, Op::Send { .. });
+            self.shared.write(&Request { id, op })?;
+            let mut cancel = CancelOnDrop { subject: self, request: id, armed };
+            let result = rx.await.unwrap_or_else(|_| Err(gone("nobody answers")));
+            cancel.armed = false;
+            result
+        })
+    }
+}
+
+async fn write_lines(mut stdin: ChildStdin, mut lines: mpsc::UnboundedReceiver<String>) {
+    while let Some(mut line) = lines.recv().await {
+        line.push('\n');
+        // A child that does not read any more is noticed by its exit.
+        if stdin.write_all(line.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read_lines(from: impl AsyncRead + Unpin, shared: Arc<Shared>, name: &'static str) {
+    let mut reader = BufReader::with_capacity(1 << 16, from);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match reader.read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let message = (name == "stdout").then(|| serde_json::from_slice::<Message>(&line));
+        if let Some(Ok(message)) = message {
+            shared.route(message);
+        } else {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            shared.recorder.record(Src::Os, proc(name, 0, text));
+        }
+    }
+}
+
+async fn wait(
+    mut child: Child,
+    mut readers: JoinSet<()>,
+    mut killed: mpsc::UnboundedReceiver<()>,
+    exit: watch::Sender<Option<i64>>,
+    shared: Arc<Shared>,
+) {
+    let status = loop {
+        tokio::select! {
+            biased;
+            status = child.wait() => break status,
+            Some(()) = killed.recv() => {
+                // Fails only when it has already ended, which `wait` will tell.
+                let _ = child.start_kill();
+            }
+        }
+    };
+    // What it wrote before it ended is read first; a grandchild may hold the pipes open for ever.
+    let drained = async { while readers.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(DRAIN, drained).await;
+    let (value, text) = match status {
+        Ok(status) => (exit_value(status), status.to_string()),
+        Err(error) => (-1, error.to_string()),
+    };
+    shared.recorder.record(Src::Os, proc("exit", value, text.clone()));
+    shared.end(&text);
+    exit.send_replace(Some(value));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Transports that tell the history what the core hands over and what it gets back.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use dashproof_reference::core::{
+    BoxFuture, Connect, Delivery, Record, Refused, Route, Transport,
+};
+
+use super::ledger::Ledger;
+use crate::saboteur::Saboteur;
+
+/// Wraps each transport that `inner` makes. A saboteur sits outside of the record: the history shows
+/// what the client said, the core acts on what the saboteur said.
+pub(super) struct RecordingConnect {
+    pub(super) inner: Arc<dyn Connect>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) saboteur: Option<&'static Saboteur>,
+}
+
+impl Connect for RecordingConnect {
+    fn connect(&self, route: Route) -> Result<Arc<dyn Transport>, Refused> {
+        let inner = self.inner.connect(route)?;
+        let ledger = Arc::clone(&self.ledger);
+        let recording: Arc<dyn Transport> = Arc::new(Recording { inner, ledger, route });
+        Ok(match self.saboteur {
+            Some(saboteur) => saboteur.transport(route, recording),
+            None => recording,
+        })
+    }
+}
+
+struct Recording {
+    inner: Arc<dyn Transport>,
+    ledger: Arc<Ledger>,
+    route: Route,
+}
+
+impl Transport for Recording {
+    fn submit(&self, record: Record) -> Result<(), Refused> {
+        let attempt = record.attempt;
+        self.ledger.attempt(&record, self.route);
+        let result = self.inner.submit(record);
+        if let Err(refused) = &result {
+            self.ledger.refused(attempt, self.route, refused);
+        }
+        result
+    }
+
+    fn poll_delivery(&self, cx: &mut Context<'_>) -> Poll<Delivery> {
+        let polled = self.inner.poll_delivery(cx);
+        if let Poll::Ready(delivery) = &polled {
+            self.ledger.delivery(delivery, self.route);
+        }
+        polled
+    }
+
+    fn flush_hint(&self) {
+        self.inner.flush_hint();
+    }
+
+    fn purge(&self) {
+        self.inner.purge();
+    }
+
+    fn shutdown(&self, within: Duration) -> BoxFuture<'_, ()> {
+        self.inner.shutdown(within)
+    }
+}

@@ -1,0 +1,4 @@
+//! Thin shells around the core: clients, files, clocks.
+
+#[cfg(feature = "kafka")]
+pub mod rdkafka;

@@ -1,0 +1,123 @@
+//! Callbacks of a librdkafka client: deliveries, errors and log lines.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Message};
+use rdkafka::producer::ProducerContext;
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::sync::mpsc;
+
+use super::ffi::persistence;
+use super::state::ConnectionState;
+
+use crate::core::{AttemptId, Delivery, ErrorClass, Failure, Route};
+
+/// Maps a code to what may be done about it.
+pub(super) type Classify = Arc<dyn Fn(i32) -> ErrorClass + Send + Sync>;
+
+/// What the callbacks of one client share with its transport.
+pub(super) struct Context {
+    pub(super) route: Route,
+    pub(super) deliveries: mpsc::UnboundedSender<Delivery>,
+    pub(super) state: Arc<ConnectionState>,
+    pub(super) classify: Classify,
+    /// The client raised a fatal error and will never send again.
+    pub(super) fatal: AtomicBool,
+}
+
+impl Context {
+    /// The class of a failure of this client.
+    ///
+    /// After a fatal error librdkafka purges its queue: those records may be handed to the next
+    /// client, so the purge keeps its own class. Everything else that fails then is fatal.
+    pub(super) fn class(&self, code: RDKafkaErrorCode) -> ErrorClass {
+        let purged = matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight);
+        if code == RDKafkaErrorCode::Fatal || (self.is_fatal() && !purged) {
+            return ErrorClass::Fatal;
+        }
+        (self.classify)(code as i32)
+    }
+
+    pub(super) fn is_fatal(&self) -> bool {
+        self.fatal.load(Ordering::Acquire)
+    }
+
+    /// The client's own words, and why the connection is down when that is the likely cause.
+    pub(super) fn explain(&self, code: RDKafkaErrorCode) -> Arc<str> {
+        match self.state.problem() {
+            Some(problem) => format!("{code} (last connection error: {problem})").into(),
+            None => code.to_string().into(),
+        }
+    }
+
+    fn failure(&self, error: &KafkaError) -> Failure {
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        Failure { code: code as i32, class: self.class(code), reason: self.explain(code) }
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, attempt: usize) {
+        let (message, result): (&BorrowedMessage<'_>, _) = match result {
+            Ok(message) => (message, Ok(())),
+            Err((error, message)) => (message, Err(self.failure(error))),
+        };
+        if result.is_ok() {
+            self.state.confirmed();
+        }
+        let delivery = Delivery {
+            attempt: AttemptId(attempt as u64),
+            persistence: persistence(message),
+            partition: message.partition().max(-1),
+            offset: message.offset().max(-1),
+            result,
+        };
+        // Nobody listens only when the transport is gone, and its attempts with it.
+        let _ = self.deliveries.send(delivery);
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        let (route, line) = (self.route.as_str(), self.state.redact(line));
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error => {
+                tracing::error!(target: "librdkafka", route, facility, "{line}");
+            }
+            RDKafkaLogLevel::Warning => {
+                tracing::warn!(target: "librdkafka", route, facility, "{line}");
+            }
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(target: "librdkafka", route, facility, "{line}");
+            }
+            RDKafkaLogLevel::Debug => {
+                tracing::debug!(target: "librdkafka", route, facility, "{line}");
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        if code == RDKafkaErrorCode::Fatal {
+            self.fatal.store(true, Ordering::Release);
+        }
+        if let Some(problem) = self.state.error(code, reason) {
+            tracing::warn!(
+                target: "librdkafka",
+                route = self.route.as_str(),
+                code = code as i32,
+                trouble = ?problem.trouble,
+                "{problem}"
+            );
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! One librdkafka client as a [`Transport`].
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context as TaskContext, Poll};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::sync::mpsc;
+
+use super::context::Context;
+use crate::core::{BoxFuture, Delivery, ErrorClass, Record, Refused, Transport};
+
+/// How long one turn of the polling thread waits for an event: what ending it may take.
+const POLL: Duration = Duration::from_millis(50);
+/// One turn of a flush hint.
+const FLUSH_TURN: Duration = Duration::from_millis(2);
+/// A linger below this is over before a hint could end it.
+const SHORT_LINGER: Duration = Duration::from_millis(10);
+
+/// A client and the thread that serves its callbacks.
+struct Client {
+    producer: Arc<BaseProducer<Context>>,
+    stop: Arc<AtomicBool>,
+    poller: Option<JoinHandle<()>>,
+}
+
+impl Drop for Client {
+    /// Joins the poller, then the last handle of the producer purges and destroys the client.
+    /// Blocks: never dropped on an async path.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(poller) = self.poller.take() {
+            // A panic inside a callback has been reported by its thread; the client still ends.
+            let _ = poller.join();
+        }
+        // A flush hint that is still at work holds the producer for one turn at most.
+        while Arc::strong_count(&self.producer) > 1 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// librdkafka behind the contract of [`Transport`].
+pub(super) struct RdkafkaTransport {
+    client: Mutex<Option<Client>>,
+    deliveries: Mutex<mpsc::UnboundedReceiver<Delivery>>,
+    /// Keeps the channel open when the client is gone: no delivery is not the same as the end.
+    _keep_open: mpsc::UnboundedSender<Delivery>,
+    linger: Duration,
+}
+
+impl RdkafkaTransport {
+    /// Creates the client; it connects in the background. `linger` is what `config` says.
+    ///
+    /// # Errors
+    /// The client's own text when a setting is refused, permanent; retryable when the system has no
+    /// thread left.
+    pub(super) fn new(
+        config: &ClientConfig,
+        linger: Duration,
+        context: impl FnOnce(mpsc::UnboundedSender<Delivery>) -> Context,
+    ) -> Result<Self, Refused> {
+        let (tx, rx) = mpsc::unbounded_channel();
+        let producer = BaseProducer::from_config_and_context(config, context(tx.clone()))
+            .map_err(|error| refused_by_config(&error))?;
+        let (producer, stop) = (Arc::new(producer), Arc::new(AtomicBool::new(false)));
+        let poller = {
+            let (producer, stop) = (Arc::clone(&producer), Arc::clone(&stop));
+            std::thread::Builder::new()
+                .name("dashstream-rdkafka".to_owned())
+                .spawn(move || {
+                    while !stop.load(Ordering::Acquire) {
+                        producer.poll(POLL);
+                    }
+                })
+                .map_err(|error| Refused {
+                    code: RDKafkaErrorCode::CriticalSystemResource as i32,
+                    class: ErrorClass::Retryable,
+                    reason: format!("no thread for the client: {error}").into(),
+                })?
+        };
+        Ok(Self {
+            client: Mutex::new(Some(Client { producer, stop, poller: Some(poller) })),
+            deliveries: Mutex::new(rx),
+            _keep_open: tx,
+            linger,
+        })
+    }
+
+    fn client(&self) -> MutexGuard<'_, Option<Client>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+}
+
+fn refused_by_config(error: &KafkaError) -> Refused {
+    Refused {
+        code: error.rdkafka_error_code().map_or(-1, |code| code as i32),
+        class: ErrorClass::Permanent,
+        reason: format!("the Kafka client refused its settings: {error}").into(),
+    }
+}
+
+impl Transport for RdkafkaTransport {
+    fn submit(&self, record: Record) -> Result<(), Refused> {
+        let guard = self.client();
+        let Some(client) = guard.as_ref() else {
+            return Err(Refused {
+                code: RDKafkaErrorCode::BrokerDestroy as i32,
+                class: ErrorClass::Retryable,
+                reason: "the transport was shut down".into(),
+            });
+        };
+        let Ok(opaque) = usize::try_from(record.attempt.0) else {
+            return Err(Refused {
+                code: RDKafkaErrorCode::InvalidArgument as i32,
+                class: ErrorClass::Permanent,
+                reason: "attempt number over the machine's word".into(),
+            });
+        };
+        let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        let headers = record.headers.iter().fold(headers, |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(value.as_ref()) })
+        });
+        let mut message = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&record.topic, opaque)
+            .payload(record.value.as_ref())
+            .timestamp(record.timestamp_ms)
+            .headers(headers);
+        message.key = record.key.as_deref();
+        client.producer.send(message).map_err(|(error, _)| {
+            let context = client.producer.context();
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidArgument);
+            let (class, reason) = (context.class(code), context.explain(code));
+            Refused { code: code as i32, class, reason }
+        })
+    }
+
+    fn poll_delivery(&self, cx: &mut TaskContext<'_>) -> Poll<Delivery> {
+        let mut deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+        match deliveries.poll_recv(cx) {
+            Poll::Ready(Some(delivery)) => Poll::Ready(delivery),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn flush_hint(&self) {
+        if self.linger <= SHORT_LINGER {
+            return;
+        }
+        let guard = self.client();
+        let Some(client) = guard.as_ref() else { return };
+        let (producer, stop) = (Arc::clone(&client.producer), Arc::clone(&client.stop));
+        let linger = self.linger;
+        drop(tokio::task::spawn_blocking(move || {
+            // librdkafka stops lingering only while a flush is waiting, and the wrapper's flush
+            // waits by polling: short ones, for as long as a record could linger.
+            let mut waited = Duration::ZERO;
+            while waited < linger && !stop.load(Ordering::Acquire) {
+                if producer.flush(FLUSH_TURN).is_ok() {
+                    return;
+                }
+                waited += FLUSH_TURN;
+            }
+        }));
+    }
+
+    fn purge(&self) {
+        if let Some(client) = self.client().as_ref() {
+            client.producer.purge(PurgeConfig::default().queue().inflight().non_blocking());
+        }
+    }
+
+    fn shutdown(&self, within: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let Some(client) = self.client().take() else { return };
+            let ended = tokio::task::spawn_blocking(move || drop(client));
+            if tokio::time::timeout(within, ended).await.is_err() {
+                tracing::warn!(?within, "the Kafka client is still ending after its time");
+            }
+        })
+    }
+}
+
+impl Drop for RdkafkaTransport {
+    /// Without `shutdown` the client ends on a thread of its own: dropping never blocks.
+    fn drop(&mut self) {
+        let Some(client) = self.client().take() else { return };
+        let ended = std::thread::Builder::new()
+            .name("dashstream-rdkafka-end".to_owned())
+            .spawn(move || drop(client));
+        if let Err(error) = ended {
+            tracing::error!(%error, "no thread to end the Kafka client on");
+        }
+    }
+}
