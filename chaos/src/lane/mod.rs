@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::history::Line;
-use crate::scenario::model::Scenario;
+use sha2::{Digest as _, Sha256};
+
+use crate::history::{Kind, Line};
+use crate::scenario::model::{LaneName, Scenario};
 
 /// Who is under test.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,41 @@ pub struct RunInput {
     pub subject: SubjectSpec,
 }
 
+impl RunInput {
+    /// First bytes of the SHA-256 over scenario, lane, seed and subject: part of every message id,
+    /// so that what one run left behind is never taken for another's.
+    #[must_use]
+    pub fn digest(&self, lane: LaneName) -> [u8; 10] {
+        let seed = self.seed.to_string();
+        let subject = self.subject.name();
+        let parts =
+            [&self.scenario.id, &self.scenario.text, lane.as_str(), seed.as_str(), &subject];
+        let mut digest = Sha256::new();
+        for part in parts {
+            digest.update(part.len().to_be_bytes());
+            digest.update(part);
+        }
+        let digest: [u8; 32] = digest.finalize().into();
+        let mut out = [0; 10];
+        out.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        out
+    }
+
+    /// The first line of a history. `environment` is what determinism or the verdict relies on.
+    #[must_use]
+    pub fn opening(&self, lane: LaneName, environment: Vec<(String, String)>) -> Kind {
+        Kind::Run {
+            scenario: self.scenario.id.clone(),
+            text: self.scenario.text.clone(),
+            lane: lane.as_str().to_owned(),
+            seed: self.seed,
+            subject: self.subject.name(),
+            run: self.digest(lane).iter().map(|byte| format!("{byte:02x}")).collect(),
+            environment,
+        }
+    }
+}
+
 /// What a lane hands to the oracle.
 #[derive(Clone, Debug, Default)]
 pub struct RunOutput {
@@ -46,6 +83,8 @@ pub struct RunOutput {
     pub lines: Vec<Line>,
     /// The harness itself failed (budget overrun, livelock, broken child): blame and text.
     pub error: Option<HarnessError>,
+    /// Nothing was run: what the lane cannot inject, or the subject does not declare.
+    pub not_applicable: Option<String>,
 }
 
 /// A run that proves nothing because the harness or its surroundings failed.
