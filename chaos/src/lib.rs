@@ -1,7 +1,10 @@
 //! Chaos and conformance harness for telemetry pipelines.
 
+pub mod cli;
+pub mod exit;
 pub mod history;
 pub mod lane;
+pub mod report;
 pub mod saboteur;
 pub mod scenario;
 pub mod subject;

@@ -1,3 +1,5 @@
 //! The command line of dashproof.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    dashproof::cli::main()
+}

@@ -1,0 +1,59 @@
+//! `dashproof check`.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::args::{CheckArgs, Format};
+use super::failure::{Failure, count};
+use super::ui;
+use crate::exit;
+use crate::scenario::{Diagnostic, load_dir, load_file};
+
+pub(crate) fn check(dir: Option<&Path>, args: &CheckArgs) -> Result<u8, Failure> {
+    let paths: Vec<PathBuf> = match args.paths.as_slice() {
+        [] => vec![super::scenario_dir(dir)?],
+        paths => paths.to_vec(),
+    };
+    let mut good = 0;
+    let mut problems: Vec<Diagnostic> = Vec::new();
+    for path in &paths {
+        let found = if path.is_dir() {
+            load_dir(path).map(|library| library.len())
+        } else {
+            load_file(path).map(|_| 1)
+        };
+        match found {
+            Ok(n) => good += n,
+            Err(found) => problems.extend(found),
+        }
+    }
+    match args.format {
+        Format::Json => ui::print(&format!("{:#}\n", as_json(&problems))),
+        Format::Human if problems.is_empty() => {
+            ui::print(&format!("{}: no problem\n", count(good, "scenario")));
+        }
+        Format::Human => {
+            for problem in &problems {
+                ui::print(&format!("{problem}\n"));
+            }
+            ui::print(&format!("{}\n", count(problems.len(), "problem")));
+        }
+    }
+    Ok(if problems.is_empty() { exit::PROVEN } else { exit::USAGE })
+}
+
+fn as_json(problems: &[Diagnostic]) -> serde_json::Value {
+    problems
+        .iter()
+        .map(|p| {
+            json!({
+                "path": p.path,
+                "line": p.line,
+                "column": p.column,
+                "message": p.message,
+                "help": p.help,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,174 @@
+//! `dashproof doctor`: what is there, what is missing, and what to do about it.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use super::args::DoctorArgs;
+use super::ui::{self, Tone, Ui};
+use crate::exit;
+
+/// One thing that was looked at.
+struct Finding {
+    what: &'static str,
+    here: bool,
+    /// `make chaos` needs it.
+    needed: bool,
+    found: String,
+    remedy: &'static str,
+}
+
+pub(crate) fn doctor(ui: Ui, args: &DoctorArgs) -> u8 {
+    let findings =
+        [sim(), wire(), tls(), scenarios(), docker(), lane("mock"), lane("external"), lane("disk")];
+    let well = findings.iter().all(|finding| finding.here || !finding.needed);
+    if args.json {
+        let all: Vec<_> = findings.iter().map(as_json).collect();
+        let report = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "ok": well,
+            "findings": all,
+        });
+        ui::print(&format!("{report:#}\n"));
+    } else {
+        ui::print(&human(ui, &findings, well));
+    }
+    if well { exit::PROVEN } else { exit::ENVIRONMENT }
+}
+
+fn as_json(finding: &Finding) -> serde_json::Value {
+    json!({
+        "what": finding.what,
+        "here": finding.here,
+        "needed": finding.needed,
+        "found": finding.found,
+        "remedy": if finding.here { "" } else { finding.remedy },
+    })
+}
+
+fn human(ui: Ui, findings: &[Finding], well: bool) -> String {
+    let mut out = format!("dashproof {}\n", env!("CARGO_PKG_VERSION"));
+    for finding in findings {
+        let (tone, word) = match (finding.here, finding.needed) {
+            (true, _) => (Tone::Good, "ok     "),
+            (false, true) => (Tone::Bad, "missing"),
+            (false, false) => (Tone::Faint, "absent "),
+        };
+        out.push_str(&format!(
+            "  {}  {:14} {}\n",
+            ui.paint(tone, word),
+            finding.what,
+            finding.found
+        ));
+        if !finding.here {
+            out.push_str(&format!("{:26}{}\n", "", finding.remedy));
+        }
+    }
+    out.push_str(if well {
+        "everything that `make chaos` needs is here\n"
+    } else {
+        "something that `make chaos` needs is missing\n"
+    });
+    out
+}
+
+fn sim() -> Finding {
+    let here = cfg!(tokio_unstable);
+    let found = if here {
+        "built with --cfg tokio_unstable: runs replay byte for byte"
+    } else {
+        "built without --cfg tokio_unstable: runs would not replay"
+    };
+    Finding {
+        what: "lane sim",
+        here,
+        needed: true,
+        found: found.to_owned(),
+        remedy: "build in the project's folder, where .cargo/config.toml sets the flag",
+    }
+}
+
+fn wire() -> Finding {
+    let bound = std::net::TcpListener::bind(("127.0.0.1", 0));
+    let exe = std::env::current_exe();
+    let found = match (&bound, &exe) {
+        (Ok(_), Ok(exe)) => format!("loopback works; subjects are {} driver", exe.display()),
+        (Err(error), _) => format!("no socket on 127.0.0.1: {error}"),
+        (_, Err(error)) => format!("this program cannot find itself: {error}"),
+    };
+    Finding {
+        what: "lane wire",
+        here: bound.is_ok() && exe.is_ok(),
+        needed: true,
+        found,
+        remedy: "allow sockets on the loopback interface",
+    }
+}
+
+fn tls() -> Finding {
+    let here = cfg!(any(feature = "tls", feature = "tls-vendored"));
+    let found = match (cfg!(feature = "tls-vendored"), here) {
+        (true, _) => "TLS and SCRAM from a vendored OpenSSL",
+        (false, true) => "TLS and SCRAM from the system's OpenSSL",
+        (false, false) => "built without TLS: a config that asks for it is refused by name",
+    };
+    Finding {
+        what: "tls",
+        here,
+        needed: false,
+        found: found.to_owned(),
+        remedy: "build with --features tls, or tls-vendored where OpenSSL's headers are missing",
+    }
+}
+
+fn scenarios() -> Finding {
+    let library = super::library(None);
+    let found = match &library {
+        Ok(library) => format!("{} scenarios", library.len()),
+        Err(failure) => failure.message.lines().next().unwrap_or_default().to_owned(),
+    };
+    Finding {
+        what: "scenarios",
+        here: library.is_ok(),
+        needed: true,
+        found,
+        remedy: "run in the project's folder, or `dashproof check` to see what is broken",
+    }
+}
+
+fn docker() -> Finding {
+    let version = Command::new("docker")
+        .args(["version", "--format", "{{.Server.Version}}"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    let answered = version.ok().filter(|output| output.status.success());
+    let found = match &answered {
+        Some(output) => format!("docker {}", String::from_utf8_lossy(&output.stdout).trim()),
+        None if Path::new("/var/run/docker.sock").exists() => "docker does not answer".to_owned(),
+        None => "no docker".to_owned(),
+    };
+    Finding {
+        what: "docker",
+        here: answered.is_some(),
+        needed: false,
+        found,
+        remedy: "only the lane kafka needs it",
+    }
+}
+
+fn lane(name: &'static str) -> Finding {
+    let what = match name {
+        "mock" => "lane mock",
+        "disk" => "lane disk",
+        _ => "lane external",
+    };
+    Finding {
+        what,
+        here: false,
+        needed: false,
+        found: "not in this version".to_owned(),
+        remedy: "scenarios that list it are not run there, and the report says so",
+    }
+}

@@ -1,0 +1,74 @@
+//! The command line: what can be typed, and what each verb does.
+
+mod args;
+mod check;
+mod doctor;
+mod failure;
+mod list;
+mod show;
+mod ui;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::exit;
+use crate::scenario::{Library, load_dir};
+use args::{Cli, Command};
+use failure::Failure;
+use ui::Ui;
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            error.print().ok();
+            let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return ExitCode::from(if help { exit::PROVEN } else { exit::USAGE });
+        }
+    };
+    let ui = Ui::new();
+    let code = execute(ui, &cli).unwrap_or_else(|failure| {
+        ui.complain(&format!("error: {}", failure.message));
+        failure.code
+    });
+    ui.clear();
+    ExitCode::from(code)
+}
+
+fn execute(ui: Ui, cli: &Cli) -> Result<u8, Failure> {
+    let dir = cli.scenarios.as_deref();
+    match &cli.command {
+        Command::List(args) => list::list(ui, dir, args),
+        Command::Show(args) => show::show(dir, args),
+        Command::Check(args) => check::check(dir, args),
+        Command::Doctor(args) => Ok(doctor::doctor(ui, args)),
+    }
+}
+
+/// The folder of scenario files: the one given, or the nearest `scenarios` from here upwards.
+fn scenario_dir(given: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(dir) = given {
+        return if dir.is_dir() {
+            Ok(dir.to_owned())
+        } else {
+            Err(Failure::usage(format!("there is no folder {}", dir.display())))
+        };
+    }
+    let here = std::env::current_dir()
+        .map_err(|e| Failure::environment(format!("the current folder cannot be read: {e}")))?;
+    let found = here.ancestors().map(|dir| dir.join("scenarios")).find(|dir| dir.is_dir());
+    let found = found.ok_or_else(|| {
+        Failure::usage("no folder `scenarios` here or above\nhelp: name it with --scenarios DIR")
+    })?;
+    // Shorter paths in messages where the folder is right here.
+    Ok(found.strip_prefix(&here).map(Path::to_owned).unwrap_or(found))
+}
+
+fn library(dir: Option<&Path>) -> Result<Library, Failure> {
+    load_dir(&scenario_dir(dir)?).map_err(|problems| Failure::broken(&problems))
+}

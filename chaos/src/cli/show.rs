@@ -1,0 +1,24 @@
+//! `dashproof show`.
+
+use std::path::Path;
+
+use super::args::ShowArgs;
+use super::failure::Failure;
+use super::library;
+use super::ui;
+use crate::report::explain;
+use crate::scenario::{Selection, select};
+
+pub(crate) fn show(dir: Option<&Path>, args: &ShowArgs) -> Result<u8, Failure> {
+    let library = library(dir)?;
+    let wanted = Selection { targets: vec![args.target.clone()], ..Selection::default() };
+    let mut out = String::new();
+    for scenario in select(&library, &wanted)? {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        out.push_str(&explain::scenario(&scenario));
+    }
+    ui::print(&out);
+    Ok(crate::exit::PROVEN)
+}

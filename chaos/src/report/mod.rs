@@ -1,0 +1,3 @@
+//! What people and programs are shown: everything here only reads.
+
+pub mod explain;
