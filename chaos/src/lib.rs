@@ -4,6 +4,7 @@ pub mod cli;
 pub mod exit;
 pub mod history;
 pub mod lane;
+pub mod manual;
 pub mod report;
 pub mod saboteur;
 pub mod scenario;
