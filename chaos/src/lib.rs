@@ -2,6 +2,8 @@
 
 pub mod cli;
 pub mod exit;
+pub mod broker;
+pub mod fault;
 pub mod history;
 pub mod lane;
 pub mod manual;

@@ -43,15 +43,26 @@ impl Recorder {
     }
 
     /// Appends a line. A muted subject (crashed, not yet reopened) is not recorded: whatever a
-    /// killed process would have said after its death is no evidence.
-    pub fn record(&self, src: Src, kind: Kind) {
+    /// killed process would have said after its death is no evidence. Returns the line's number.
+    pub fn record(&self, src: Src, kind: Kind) -> Option<u64> {
         let t_us = self.clock.now_us();
         let mut state = self.state();
         if src == Src::Subject && state.subject_muted {
-            return;
+            return None;
         }
         let (n, inc) = (state.lines.len() as u64, state.inc);
         state.lines.push(Line { v: FORMAT_VERSION, n, t_us, inc, src, kind });
+        Some(n)
+    }
+
+    /// Completes a line whose end was open when it was written: a request stands where it was
+    /// carried out, and learns later whether its answer left. Without effect on a line that was
+    /// taken out.
+    pub fn amend(&self, n: u64, change: impl FnOnce(&mut Kind)) {
+        let at = usize::try_from(n).unwrap_or(usize::MAX);
+        if let Some(line) = self.state().lines.get_mut(at).filter(|line| line.n == n) {
+            change(&mut line.kind);
+        }
     }
 
     /// A line of the harness.

@@ -1,0 +1,173 @@
+//! One request in, one answer out.
+
+mod basic;
+mod fetch;
+mod metadata;
+mod produce;
+
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
+
+use super::cluster::Cluster;
+use super::shape;
+use crate::history::{Kind, ProduceTruth, Src};
+
+/// APIs served and their lowest and highest version. Topic ids are not modelled, so every range ends
+/// before they are needed.
+pub const SERVED: [(ApiKey, i16, i16); 8] = [
+    (ApiKey::Produce, 3, 10),
+    (ApiKey::Fetch, 4, 12),
+    (ApiKey::ListOffsets, 1, 7),
+    (ApiKey::Metadata, 0, 9),
+    (ApiKey::FindCoordinator, 0, 4),
+    (ApiKey::ApiVersions, 0, 3),
+    (ApiKey::CreateTopics, 2, 7),
+    (ApiKey::InitProducerId, 0, 4),
+];
+
+/// Name of an API as in histories and scenario files.
+#[must_use]
+pub fn name(api: ApiKey) -> String {
+    format!("{api:?}")
+}
+
+/// Where a request came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct From {
+    /// The broker that was asked.
+    pub(crate) broker: i32,
+    /// The connection's number.
+    pub(crate) conn: u64,
+}
+
+/// An answer on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Reply {
+    /// What to write, length included; `None` for acks=0.
+    pub(crate) frame: Option<Bytes>,
+    /// Number of the request's line in the history.
+    line: Option<u64>,
+    /// Error code at the top.
+    top: i16,
+    /// Error codes per partition of a Produce, in the order of the request.
+    codes: Vec<i16>,
+    /// Records of a Produce that wait for this answer.
+    pub(crate) records: u64,
+    /// Held back by a scripted delay.
+    pub(crate) delay: Duration,
+    /// Fault to lift once this answer is settled.
+    pub(crate) lifts: Option<usize>,
+    /// The connection is not read for so long after this answer.
+    pub(crate) mute: Duration,
+    /// The connection is closed instead of an answer.
+    pub(crate) close: bool,
+}
+
+impl Reply {
+    /// Notes in the history that the answer left.
+    pub(crate) fn written(&self, cluster: &Cluster) {
+        let Some(line) = self.line else { return };
+        cluster.recorder().amend(line, |kind| {
+            let Kind::Request { produce, answered, .. } = kind else { return };
+            *answered = Some(self.top);
+            for (truth, code) in produce.iter_mut().zip(&self.codes) {
+                truth.answered = Some(*code);
+            }
+        });
+    }
+}
+
+/// The fixed part of every request.
+pub(crate) struct Head {
+    api: ApiKey,
+    version: i16,
+    correlation: i32,
+}
+
+/// A request cannot be served: the connection is closed, as Kafka does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hopeless;
+
+impl Head {
+    fn encode<R: Encodable + HeaderVersion>(
+        &self,
+        body: &R,
+        version: i16,
+    ) -> Result<Bytes, Hopeless> {
+        let mut out = BytesMut::new();
+        out.put_i32(0);
+        let header = ResponseHeader::default().with_correlation_id(self.correlation);
+        header.encode(&mut out, R::header_version(version)).map_err(|_| Hopeless)?;
+        body.encode(&mut out, version).map_err(|_| Hopeless)?;
+        let length = i32::try_from(out.len() - 4).map_err(|_| Hopeless)?;
+        out.get_mut(..4).ok_or(Hopeless)?.copy_from_slice(&length.to_be_bytes());
+        Ok(out.freeze())
+    }
+
+    fn answer<R: Encodable + HeaderVersion>(&self, body: &R, top: i16) -> Result<Reply, Hopeless> {
+        let frame = Some(self.encode(body, self.version)?);
+        Ok(Reply { frame, top, ..Reply::default() })
+    }
+}
+
+/// Decodes a body whose outline was checked.
+fn body<R: Decodable>(head: &Head, frame: &mut Bytes) -> Result<R, Hopeless> {
+    R::decode(frame, head.version).map_err(|_| Hopeless)
+}
+
+/// Serves one request (`frame`: without its length). Waits only for a Fetch without data.
+///
+/// # Errors
+/// [`Hopeless`]: the bytes are no request that is served; close the connection.
+pub(crate) async fn serve(
+    cluster: &Cluster,
+    from: From,
+    mut frame: Bytes,
+) -> Result<Reply, Hopeless> {
+    let fixed = frame.get(..8).ok_or(Hopeless)?;
+    let mut fixed = fixed;
+    let (key, version, correlation) = (fixed.get_i16(), fixed.get_i16(), fixed.get_i32());
+    let api = ApiKey::try_from(key).map_err(|()| Hopeless)?;
+    let head = Head { api, version, correlation };
+    let (.., min, max) = *SERVED.iter().find(|(served, ..)| *served == api).ok_or(Hopeless)?;
+    if !(min..=max).contains(&version) {
+        // A client from the future asks for its own ApiVersions first; it is told in version 0.
+        let refused = (api == ApiKey::ApiVersions).then(|| basic::versions_refused(&head));
+        return record(cluster, from, &head, refused.ok_or(Hopeless)??, None, Vec::new());
+    }
+    RequestHeader::decode(&mut frame, api.request_header_version(version)).map_err(|_| Hopeless)?;
+    if !shape::sound(api, version, &frame) {
+        return Err(Hopeless);
+    }
+    let reply = match api {
+        ApiKey::Produce => return produce::serve(cluster, from, &head, frame),
+        ApiKey::Fetch => fetch::serve(cluster, from, &head, frame).await?,
+        ApiKey::ListOffsets => fetch::list_offsets(cluster, from, &head, frame)?,
+        ApiKey::Metadata => metadata::serve(cluster, &head, frame)?,
+        ApiKey::CreateTopics => metadata::create_topics(cluster, &head, frame)?,
+        ApiKey::FindCoordinator => basic::find_coordinator(cluster, from, &head, frame)?,
+        ApiKey::InitProducerId => basic::init_producer_id(cluster, &head, frame)?,
+        ApiKey::ApiVersions => basic::versions(cluster, &head)?,
+        _ => return Err(Hopeless),
+    };
+    record(cluster, from, &head, reply, None, Vec::new())
+}
+
+/// Writes the request into the history, where it stands from now on.
+fn record(
+    cluster: &Cluster,
+    from: From,
+    head: &Head,
+    mut reply: Reply,
+    acks: Option<i16>,
+    produce: Vec<ProduceTruth>,
+) -> Result<Reply, Hopeless> {
+    let From { broker, conn } = from;
+    let (api, correlation) = (name(head.api), head.correlation);
+    let kind = Kind::Request { broker, api, conn, correlation, produce, answered: None, acks };
+    reply.line = cluster.recorder().record(Src::Broker, kind);
+    Ok(reply)
+}

@@ -1,0 +1,30 @@
+//! The model broker: a Kafka cluster in memory that speaks the wire protocol over any byte stream.
+//!
+//! Its log is the truth that the oracle reads, and every request that reached it whole stands in the
+//! history with what was appended and answered. Faults act inside it ([`crate::fault`]), so that
+//! they are the same in every lane that uses it.
+
+mod api;
+pub mod batch;
+pub mod client;
+mod cluster;
+pub mod codes;
+mod conn;
+mod identity;
+mod listen;
+mod log;
+mod script;
+mod shape;
+mod state;
+mod truth;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use api::{SERVED, name as api_name};
+pub use cluster::{Cluster, ClusterConfig};
+pub use conn::{MAX_REQUEST, serve};
+pub use identity::Identity;
+pub use listen::{HeldPort, Listen, accept_loop, bind_loopback};

@@ -1,0 +1,259 @@
+//! Brokers, topics, partitions, leaders: everything behind the cluster's lock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::identity::Identity;
+use super::log::Log;
+use super::script::Script;
+use super::{ClusterConfig, codes};
+use crate::scenario::model::{FaultKind, TopicSel};
+
+/// Time a controller takes to notice that a leader is gone, microseconds.
+pub(crate) const ELECTION_US: u64 = 500_000;
+
+/// Name of the fault that moves leaders.
+const MOVED: &str = FaultKind::LeaderMoved { topic: TopicSel::Both }.name();
+
+/// A partition.
+#[derive(Clone, Debug)]
+pub(crate) struct Partition {
+    /// Brokers that hold it, preferred leader first.
+    pub(crate) replicas: Vec<i32>,
+    /// Who leads it.
+    pub(crate) leader: i32,
+    /// Counts leader changes.
+    pub(crate) epoch: i32,
+    /// What it holds.
+    pub(crate) log: Log,
+    /// A `topic.leader_moved` that no client has run into yet: its index and the old leader.
+    stale: Option<(usize, i32)>,
+}
+
+/// One broker.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Broker {
+    /// Since when it is down, microseconds of the run.
+    down_since: Option<u64>,
+    /// Raised when all its connections must be reset.
+    pub(crate) resets: u64,
+    /// Raised when a cut or black hole is lifted: the connections that met it must be reset.
+    pub(crate) heals: u64,
+    /// Open connections.
+    pub(crate) connections: usize,
+    /// A fault took it down while no connection was open: its effect is the first client that
+    /// comes back.
+    missed: Option<(usize, &'static str)>,
+}
+
+/// Everything that changes.
+pub(crate) struct State {
+    pub(crate) config: ClusterConfig,
+    pub(crate) script: Script,
+    pub(crate) identity: Identity,
+    pub(crate) topics: BTreeMap<Arc<str>, Vec<Partition>>,
+    brokers: BTreeMap<i32, Broker>,
+    /// Newest epoch of each producer id that was given out or seen.
+    pub(crate) pids: BTreeMap<i64, i16>,
+    pub(crate) next_pid: i64,
+    pub(crate) next_conn: u64,
+    pub(crate) unanswered: u64,
+}
+
+impl State {
+    pub(crate) fn new(config: ClusterConfig, script: Script, identity: Identity) -> Self {
+        let brokers = (1..=config.broker_count()).map(|id| (id, Broker::default())).collect();
+        let mut state = Self {
+            script,
+            identity,
+            topics: BTreeMap::new(),
+            brokers,
+            pids: BTreeMap::new(),
+            next_pid: 1000,
+            next_conn: 0,
+            unanswered: 0,
+            config,
+        };
+        let (main, dlq) = (state.config.main_topic.clone(), state.config.dlq_topic.clone());
+        state.create(&main, state.config.partitions);
+        state.create(&dlq, 1);
+        state
+    }
+
+    /// Creates a topic unless it is there.
+    pub(crate) fn create(&mut self, topic: &str, partitions: i32) {
+        let brokers = self.config.broker_count();
+        let factor = brokers.min(3);
+        let partition = |p: i32| {
+            let replicas: Vec<i32> = (0..factor).map(|r| (p + r) % brokers + 1).collect();
+            let leader = p % brokers + 1;
+            Partition { replicas, leader, epoch: 0, log: Log::default(), stale: None }
+        };
+        let fresh = || (0..partitions.max(1)).map(partition).collect();
+        self.topics.entry(Arc::from(topic)).or_insert_with(fresh);
+    }
+
+    pub(crate) fn partition(&self, topic: &str, partition: i32) -> Option<&Partition> {
+        self.topics.get(topic)?.get(usize::try_from(partition).ok()?)
+    }
+
+    pub(crate) fn partition_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Partition> {
+        self.topics.get_mut(topic)?.get_mut(usize::try_from(partition).ok()?)
+    }
+
+    pub(crate) fn broker(&self, id: i32) -> Option<&Broker> {
+        self.brokers.get(&id)
+    }
+
+    pub(crate) fn is_up(&self, id: i32) -> bool {
+        self.brokers.get(&id).is_some_and(|b| b.down_since.is_none())
+    }
+
+    /// Brokers that are up, ascending.
+    pub(crate) fn live(&self) -> Vec<i32> {
+        self.brokers.iter().filter(|(_, b)| b.down_since.is_none()).map(|(id, _)| *id).collect()
+    }
+
+    /// Replicas that are up; the leader only, while a fault says so.
+    pub(crate) fn insync(&self, topic: &str, partition: &Partition) -> Vec<i32> {
+        let lost = self.script.insync_lost(topic);
+        let insync = |id: &&i32| self.is_up(**id) && (!lost || **id == partition.leader);
+        partition.replicas.iter().filter(insync).copied().collect()
+    }
+
+    /// Brings what brokers are up in line with the faults in force.
+    pub(crate) fn refresh(&mut self, now_us: u64) {
+        let Self { brokers, script, .. } = self;
+        for (id, broker) in brokers {
+            match (script.downed_by(*id), broker.down_since) {
+                (Some((index, name)), None) => {
+                    broker.down_since = Some(now_us);
+                    broker.resets += 1;
+                    if broker.connections > 0 {
+                        script.meet(index);
+                    } else {
+                        broker.missed = Some((index, name));
+                    }
+                }
+                (None, Some(_)) => broker.down_since = None,
+                _ => {}
+            }
+        }
+    }
+
+    /// A controller's duty: partitions whose leader is down long enough get another one.
+    pub(crate) fn elect(&mut self, now_us: u64) {
+        let gone =
+            |b: &Broker| b.down_since.is_some_and(|t| now_us.saturating_sub(t) >= ELECTION_US);
+        let gone: Vec<i32> =
+            self.brokers.iter().filter(|(_, b)| gone(b)).map(|(i, _)| *i).collect();
+        if !gone.is_empty() {
+            self.hand_over(|_, partition| gone.contains(&partition.leader), None);
+        }
+    }
+
+    /// Leaders of the partitions that `which` names move to the next replica that is up.
+    fn hand_over(&mut self, which: impl Fn(&str, &Partition) -> bool, cause: Option<usize>) {
+        let live = self.live();
+        for (topic, partitions) in &mut self.topics {
+            if cause.is_none() && self.script.insync_lost(topic) {
+                continue; // only the leader is in sync: there is no clean candidate
+            }
+            for partition in partitions.iter_mut().filter(|p| which(topic, p)) {
+                let old = partition.leader;
+                let at = partition.replicas.iter().position(|r| *r == old).unwrap_or(0);
+                let order = partition.replicas.iter().cycle().skip(at + 1);
+                let next = order.take(partition.replicas.len()).find(|r| live.contains(r));
+                if let Some(next) = next.copied().filter(|next| *next != old) {
+                    partition.leader = next;
+                    partition.epoch += 1;
+                    partition.stale = cause.map(|index| (index, old));
+                }
+            }
+        }
+    }
+
+    /// `topic.leader_moved`.
+    pub(crate) fn move_leaders(&mut self, index: usize, sel: TopicSel) {
+        let names = self.script.topics().clone();
+        self.hand_over(|topic, _| names.selected(sel, topic), Some(index));
+    }
+
+    /// A controlled shutdown gives its leaderships away first.
+    pub(crate) fn retire(&mut self, broker: i32) {
+        self.hand_over(|_, partition| partition.leader == broker, None);
+    }
+
+    /// Leader epochs rise when leaders go away and when they come back.
+    pub(crate) fn bump_epochs(&mut self, sel: TopicSel) {
+        let names = self.script.topics().clone();
+        for (_, partitions) in self.topics.iter_mut().filter(|(t, _)| names.selected(sel, t)) {
+            for partition in partitions {
+                partition.epoch += 1;
+            }
+        }
+    }
+
+    /// Connections of these brokers must be reset; says whether there were any.
+    pub(crate) fn reset(&mut self, ids: &[i32]) -> bool {
+        let mut any = false;
+        for (_, broker) in self.brokers.iter_mut().filter(|(id, _)| ids.contains(id)) {
+            broker.resets += 1;
+            any |= broker.connections > 0;
+        }
+        any
+    }
+
+    /// Connections of these brokers that met a cut must be reset.
+    pub(crate) fn heal(&mut self, ids: &[i32]) {
+        for (_, broker) in self.brokers.iter_mut().filter(|(id, _)| ids.contains(id)) {
+            broker.heals += 1;
+        }
+    }
+
+    /// A connection came to this broker.
+    pub(crate) fn connected(&mut self, id: i32) {
+        if let Some(broker) = self.brokers.get_mut(&id) {
+            broker.connections += 1;
+            if let Some((index, name)) = broker.missed.take() {
+                self.script.met_late(index, name);
+            }
+        }
+    }
+
+    /// A connection of this broker is gone.
+    pub(crate) fn disconnected(&mut self, id: i32) {
+        if let Some(broker) = self.brokers.get_mut(&id) {
+            broker.connections -= 1;
+        }
+    }
+
+    /// Checks that `broker` may serve this partition.
+    ///
+    /// # Errors
+    /// `UNKNOWN_TOPIC_OR_PARTITION` or `NOT_LEADER_OR_FOLLOWER`.
+    pub(crate) fn lead(&mut self, broker: i32, topic: &str, partition: i32) -> Result<(), i16> {
+        if self.script.missing(topic) {
+            return Err(codes::UNKNOWN_TOPIC_OR_PARTITION);
+        }
+        let Some(found) = self.partition_mut(topic, partition) else {
+            return Err(codes::UNKNOWN_TOPIC_OR_PARTITION);
+        };
+        let leads = found.leader == broker;
+        if let Some((index, _)) = found.stale.filter(|(_, old)| *old == broker && !leads) {
+            self.met_move(index);
+        }
+        if !leads || self.script.leaderless(topic) {
+            return Err(codes::NOT_LEADER_OR_FOLLOWER);
+        }
+        Ok(())
+    }
+
+    /// A client asked a leader of before: the move was met. Once is enough.
+    fn met_move(&mut self, index: usize) {
+        self.script.met_late(index, MOVED);
+        for partition in self.topics.values_mut().flatten() {
+            partition.stale = partition.stale.filter(|(of, _)| *of != index);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::protocol::Decodable;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::broker::testing::*;
+use crate::broker::{Cluster, MAX_REQUEST, codes};
+
+/// What the broker says to these bytes: everything until it closes, or until it waits for more.
+async fn say(cluster: &std::sync::Arc<Cluster>, bytes: &[u8]) -> (Vec<u8>, bool) {
+    let mut client = connect(cluster, 1);
+    client.stream().write_all(bytes).await.unwrap();
+    let mut out = Vec::new();
+    let closed = timeout(Duration::from_millis(50), client.stream().read_to_end(&mut out)).await;
+    (out, closed.is_ok())
+}
+
+fn request(key: i16, version: i16, body: &[u8]) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_i32(i32::try_from(10 + body.len()).unwrap());
+    out.put_i16(key);
+    out.put_i16(version);
+    out.put_i32(77);
+    out.put_i16(-1);
+    out.put_slice(body);
+    out.freeze()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_negative_or_enormous_length_closes_the_connection_without_an_answer() {
+    let (cluster, _) = cluster();
+    for length in [-1, i32::MIN, i32::MAX, i32::try_from(MAX_REQUEST).unwrap() + 1] {
+        assert_eq!(say(&cluster, &length.to_be_bytes()).await, (Vec::new(), true), "{length}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_api_and_a_frame_without_a_header_close_the_connection() {
+    let (cluster, _) = cluster();
+    for bytes in
+        [request(999, 0, &[]), request(11, 0, &[]), Bytes::from_static(&[0, 0, 0, 2, 0, 3])]
+    {
+        assert_eq!(say(&cluster, &bytes).await, (Vec::new(), true));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn api_versions_from_the_future_is_told_in_version_0_what_is_served() {
+    let (cluster, _) = cluster();
+    let (answer, closed) = say(&cluster, &request(18, 99, b"who knows")).await;
+    assert!(!closed);
+    let mut answer = Bytes::from(answer).slice(8..);
+    let answer = ApiVersionsResponse::decode(&mut answer, 0).unwrap();
+    assert_eq!((answer.error_code, answer.api_keys.len()), (codes::UNSUPPORTED_VERSION, 8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_api_in_a_version_from_the_future_closes_the_connection() {
+    let (cluster, _) = cluster();
+    assert_eq!(say(&cluster, &request(3, 99, &[])).await, (Vec::new(), true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_array_longer_than_its_frame_reserves_nothing_and_closes_the_connection() {
+    let (cluster, _) = cluster();
+    let giant = i32::MAX.to_be_bytes();
+    assert_eq!(say(&cluster, &request(3, 1, &giant)).await, (Vec::new(), true));
+    let mut produce = BytesMut::new();
+    produce.put_i16(-1);
+    produce.put_i16(1);
+    produce.put_i32(1000);
+    produce.put_i32(i32::MAX - 1);
+    assert_eq!(say(&cluster, &request(0, 8, &produce)).await, (Vec::new(), true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_count_that_lies_is_refused_without_reserving_for_it() {
+    let (cluster, recorder) = cluster();
+    let mut lie = BytesMut::from(&batch(PLAIN, &[0], b"x")[..]);
+    lie[23..27].copy_from_slice(&(i32::MAX - 1).to_be_bytes());
+    lie[57..61].copy_from_slice(&i32::MAX.to_be_bytes());
+    let crc = crc(&lie[21..]);
+    lie[17..21].copy_from_slice(&crc.to_be_bytes());
+    let answer = offer(&mut connect(&cluster, 1), lie.freeze()).await;
+    assert_eq!(answer.0, codes::INVALID_RECORD);
+    assert_eq!(truths(&recorder.lines())[0].appended, None);
+}
+
+/// CRC-32C, bit by bit.
+fn crc(bytes: &[u8]) -> u32 {
+    let bit = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
+    !bytes.iter().fold(u32::MAX, |crc, b| (0..8).fold(crc ^ u32::from(*b), |c, _| bit(c)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_frame_is_waited_for_and_a_slow_one_is_served() {
+    let (cluster, _) = cluster();
+    let whole = request(18, 0, &[]);
+    assert_eq!(say(&cluster, &whole[..9]).await, (Vec::new(), false));
+    let mut client = connect(&cluster, 1);
+    for byte in &whole {
+        client.stream().write_all(&[*byte]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    assert!(client.frame().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_leaves_in_the_middle_of_a_frame_leaves_nothing_behind() {
+    let (cluster, recorder) = cluster();
+    let mut client = connect(&cluster, 1);
+    client.stream().write_all(&request(18, 0, &[])[..9]).await.unwrap();
+    drop(client);
+    let fine = connect(&cluster, 1).call(0, &ApiVersionsRequest::default()).await;
+    assert!(fine.is_ok());
+    assert_eq!(recorder.lines().len(), 1);
+}

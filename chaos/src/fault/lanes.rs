@@ -1,0 +1,18 @@
+//! Which lane can inject which fault.
+
+use crate::scenario::model::{FaultKind, LaneName};
+
+/// Says whether a lane can inject a fault of this kind; if not, why.
+///
+/// # Errors
+/// The reason, for a person.
+pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> {
+    match (lane, kind) {
+        // Both speak to the model broker, where every fault of the catalogue lives.
+        (LaneName::Sim | LaneName::Wire, _) => Ok(()),
+        (LaneName::Disk, _) => Err("the disk lane has no brokers and no network"),
+        (LaneName::Mock, _) => Err("no fault is mapped to librdkafka's mock cluster yet"),
+        (LaneName::Kafka, _) => Err("no fault is mapped to containers yet"),
+        (LaneName::External, _) => Err("a cluster that the user names is never broken on purpose"),
+    }
+}
