@@ -1,8 +1,8 @@
 //! Chaos and conformance harness for telemetry pipelines.
 
+pub mod broker;
 pub mod cli;
 pub mod exit;
-pub mod broker;
 pub mod fault;
 pub mod history;
 pub mod lane;

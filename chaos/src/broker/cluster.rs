@@ -117,12 +117,12 @@ impl Cluster {
     }
 
     /// Puts a fault in force; `brokers` are those it is about. An instant takes place and is over.
-    pub(crate) fn arm(&self, index: usize, kind: &FaultKind, brokers: Vec<i32>) {
+    pub(crate) fn arm(&self, index: usize, kind: &FaultKind, brokers: &[i32]) {
         self.change(|state| {
-            state.script.arm(index, kind.clone(), brokers.clone());
+            state.script.arm(index, kind.clone(), brokers.to_vec());
             match kind {
                 FaultKind::NetReset { .. } => {
-                    if state.reset(&brokers) {
+                    if state.reset(brokers) {
                         state.script.meet(index);
                     }
                     state.script.disarm(index);

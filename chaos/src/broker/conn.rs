@@ -2,8 +2,8 @@
 //!
 //! Every network fault acts here, so that it is the same over simulated and real sockets:
 //! * a broker that goes down, or a reset: the connection is reset;
-//! * a partition towards the broker: bytes are taken off the wire up to a bound and kept back, never
-//!   looked at; away from it: requests are carried out and their answers kept back;
+//! * a partition towards the broker: bytes are taken off the wire up to a bound and kept back,
+//!   never looked at; away from it: requests are carried out and their answers kept back;
 //! * a connection that comes while its broker is partitioned or a black hole is taken and kept
 //!   waiting.
 //!
@@ -99,7 +99,7 @@ impl Conn {
                     _ => return,
                 }
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             biased;

@@ -112,8 +112,8 @@ pub async fn bind_loopback() -> io::Result<(tokio::net::TcpListener, u16)> {
 /// Time between two tries to take a port again.
 const REBIND: Duration = Duration::from_millis(20);
 
-/// Accepts connections for a broker for ever. While a fault keeps the broker down nothing listens on
-/// its port: connects are refused.
+/// Accepts connections for a broker for ever. While a fault keeps the broker down nothing listens
+/// on its port: connects are refused.
 pub async fn accept_loop<L: Listen>(cluster: Arc<Cluster>, broker: i32, mut listener: L) {
     loop {
         let accept = async {

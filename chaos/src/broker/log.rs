@@ -116,7 +116,8 @@ impl Log {
     }
 
     /// Kafka's rule: a producer that this partition does not know may begin anywhere (there is no
-    /// `UNKNOWN_PRODUCER_ID` since KIP-360), a new epoch begins at 0, and otherwise there is no gap.
+    /// `UNKNOWN_PRODUCER_ID` since KIP-360), a new epoch begins at 0, and otherwise there is no
+    /// gap.
     fn in_sequence(&self, batch: &Batch) -> Result<(), i16> {
         let Some(known) = self.producers.get(&batch.pid) else { return Ok(()) };
         if batch.epoch < known.epoch {

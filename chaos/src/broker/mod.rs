@@ -1,8 +1,8 @@
 //! The model broker: a Kafka cluster in memory that speaks the wire protocol over any byte stream.
 //!
-//! Its log is the truth that the oracle reads, and every request that reached it whole stands in the
-//! history with what was appended and answered. Faults act inside it ([`crate::fault`]), so that
-//! they are the same in every lane that uses it.
+//! Its log is the truth that the oracle reads, and every request that reached it whole stands in
+//! the history with what was appended and answered. Faults act inside it ([`crate::fault`]), so
+//! that they are the same in every lane that uses it.
 
 mod api;
 pub mod batch;

@@ -39,8 +39,6 @@ pub(crate) struct Scripted {
 /// State of a broker's network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Net {
-    /// It does not listen.
-    pub(crate) down: bool,
     /// Bytes towards it stop.
     pub(crate) requests_cut: bool,
     /// Bytes from it stop.
@@ -144,8 +142,8 @@ impl Script {
         })
     }
 
-    /// As [`Script::first`], but counted: the fault's last use lifts it. `lift` false leaves that to
-    /// the caller, who is told the index.
+    /// As [`Script::first`], but counted: the fault's last use lifts it. `lift` false leaves that
+    /// to the caller, who is told the index.
     fn counted<T>(
         &mut self,
         lift: bool,
@@ -166,7 +164,6 @@ impl Script {
     pub(crate) fn net(&self, broker: i32) -> Net {
         let mut net = Net::default();
         for fault in &self.active {
-            net.down |= fault.down.contains(&broker);
             if !fault.brokers.contains(&broker) {
                 continue;
             }
@@ -268,11 +265,11 @@ impl Script {
     fn topic_fault<T>(&mut self, topic: &str, ask: impl Fn(&FaultKind) -> Option<T>) -> Option<T> {
         let names = self.topics.clone();
         self.first(|a| {
-            let sel = match a.kind {
-                FaultKind::Leaderless { topic }
-                | FaultKind::TopicMissing { topic }
-                | FaultKind::NotEnoughReplicas { topic, .. } => topic,
-                _ => return None,
+            let (FaultKind::Leaderless { topic: sel }
+            | FaultKind::TopicMissing { topic: sel }
+            | FaultKind::NotEnoughReplicas { topic: sel, .. }) = a.kind
+            else {
+                return None;
             };
             names.selected(sel, topic).then(|| ask(&a.kind)).flatten()
         })

@@ -1,8 +1,8 @@
 //! The outline of every request, checked before it is decoded.
 //!
-//! `kafka-protocol` reserves memory for an array as soon as it has read its length. A peer that lies
-//! about a length must not make the broker reserve it, so each frame is walked first: nothing is
-//! allocated, and a frame may hold at most [`MAX_ELEMENTS`] array elements and tags in all.
+//! `kafka-protocol` reserves memory for an array as soon as it has read its length. A peer that
+//! lies about a length must not make the broker reserve it, so each frame is walked first: nothing
+//! is allocated, and a frame may hold at most [`MAX_ELEMENTS`] array elements and tags in all.
 
 use kafka_protocol::messages::ApiKey;
 

@@ -2,8 +2,8 @@
 //!
 //! What a fault does is written in the model broker ([`crate::broker`]), which asks the list of
 //! faults in force at every request, answer and connection. This module resolves whom a fault is
-//! about, runs the faults that change by themselves (flapping, rolling restart), and says which lane
-//! can inject what.
+//! about, runs the faults that change by themselves (flapping, rolling restart), and says which
+//! lane can inject what.
 
 mod lanes;
 mod plan;

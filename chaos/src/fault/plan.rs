@@ -81,7 +81,7 @@ impl FaultPlan {
         }
         let brokers = self.resolve(&fault.kind);
         self.slot(index, |slot| slot.brokers.clone_from(&brokers));
-        self.cluster.arm(index, &fault.kind, brokers.clone());
+        self.cluster.arm(index, &fault.kind, &brokers);
         let cluster = Arc::clone(&self.cluster);
         let task = match fault.kind.clone() {
             FaultKind::BrokerFlap { down, up, .. } => tokio::spawn(async move {
@@ -107,8 +107,8 @@ impl FaultPlan {
         self.slot(index, |slot| slot.schedule = Some(task.abort_handle()));
     }
 
-    /// Lifts fault `index` and records it. What it changed is as it was, or as other faults in force
-    /// say. Without effect on a fault that is not in force.
+    /// Lifts fault `index` and records it. What it changed is as it was, or as other faults in
+    /// force say. Without effect on a fault that is not in force.
     pub fn end(&self, index: usize) {
         let Some(fault) = self.faults.get(index) else { return };
         let taken = self.slot(index, std::mem::take).unwrap_or_default();

@@ -43,8 +43,15 @@ impl Recorder {
     }
 
     /// Appends a line. A muted subject (crashed, not yet reopened) is not recorded: whatever a
-    /// killed process would have said after its death is no evidence. Returns the line's number.
-    pub fn record(&self, src: Src, kind: Kind) -> Option<u64> {
+    /// killed process would have said after its death is no evidence.
+    pub fn record(&self, src: Src, kind: Kind) {
+        let _ = self.place(src, kind);
+    }
+
+    /// As [`Recorder::record`]; returns the line's number for [`Recorder::amend`], `None` when it
+    /// was not recorded.
+    #[must_use]
+    pub fn place(&self, src: Src, kind: Kind) -> Option<u64> {
         let t_us = self.clock.now_us();
         let mut state = self.state();
         if src == Src::Subject && state.subject_muted {

@@ -1,4 +1,4 @@
-//! ApiVersions, `InitProducerId` and `FindCoordinator`.
+//! `ApiVersions`, `InitProducerId` and `FindCoordinator`.
 
 use bytes::Bytes;
 use kafka_protocol::messages::api_versions_response::ApiVersion;

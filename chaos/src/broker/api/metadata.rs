@@ -36,12 +36,11 @@ pub(super) fn serve(cluster: &Cluster, head: &Head, mut frame: Bytes) -> Result<
     let mut state = cluster.state();
     // Version 0 has no null: an empty list asks for everything.
     let wanted = request.topics.filter(|t| head.version > 0 || !t.is_empty());
-    let names: Vec<String> = match wanted {
-        Some(topics) => topics.into_iter().filter_map(|t| t.name).map(|n| n.to_string()).collect(),
-        None => {
-            let all: Vec<String> = state.topics.keys().map(ToString::to_string).collect();
-            all.into_iter().filter(|topic| !state.script.missing(topic)).collect()
-        }
+    let names: Vec<String> = if let Some(topics) = wanted {
+        topics.into_iter().filter_map(|t| t.name).map(|n| n.to_string()).collect()
+    } else {
+        let all: Vec<String> = state.topics.keys().map(ToString::to_string).collect();
+        all.into_iter().filter(|topic| !state.script.missing(topic)).collect()
     };
     let asked: Vec<&str> = names.iter().map(String::as_str).collect();
     let scripted = state.script.error(&name(head.api), &asked);

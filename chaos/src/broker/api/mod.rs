@@ -15,8 +15,8 @@ use super::cluster::Cluster;
 use super::shape;
 use crate::history::{Kind, ProduceTruth, Src};
 
-/// APIs served and their lowest and highest version. Topic ids are not modelled, so every range ends
-/// before they are needed.
+/// APIs served and their lowest and highest version. Topic ids are not modelled, so every range
+/// ends before they are needed.
 pub const SERVED: [(ApiKey, i16, i16); 8] = [
     (ApiKey::Produce, 3, 10),
     (ApiKey::Fetch, 4, 12),
@@ -136,7 +136,7 @@ pub(crate) async fn serve(
     if !(min..=max).contains(&version) {
         // A client from the future asks for its own ApiVersions first; it is told in version 0.
         let refused = (api == ApiKey::ApiVersions).then(|| basic::versions_refused(&head));
-        return record(cluster, from, &head, refused.ok_or(Hopeless)??, None, Vec::new());
+        return Ok(record(cluster, from, &head, refused.ok_or(Hopeless)??, None, Vec::new()));
     }
     RequestHeader::decode(&mut frame, api.request_header_version(version)).map_err(|_| Hopeless)?;
     if !shape::sound(api, version, &frame) {
@@ -153,7 +153,7 @@ pub(crate) async fn serve(
         ApiKey::ApiVersions => basic::versions(cluster, &head)?,
         _ => return Err(Hopeless),
     };
-    record(cluster, from, &head, reply, None, Vec::new())
+    Ok(record(cluster, from, &head, reply, None, Vec::new()))
 }
 
 /// Writes the request into the history, where it stands from now on.
@@ -164,10 +164,10 @@ fn record(
     mut reply: Reply,
     acks: Option<i16>,
     produce: Vec<ProduceTruth>,
-) -> Result<Reply, Hopeless> {
+) -> Reply {
     let From { broker, conn } = from;
     let (api, correlation) = (name(head.api), head.correlation);
     let kind = Kind::Request { broker, api, conn, correlation, produce, answered: None, acks };
-    reply.line = cluster.recorder().record(Src::Broker, kind);
-    Ok(reply)
+    reply.line = cluster.recorder().place(Src::Broker, kind);
+    reply
 }

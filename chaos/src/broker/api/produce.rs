@@ -211,7 +211,7 @@ pub(super) fn serve(
         reply.frame = Some(head.encode(&answer, version)?);
         reply.records = records;
     }
-    record(cluster, from, head, reply, Some(acks), truths)
+    Ok(record(cluster, from, head, reply, Some(acks), truths))
 }
 
 /// Where the leaders named in a version 10 answer are.
