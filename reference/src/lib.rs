@@ -2,6 +2,7 @@
 #![forbid(unsafe_op_in_unsafe_fn)]
 
 pub mod codec;
+pub mod config;
 pub mod core;
 pub mod manual;
 pub mod proto;

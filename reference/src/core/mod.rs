@@ -1,8 +1,48 @@
-//! Sans-IO state machines: time, entropy and results come in as arguments, effects go out as
-//! values.
+//! Sans-IO state machines: time, entropy and results come in as arguments, effects go out as values.
+//!
+//! [`Core`] is the producer without tokio, clock, randomness, files or sockets. A shell calls it,
+//! carries out the [`Effect`]s that [`Core::poll`] hands out, and reports what came of them:
+//!
+//! ```text
+//!  offer / enter / leave / supply ─┐                  ┌─ HandOver ─▶ Transport::submit
+//!  submitted / refused / delivered ┼──▶  Core ──poll──┼─ Resolved ─▶ application, metrics
+//!  handle_timeout (next_timeout)   ┤                  ├─ Admit ────▶ a waiting send
+//!  flush / close / abandon ────────┘                  └─ Purge, Retire, Rebuild, FlushHint
+//! ```
 
+pub mod close;
+pub mod errors;
+pub mod ledger;
+
+mod accept;
+mod attempts;
+mod delivery;
+mod dlq;
+mod effect;
+mod ending;
+mod flush;
+mod hand_over;
+mod letter;
+mod limiter;
+mod line;
+mod link;
+mod measure;
+mod producer;
+mod retry;
+mod sequence;
+mod store;
+mod timers;
 mod types;
 
+pub use accept::{Admission, Offer, Payload};
+pub use effect::{DlqFailure, Effect, HandOver, OutcomeRecord};
+pub use flush::FlushId;
+pub use ledger::{Counters, Gauges, PerRoute, Tally};
+pub use limiter::{Allowance, OTHER_TENANTS};
+pub use measure::Measure;
+pub use producer::{Core, Origin};
+pub use store::Key;
+pub use timers::Flushed;
 pub use types::{
     AttemptId, BoxFuture, CRC32_HEADER, Connect, Delivery, ErrorClass, Failure, MESSAGE_ID_HEADER,
     MessageId, Outcome, Persistence, Reason, Record, Refused, Route, Transport,

@@ -1,0 +1,6 @@
+use super::*;
+
+#[test]
+fn the_defaults_are_valid() {
+    assert_eq!(ProducerConfig::default().validate(), Ok(()));
+}
