@@ -9,7 +9,9 @@
     reason = "helpers of tests fail by panicking"
 )]
 
-use dashproof_reference::codec::{DecodeErrorKind, DecodePolicy, Decoder, Legacy, SchemaPolicy};
+use dashproof_reference::codec::{
+    DecodeErrorKind, DecodePolicy, Decoder, Legacy, Limits, SchemaPolicy,
+};
 use prost::Message as _;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -182,4 +184,39 @@ fn the_manual_shows_the_deliberately_stricter_table_as_it_is() {
     let section = section.split("\n## ").next().unwrap();
     let shown: Vec<&str> = section.lines().filter(|l| l.starts_with("| `")).collect();
     assert_eq!(shown, rows);
+}
+
+/// The first cells of the rows of a section's table, without their backticks.
+fn rows(section: &str) -> Vec<Vec<String>> {
+    let text = MANUAL.split(&format!("\n## {section}\n")).nth(1).expect("the section is there");
+    let text = text.split("\n## ").next().unwrap();
+    text.lines()
+        .filter(|l| l.starts_with("| `"))
+        .map(|l| l.split('|').skip(1).map(|c| c.trim().trim_matches('`').to_owned()).collect())
+        .collect()
+}
+
+#[test]
+fn the_manual_shows_every_error_kind() {
+    let shown: Vec<String> = rows("Errors").into_iter().map(|row| row[0].clone()).collect();
+    let kinds: Vec<&str> = DecodeErrorKind::ALL.iter().map(|k| k.as_str()).collect();
+    assert_eq!(shown, kinds);
+}
+
+#[test]
+fn the_manual_shows_every_limit_and_its_default() {
+    let shown: Vec<(String, String)> =
+        rows("Limits").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    let Limits { payload, depth, batch_members, repeated, elements, map_entries, decoded_bytes } =
+        Limits::default();
+    let defaults = [
+        ("payload", payload as u64),
+        ("depth", depth.into()),
+        ("batch_members", batch_members),
+        ("repeated", repeated),
+        ("elements", elements),
+        ("map_entries", map_entries),
+        ("decoded_bytes", decoded_bytes),
+    ];
+    assert_eq!(shown, defaults.map(|(name, value)| (name.to_owned(), value.to_string())));
 }

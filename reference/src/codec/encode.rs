@@ -39,9 +39,9 @@ pub struct Encoded {
 pub struct Encoder {
     config: CodecConfig,
     limits: Limits,
-    context: Option<CCtx<'static>>,
-    payload: Vec<u8>,
-    frame: Vec<u8>,
+    pub(super) context: Option<CCtx<'static>>,
+    pub(super) payload: Vec<u8>,
+    pub(super) frame: Vec<u8>,
     /// Calls into zstd: at most one per message.
     pub(super) compressions: u64,
 }

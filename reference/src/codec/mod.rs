@@ -43,3 +43,6 @@ pub use frame::{FRAME_PLAIN, FRAME_ZSTD, MAX_PAYLOAD, SCHEMA_VERSION, crc32_head
 pub use header::{header, header_mut};
 pub use limits::{Limits, MAX_DEPTH, MEMORY_CEILING};
 pub use view::to_json;
+
+#[cfg(test)]
+mod tests;

@@ -129,8 +129,16 @@ fn fixed<const N: usize>(buf: &[u8], pos: &mut usize) -> Result<[u8; N], DecodeE
 }
 
 fn float(value: f64) -> Value {
-    let text = || if value.is_nan() { "NaN".to_owned() } else { value.to_string() };
-    Number::from_f64(value).map_or_else(|| Value::String(text()), Value::Number)
+    let text = || {
+        if value.is_nan() {
+            "NaN"
+        } else if value > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
+        }
+    };
+    Number::from_f64(value).map_or_else(|| Value::from(text()), Value::Number)
 }
 
 fn enumeration(at: u8, number: i32) -> Value {
