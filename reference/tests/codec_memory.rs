@@ -1,14 +1,10 @@
 //! C3: whatever the bytes, decoding stays under a stated memory ceiling.
 //!
-//! An allocator that counts measures the peak of everything the decoder allocates for the frames that
-//! get the most memory for a byte: empty messages in repeated fields, one-entry maps, packed numbers,
-//! bombs. It is one test, since other tests in this process would be counted too. (What zstd takes
-//! for its context is not Rust's: about 160 KiB, whatever the frame.)
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests fail by panicking"
-)]
+//! An allocator that counts measures the peak of everything the decoder allocates for the frames
+//! that get the most memory for a byte: empty messages in repeated fields, one-entry maps, packed
+//! numbers, bombs. It is one test, since other tests in this process would be counted too. (What
+//! zstd takes for its context is not Rust's: about 160 KiB, whatever the frame.)
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,8 +21,8 @@ fn add(bytes: usize) {
 }
 
 #[expect(unsafe_code, reason = "a global allocator cannot be written without it")]
-// SAFETY: every call goes to the system's allocator unchanged. Growing in place counts as old and new
-// at once, which is the most that it can take.
+// SAFETY: every call goes to the system's allocator unchanged. Growing in place counts as old and
+// new at once, which is the most that it can take.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         add(layout.size());

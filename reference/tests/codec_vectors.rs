@@ -1,7 +1,7 @@
 //! 84 byte strings and what `DashFlow` 1.11.3, the original, made of each under its five ways of
 //! decoding. We give the same answer under the policy that corresponds, or the vector is in
 //! [`STRICTER`] with the reason, and the manual shows that table.
-#![allow(
+#![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

@@ -8,7 +8,8 @@ use super::limits::Limits;
 pub struct CodecConfig {
     /// Whether messages over the threshold are compressed at all. Default: true.
     pub compression: bool,
-    /// Protobuf bytes up to which a message stays plain; one more and it is compressed. Default: 512.
+    /// Protobuf bytes up to which a message stays plain; one more and it is compressed. Default:
+    /// 512.
     pub threshold: usize,
     /// zstd level; zstd clamps it to what it has. Default: 3.
     pub level: i32,

@@ -58,8 +58,8 @@ impl Decoder {
         self.decode_record(frame, None)
     }
 
-    /// Decodes a record value together with the record's `dashstream-crc32` header, which is checked
-    /// when present.
+    /// Decodes a record value together with the record's `dashstream-crc32` header, which is
+    /// checked when present.
     ///
     /// # Errors
     /// As [`Self::decode`], and when header and bytes do not belong together.
@@ -136,7 +136,8 @@ fn unknown_frame(frame: &[u8], shape: Shape) -> DecodeError {
     DecodeError::new(Kind::UnknownFrame, Region::Frame, 0, text)
 }
 
-/// From protobuf bytes, which start at `base` of their region, to a message that the policy accepts.
+/// From protobuf bytes, which start at `base` of their region, to a message that the policy
+/// accepts.
 fn parse(
     payload: &[u8],
     base: usize,

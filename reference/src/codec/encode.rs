@@ -53,8 +53,8 @@ impl fmt::Debug for Encoder {
 }
 
 impl Encoder {
-    /// An encoder with a zstd context for this level and checksum setting. If zstd has no memory for
-    /// one, messages stay plain and say so in [`Encoded::compression_failed`].
+    /// An encoder with a zstd context for this level and checksum setting. If zstd has no memory
+    /// for one, messages stay plain and say so in [`Encoded::compression_failed`].
     #[must_use]
     pub fn new(config: &CodecConfig) -> Self {
         let context = if config.compression { new_context(config) } else { None };
@@ -133,7 +133,8 @@ impl Encoder {
         self.frame = behind_frame_byte.into_inner();
         let outcome = match result {
             Err(_) => Compressed::Failed,
-            // The flags in the headers make the inflated message a little longer than the plain one.
+            // The flags in the headers make the inflated message a little longer than the plain
+            // one.
             Ok(len) if len < payload_len && self.payload.len() <= self.config.max_payload => {
                 self.check_counts(&self.payload)?;
                 Compressed::Smaller(Bytes::copy_from_slice(&self.frame))

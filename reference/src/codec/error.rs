@@ -196,14 +196,13 @@ impl DecodeError {
     }
 }
 
-/// Why a message did not become a frame. What is refused here is what a strict decoder would refuse.
+/// Why a message did not become a frame. What is refused here is what a strict decoder would
+/// refuse.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EncodeError {
     /// The protobuf message is over the cap.
-    #[error(
-        "message is {size} bytes of protobuf, over the limit of {limit}: raise the limit or split it"
-    )]
+    #[error("message of {size} protobuf bytes is over the limit of {limit}: raise it or split it")]
     Oversize {
         /// Bytes of the message with compression NONE in its headers.
         size: usize,
@@ -220,7 +219,7 @@ pub enum EncodeError {
         member: Option<usize>,
     },
     /// A header asks for a schema version that this encoder does not write.
-    #[error("{} has schema version {found}, this encoder writes 1: set `schema_version` to 1", Place(*member))]
+    #[error("{} has schema version {found}: set `schema_version` to 1", Place(*member))]
     SchemaVersion {
         /// Position of the batch member, or `None` for the message itself.
         member: Option<usize>,

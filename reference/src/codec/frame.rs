@@ -78,7 +78,7 @@ pub fn verify_crc32(frame: &[u8], header: &[u8]) -> Result<(), DecodeError> {
         Region::Frame,
         0,
         format!(
-            "crc32 of the record value is {}, the record header says {}: the bytes changed on the way",
+            "crc32 of the record value is {}, its header says {}: the bytes changed on the way",
             String::from_utf8_lossy(&computed),
             String::from_utf8_lossy(header)
         ),

@@ -29,8 +29,9 @@ impl Inflater {
         Self { context: None, buffer: Vec::new() }
     }
 
-    /// Inflates `body`, which starts at byte `base` of the frame and must be exactly one zstd frame.
-    /// The declared size is never trusted beyond `cap`, and zstd itself checks that it is true.
+    /// Inflates `body`, which starts at byte `base` of the frame and must be exactly one zstd
+    /// frame. The declared size is never trusted beyond `cap`, and zstd itself checks that it is
+    /// true.
     pub(super) fn inflate(
         &mut self,
         body: &[u8],

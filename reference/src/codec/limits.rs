@@ -7,8 +7,8 @@ use super::schema::MAX_COST_PER_BYTE;
 /// library's own bound, and the original's.
 pub const MAX_DEPTH: u32 = 100;
 
-/// With the default [`Limits`], decoding any bytes takes no more than this many bytes of memory: the
-/// frame given, the buffer it inflates into, and everything allocated for the message. 256 MiB.
+/// With the default [`Limits`], decoding any bytes takes no more than this many bytes of memory:
+/// the frame given, the buffer it inflates into, and everything allocated for the message. 256 MiB.
 pub const MEMORY_CEILING: usize = 256 * 1024 * 1024;
 
 /// Bounds on what is decoded. The counts are checked by a scan over the protobuf bytes that

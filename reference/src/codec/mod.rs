@@ -1,15 +1,16 @@
 //! Frames: from a message to the bytes of a Kafka record value, and back.
 //!
-//! [`Encoder`] writes one frame per message: a frame byte, then the protobuf message, plain or as one
-//! zstd frame. [`Decoder`] is the one entry point for bytes from outside. It is strict by default
-//! (frame, schema version, a header in the message and in every member of a batch), looks at the
-//! bytes with a scan that allocates nothing before it lets them become a message, and answers any
-//! input with a message or a [`DecodeError`] that says what, where and which limit bound. The legacy
-//! and lenient ways in are options of [`DecodePolicy`]; taking one is counted in [`CodecCounters`].
+//! [`Encoder`] writes one frame per message: a frame byte, then the protobuf message, plain or as
+//! one zstd frame. [`Decoder`] is the one entry point for bytes from outside. It is strict by
+//! default (frame, schema version, a header in the message and in every member of a batch), looks
+//! at the bytes with a scan that allocates nothing before it lets them become a message, and
+//! answers any input with a message or a [`DecodeError`] that says what, where and which limit
+//! bound. The legacy and lenient ways in are options of [`DecodePolicy`]; taking one is counted in
+//! [`CodecCounters`].
 //!
 //! ```
-//! use dashproof_reference::codec::{CodecConfig, DecodePolicy, Decoder, Encoder};
-//! use dashproof_reference::proto::{DashStreamMessage, Event, Header, dash_stream_message::Message};
+//! use dashproof_reference::codec::{CodecConfig, DecodePolicy, Decoder, Encoder}; use
+//! dashproof_reference::proto::{DashStreamMessage, Event, Header, dash_stream_message::Message};
 //!
 //! let event = Event { header: Some(Header::default()), ..Event::default() };
 //! let mut message = DashStreamMessage { message: Some(Message::Event(event)) };

@@ -1,6 +1,7 @@
-//! The scan that comes before decoding: it walks the protobuf bytes by the schema's table, allocates
-//! nothing, and accepts exactly what the protobuf library accepts, within the limits. So when it has
-//! passed, the memory that decoding can take is bounded; and when decoding fails, it knows where.
+//! The scan that comes before decoding: it walks the protobuf bytes by the schema's table,
+//! allocates nothing, and accepts exactly what the protobuf library accepts, within the limits. So
+//! when it has passed, the memory that decoding can take is bounded; and when decoding fails, it
+//! knows where.
 
 use super::error::DecodeErrorKind as Kind;
 use super::limits::Limits;

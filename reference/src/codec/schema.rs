@@ -64,8 +64,8 @@ const fn as_u32(size: usize) -> u32 {
 
 include!(concat!(env!("OUT_DIR"), "/schema.rs"));
 
-/// Bytes of memory that one byte of string or bytes content may take: its own buffer, twice the size
-/// when it grows, and a copy in passing.
+/// Bytes of memory that one byte of string or bytes content may take: its own buffer, twice the
+/// size when it grows, and a copy in passing.
 pub(super) const CONTENT_COST: u32 = 3;
 /// The least that a buffer with content takes.
 pub(super) const CONTENT_MIN: u32 = 8;

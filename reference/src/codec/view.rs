@@ -11,12 +11,12 @@ use super::schema::{self, Counter, ENUMS, Field, Kind};
 use super::wire::{self, WireType};
 use crate::proto::DashStreamMessage;
 
-/// Renders a message as JSON: field names as in `proto/dashstream.proto`, enum values by name without
-/// their prefix (unknown ones by number), bytes as lower-case hex, floats that JSON cannot hold as
-/// strings. Fields at their default are left out, as they are on the wire.
+/// Renders a message as JSON: field names as in `proto/dashstream.proto`, enum values by name
+/// without their prefix (unknown ones by number), bytes as lower-case hex, floats that JSON cannot
+/// hold as strings. Fields at their default are left out, as they are on the wire.
 ///
-/// The message must be nested no deeper than [`super::MAX_DEPTH`], as everything decoded is; what is
-/// deeper is cut.
+/// The message must be nested no deeper than [`super::MAX_DEPTH`], as everything decoded is; what
+/// is deeper is cut.
 #[must_use]
 pub fn to_json(message: &DashStreamMessage) -> Value {
     let bytes = message.encode_to_vec();

@@ -1,6 +1,6 @@
 //! Messages of every type from a tape of bytes: the schema's table says which fields there are, the
-//! tape says which are written and with what. A shorter tape of smaller bytes gives a smaller message,
-//! so proptest shrinks well.
+//! tape says which are written and with what. A shorter tape of smaller bytes gives a smaller
+//! message, so proptest shrinks well.
 
 use proptest::prelude::*;
 use prost::Message as _;

@@ -118,7 +118,9 @@ proptest! {
     #[test]
     fn c3_any_bytes_give_a_message_or_an_error_with_its_place(
         bytes in proptest::collection::vec(any::<u8>(), 0..300),
-        first in prop_oneof![Just(None), (0u8..3).prop_map(Some), Just(Some(0x0A)), Just(Some(0x28))],
+        first in proptest::sample::select(vec![
+            None, Some(0), Some(1), Some(2), Some(0x0A), Some(0x28),
+        ]),
         policy in policy(),
     ) {
         let mut frame: Vec<u8> = first.into_iter().collect();
@@ -219,7 +221,8 @@ proptest! {
             m.encode_raw(&mut frame);
             Decoder::new(DecodePolicy::default()).decode(&frame).is_ok()
         };
-        prop_assert_eq!(Encoder::new(&config).encode(&mut message.clone()).is_ok(), strict(&message));
+        let encoded = Encoder::new(&config).encode(&mut message.clone());
+        prop_assert_eq!(encoded.is_ok(), strict(&message));
         super::generate::make_strict(&mut message);
         prop_assert!(Encoder::new(&config).encode(&mut message.clone()).is_ok());
     }

@@ -83,8 +83,8 @@ fn nesting_a_million_deep_is_refused_before_anything_recurses_into_it() {
     std::mem::forget(message);
 }
 
-/// `depth` levels of field 1 around `inner`, as an unknown field's content would never be looked at:
-/// so the levels are `AttributeMap` entries' values of an event.
+/// `depth` levels of field 1 around `inner`, as an unknown field's content would never be looked
+/// at: so the levels are `AttributeMap` entries' values of an event.
 fn levels(depth: usize, inner: &[u8]) -> Vec<u8> {
     // Event, attribute entry, value; then array and value in turn.
     let numbers = [1u8, 4, 2].into_iter().chain([6u8, 1].into_iter().cycle()).take(depth);
