@@ -1,7 +1,9 @@
 //! The recorded stream of claims and truth.
 
+pub mod reader;
 mod record;
 mod recorder;
+pub mod writer;
 
 pub use record::{
     BadEventId, DeliveryError, ErrorClass, EventId, FORMAT_VERSION, FaultPhase, Kind, Line,

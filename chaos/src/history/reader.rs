@@ -1,0 +1,143 @@
+//! Reads histories back, so that a verdict can be had again from the file alone.
+
+use std::io::{self, BufRead};
+
+use serde::Deserialize;
+
+use super::{FORMAT_VERSION, Line};
+
+/// Why a history cannot be read. Says the file, the line and what was expected there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The file could not be read.
+    #[error("{path}:{line}: the history could not be read: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Line from 1.
+        line: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The line is not what a writer of this version writes.
+    #[error("{path}:{line}:{column}: expected a history line {{v, n, t_us, inc, src, kind, …}}: {text}")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// Line from 1.
+        line: u64,
+        /// Byte in the line, from 1.
+        column: usize,
+        /// What the parser stumbled over.
+        text: String,
+    },
+    /// The last line stops in the middle.
+    #[error(
+        "{path}:{line}: the last line is cut off after {bytes} bytes: the writer was stopped in the \
+         middle; a history without its end proves nothing, run the scenario again"
+    )]
+    Truncated {
+        /// The file.
+        path: String,
+        /// Line from 1.
+        line: u64,
+        /// How much of it is there.
+        bytes: usize,
+    },
+    /// Written by another version.
+    #[error(
+        "{path}:{line}: the line has version {found}, this program reads version {FORMAT_VERSION}: \
+         judge it with the dashproof that wrote it"
+    )]
+    Version {
+        /// The file.
+        path: String,
+        /// Line from 1.
+        line: u64,
+        /// `v` of the line.
+        found: u64,
+    },
+    /// A line is missing, repeated or moved.
+    #[error(
+        "{path}:{line}: expected line number n = {expected}, found {found}: lines are missing, \
+         repeated or moved"
+    )]
+    Gap {
+        /// The file.
+        path: String,
+        /// Line from 1.
+        line: u64,
+        /// The number that follows from the line before.
+        expected: u64,
+        /// The number found.
+        found: u64,
+    },
+    /// There is no line.
+    #[error("{path}:1: expected a `run` line, found an empty file")]
+    Empty {
+        /// The file.
+        path: String,
+    },
+}
+
+/// Reads a whole history; `path` is for messages only.
+///
+/// # Errors
+/// [`ReadError`]: the first line that is not as it must be.
+pub fn read(mut input: impl BufRead, path: &str) -> Result<Vec<Line>, ReadError> {
+    let mut lines: Vec<Line> = Vec::new();
+    let mut text = Vec::new();
+    loop {
+        let line = lines.len() as u64 + 1;
+        text.clear();
+        let read = input.read_until(b'\n', &mut text);
+        let bytes =
+            read.map_err(|source| ReadError::Io { path: path.to_owned(), line, source })?;
+        if bytes == 0 {
+            break;
+        }
+        let parsed = parse(&text, path, line)?;
+        if parsed.n + 1 != line {
+            let (expected, found) = (line - 1, parsed.n);
+            return Err(ReadError::Gap { path: path.to_owned(), line, expected, found });
+        }
+        lines.push(parsed);
+    }
+    if lines.is_empty() {
+        return Err(ReadError::Empty { path: path.to_owned() });
+    }
+    Ok(lines)
+}
+
+#[derive(Deserialize)]
+struct Version {
+    v: u64,
+}
+
+fn parse(text: &[u8], path: &str, line: u64) -> Result<Line, ReadError> {
+    let (whole, body) = match text {
+        [body @ .., b'\n'] => (true, body),
+        body => (false, body),
+    };
+    let result = match serde_json::from_slice::<Line>(body) {
+        Ok(parsed) if parsed.v == FORMAT_VERSION => return Ok(parsed),
+        Ok(parsed) => Err((0, format!("version {}", parsed.v))),
+        Err(e) if e.is_eof() && !whole => Ok(()),
+        Err(e) => Err((e.column(), e.to_string())),
+    };
+    let path = path.to_owned();
+    // A line of another version may look any way at all, so its version is looked for first.
+    if let Ok(Version { v: found }) = serde_json::from_slice(body)
+        && found != u64::from(FORMAT_VERSION)
+    {
+        return Err(ReadError::Version { path, line, found });
+    }
+    match result {
+        Ok(()) => Err(ReadError::Truncated { path, line, bytes: body.len() }),
+        Err((column, text)) => Err(ReadError::Malformed { path, line, column, text }),
+    }
+}
+
+#[cfg(test)]
+mod tests;
