@@ -7,6 +7,7 @@ pub mod fault;
 pub mod history;
 pub mod lane;
 pub mod manual;
+pub mod oracle;
 pub mod report;
 pub mod saboteur;
 pub mod scenario;

@@ -21,7 +21,9 @@ pub enum ReadError {
         source: io::Error,
     },
     /// The line is not what a writer of this version writes.
-    #[error("{path}:{line}:{column}: expected a history line {{v, n, t_us, inc, src, kind, …}}: {text}")]
+    #[error(
+        "{path}:{line}:{column}: expected a history line {{v, n, t_us, inc, src, kind, …}}: {text}"
+    )]
     Malformed {
         /// The file.
         path: String,
@@ -92,8 +94,7 @@ pub fn read(mut input: impl BufRead, path: &str) -> Result<Vec<Line>, ReadError>
         let line = lines.len() as u64 + 1;
         text.clear();
         let read = input.read_until(b'\n', &mut text);
-        let bytes =
-            read.map_err(|source| ReadError::Io { path: path.to_owned(), line, source })?;
+        let bytes = read.map_err(|source| ReadError::Io { path: path.to_owned(), line, source })?;
         if bytes == 0 {
             break;
         }

@@ -124,6 +124,17 @@ pub enum Route {
     Dlq,
 }
 
+impl Route {
+    /// `main` or `dlq`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Dlq => "dlq",
+        }
+    }
+}
+
 /// What a client or subject says about a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -134,6 +145,18 @@ pub enum Persistence {
     Possibly,
     /// In the log.
     Persisted,
+}
+
+impl Persistence {
+    /// `not`, `possibly` or `persisted`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Not => "not",
+            Self::Possibly => "possibly",
+            Self::Persisted => "persisted",
+        }
+    }
 }
 
 /// Error class as the subject sees it.

@@ -25,11 +25,7 @@ fn route() -> impl Strategy<Value = Route> {
 }
 
 fn persistence() -> impl Strategy<Value = Persistence> {
-    prop_oneof![
-        Just(Persistence::Not),
-        Just(Persistence::Possibly),
-        Just(Persistence::Persisted)
-    ]
+    prop_oneof![Just(Persistence::Not), Just(Persistence::Possibly), Just(Persistence::Persisted)]
 }
 
 fn error() -> impl Strategy<Value = DeliveryError> {
@@ -49,11 +45,13 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         shared().prop_map(|reason| Outcome::Rejected { reason }),
         any::<(i32, i64)>().prop_map(|(partition, offset)| Outcome::Acked { partition, offset }),
-        (shared(), persistence())
-            .prop_map(|(reason, main)| Outcome::DeadLettered { reason, main }),
+        (shared(), persistence()).prop_map(|(reason, main)| Outcome::DeadLettered { reason, main }),
         (persistence(), persistence()).prop_map(|(main, dlq)| Outcome::Spooled { main, dlq }),
-        (shared(), persistence(), persistence())
-            .prop_map(|(reason, main, dlq)| Outcome::InDoubt { reason, main, dlq }),
+        (shared(), persistence(), persistence()).prop_map(|(reason, main, dlq)| Outcome::InDoubt {
+            reason,
+            main,
+            dlq
+        }),
         shared().prop_map(|reason| Outcome::Dropped { reason }),
         Just(Outcome::LostInCrash),
     ]
@@ -63,16 +61,7 @@ fn produce() -> impl Strategy<Value = ProduceTruth> {
     let numbers = any::<(i32, i64, i16, i32, Option<i64>, Option<i16>)>();
     (shared(), numbers, prop::collection::vec(prop::option::of(event()), 0..4)).prop_map(
         |(topic, (partition, pid, epoch, base_sequence, appended, answered), events)| {
-            ProduceTruth {
-                topic,
-                partition,
-                pid,
-                epoch,
-                base_sequence,
-                events,
-                appended,
-                answered,
-            }
+            ProduceTruth { topic, partition, pid, epoch, base_sequence, events, appended, answered }
         },
     )
 }
@@ -120,10 +109,16 @@ fn called() -> impl Strategy<Value = Kind> {
                 },
             }
         ),
-        (text(), any::<i64>(), text())
-            .prop_map(|(what, value, text)| Kind::Proc { what, value, text }),
-        (text(), text(), prop::option::of(text()))
-            .prop_map(|(op, path, error)| Kind::Fs { op, path, error }),
+        (text(), any::<i64>(), text()).prop_map(|(what, value, text)| Kind::Proc {
+            what,
+            value,
+            text
+        }),
+        (text(), text(), prop::option::of(text())).prop_map(|(op, path, error)| Kind::Fs {
+            op,
+            path,
+            error
+        }),
         (text(), any::<bool>()).prop_map(|(text, last)| Kind::Scrape { text, last }),
     ]
 }
@@ -131,13 +126,22 @@ fn called() -> impl Strategy<Value = Kind> {
 fn claimed() -> impl Strategy<Value = Kind> {
     let events = prop::collection::vec(event(), 0..3);
     prop_oneof![
-        (event(), shared(), any::<usize>())
-            .prop_map(|(event, thread, bytes)| Kind::Offered { event, thread, bytes }),
+        (event(), shared(), any::<usize>()).prop_map(|(event, thread, bytes)| Kind::Offered {
+            event,
+            thread,
+            bytes
+        }),
         (event(), any::<u64>()).prop_map(|(event, sequence)| Kind::Accepted { event, sequence }),
-        (any::<u64>(), events, route())
-            .prop_map(|(attempt, events, route)| Kind::Attempt { attempt, events, route }),
-        (any::<u64>(), route(), error())
-            .prop_map(|(attempt, route, error)| Kind::Refused { attempt, route, error }),
+        (any::<u64>(), events, route()).prop_map(|(attempt, events, route)| Kind::Attempt {
+            attempt,
+            events,
+            route
+        }),
+        (any::<u64>(), route(), error()).prop_map(|(attempt, route, error)| Kind::Refused {
+            attempt,
+            route,
+            error
+        }),
         (any::<(u64, i32, i64, bool)>(), route(), persistence(), prop::option::of(error()))
             .prop_map(|((attempt, partition, offset, late), route, persistence, error)| {
                 Kind::Delivery { attempt, route, persistence, partition, offset, error, late }
@@ -150,8 +154,11 @@ fn shown() -> impl Strategy<Value = Kind> {
     let phase =
         prop_oneof![Just(FaultPhase::Begin), Just(FaultPhase::Effect), Just(FaultPhase::End)];
     prop_oneof![
-        (any::<usize>(), text(), phase)
-            .prop_map(|(fault, name, phase)| Kind::Fault { fault, name, phase }),
+        (any::<usize>(), text(), phase).prop_map(|(fault, name, phase)| Kind::Fault {
+            fault,
+            name,
+            phase
+        }),
         (
             any::<(i32, u64, i32, Option<i16>, Option<i16>)>(),
             text(),

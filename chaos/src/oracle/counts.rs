@@ -1,0 +1,54 @@
+//! Exact numbers of a run, for the regression gate and for summaries.
+
+use serde::{Deserialize, Serialize};
+
+use super::index::Index;
+use crate::history::Route;
+
+/// Numbers that are the same in every replay of a simulated run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunCounts {
+    /// Lines of the history.
+    pub lines: u64,
+    /// Hand-overs to the main transport.
+    pub main_attempts: u64,
+    /// Hand-overs to the DLQ transport.
+    pub dlq_attempts: u64,
+    /// Hand-overs that the transport refused.
+    pub refused: u64,
+    /// Produce requests that reached a broker whole.
+    pub requests: u64,
+    /// Records in the main log.
+    pub main_records: u64,
+    /// Records in the DLQ's log.
+    pub dlq_records: u64,
+    /// Bytes of both logs.
+    pub log_bytes: u64,
+    /// Lane time of the last line, microseconds.
+    pub end_us: u64,
+}
+
+impl RunCounts {
+    pub(crate) fn of(index: &Index<'_>) -> Self {
+        let attempts = |route, refused| {
+            let same = index.attempts.iter().filter(|a| a.refused == refused);
+            same.filter(|a| a.route == route).count() as u64
+        };
+        let records = |route| {
+            let logs = index.logs.iter().filter(|log| log.route == route);
+            logs.map(|log| log.records.len() as u64).sum()
+        };
+        let sizes = index.logs.iter().flat_map(|log| log.records.iter());
+        Self {
+            lines: index.lines.len() as u64,
+            main_attempts: attempts(Route::Main, false),
+            dlq_attempts: attempts(Route::Dlq, false),
+            refused: attempts(Route::Main, true) + attempts(Route::Dlq, true),
+            requests: index.requests.len() as u64,
+            main_records: records(Route::Main),
+            dlq_records: records(Route::Dlq),
+            log_bytes: sizes.map(|record| record.size as u64).fold(0, u64::saturating_add),
+            end_us: index.lines.iter().map(|line| line.t_us).max().unwrap_or(0),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! D5: an event is in the main log once, unless a copy is explained.
+
+use super::{CLIENT_LIBRARY, hidden_by_client, places};
+use crate::history::{Outcome, Persistence, Route};
+use crate::oracle::findings::{Evidence, Findings};
+use crate::oracle::index::{Event, Index};
+use crate::oracle::laws::LawId::D5;
+use crate::scenario::model::LaneName;
+
+/// Why a copy made by librdkafka itself is not judged.
+const TWO_EPOCHS: &str = "client_library: one hand-over appended under two producer epochs";
+
+pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
+    for (slot, event) in index.events.iter().enumerate() {
+        if event.main.is_empty() {
+            continue;
+        }
+        f.checked(D5, 1);
+        if event.main.len() > 1 {
+            twice(index, slot, event, f);
+        }
+        if !event.dlq.is_empty() {
+            both(index, slot, event, f);
+        }
+    }
+}
+
+/// An earlier incarnation crashed, or spooled the event as possibly persisted.
+fn resent_after_restart(index: &Index<'_>, event: &Event<'_>) -> bool {
+    let lives: Vec<_> = index.lives_of(event).collect();
+    let Some((_, earlier)) = lives.split_last() else { return false };
+    earlier.iter().any(|life| {
+        let crashed = index.inc_of(life).is_some_and(|inc| inc.crashed.is_some());
+        let spooled = life.outcomes.iter().any(|(_, outcome)| {
+            matches!(outcome, Outcome::Spooled { main, .. } if *main != Persistence::Not)
+        });
+        crashed || spooled
+    })
+}
+
+fn twice(index: &Index<'_>, slot: usize, event: &Event<'_>, f: &mut Findings) {
+    let settings = &index.settings;
+    if !settings.idempotence
+        || settings.retry_possibly_persisted
+        || resent_after_restart(index, event)
+    {
+        return;
+    }
+    if hidden_by_client(index, event, Route::Main) {
+        f.unjudged(D5, CLIENT_LIBRARY);
+        return;
+    }
+    if index.is_librdkafka() && made_by_client(index, event) {
+        f.unjudged(D5, TWO_EPOCHS);
+        return;
+    }
+    let sent = event.transmissions.iter().filter(|t| t.route == Route::Main).count();
+    if index.lane == LaneName::Mock && sent > 1 {
+        f.unjudged(D5, "the mock cluster checks no sequences, and a request was resent");
+        return;
+    }
+    f.broken(D5, "twice", Evidence::event(slot), || {
+        let expected = "the event once in the main log".to_owned();
+        let attempts: usize =
+            index.lives_of(event).map(|life| index.attempts_of(life, Route::Main).count()).sum();
+        let observed = format!(
+            "{} times, after {attempts} hand-over{}: {}",
+            event.main.len(),
+            if attempts == 1 { "" } else { "s" },
+            places(event, Route::Main)
+        );
+        (expected, observed)
+    });
+}
+
+/// True when the broker's record shows that every copy comes from one hand-over and that one client
+/// appended it under different epochs of one producer id.
+fn made_by_client(index: &Index<'_>, event: &Event<'_>) -> bool {
+    let mut handed: Vec<usize> = index
+        .lives_of(event)
+        .flat_map(|life| index.attempts_of(life, Route::Main))
+        .map(|attempt| attempt.at.line)
+        .collect();
+    handed.sort_unstable();
+    let mut of: Option<usize> = None;
+    for sent in event.transmissions.iter().filter(|t| t.route == Route::Main && t.appended) {
+        let hand_over = handed.partition_point(|line| *line < sent.at.line);
+        if hand_over == 0 || of.is_some_and(|first| first != hand_over) {
+            return false;
+        }
+        of = Some(hand_over);
+    }
+    let mut copies: Vec<(i64, i16)> = event.main.iter().map(|p| (p.pid, p.epoch)).collect();
+    copies.sort_unstable();
+    of.is_some()
+        && copies.windows(2).all(|w| match w {
+            [a, b] => a.0 == b.0 && a.0 >= 0 && a.1 != b.1,
+            _ => true,
+        })
+}
+
+/// In main and in the DLQ only when main was possibly persisted.
+fn both(index: &Index<'_>, slot: usize, event: &Event<'_>, f: &mut Findings) {
+    let explained = resent_after_restart(index, event)
+        || index.lives_of(event).any(|life| {
+            life.outcomes.iter().any(|(_, outcome)| match outcome {
+                Outcome::DeadLettered { main, .. } => *main != Persistence::Not,
+                Outcome::Spooled { .. } | Outcome::InDoubt { .. } | Outcome::LostInCrash => true,
+                _ => false,
+            })
+        });
+    // A dead-lettered event whose main was denied is D3's.
+    let denied = index
+        .disposition(event)
+        .is_some_and(|(_, outcome)| matches!(outcome, Outcome::DeadLettered { .. }));
+    if explained || denied || hidden_by_client(index, event, Route::Main) {
+        return;
+    }
+    f.broken(D5, "both", Evidence::event(slot), || {
+        let expected = "an event is in main and DLQ only when main was possibly persisted";
+        let observed = format!("{}; {}", places(event, Route::Main), places(event, Route::Dlq));
+        (expected.to_owned(), observed)
+    });
+}

@@ -1,0 +1,109 @@
+//! The lines that show a violation, for a person to read.
+
+use super::findings::Broken;
+use super::index::{At, Event, Index};
+use crate::history::{EventId, Kind, Line, LogRecord, ProduceTruth};
+use crate::report::violation::Violation;
+
+/// A violation with its evidence.
+pub(super) fn violation(index: &Index<'_>, broken: &Broken) -> Violation {
+    let event = broken.event.and_then(|slot| index.event(slot));
+    let mut history = event.map(|event| about(index, event)).unwrap_or_default();
+    for at in &broken.lines {
+        if let Some(line) = index.line(*at)
+            && !history.iter().any(|known| known.n == line.n)
+        {
+            history.push(line.clone());
+        }
+    }
+    history.sort_by_key(|line| line.n);
+    let id = |slot: &usize| index.event(*slot).map(|event| event.id);
+    Violation {
+        law: broken.law,
+        sentence: broken.law.sentence(),
+        rule: broken.rule,
+        expected: broken.expected.clone(),
+        observed: broken.observed.clone(),
+        event: event.map(|event| event.id),
+        others: broken.others.iter().filter_map(id).collect(),
+        count: broken.count,
+        history,
+        blame: broken.blame,
+        reproduce: reproduce(index),
+    }
+}
+
+/// The command that shows it again.
+fn reproduce(index: &Index<'_>) -> String {
+    let (lane, seed) = (index.lane.as_str(), index.seed);
+    let mut line = format!("dashproof run {} --lane {lane} --seed {seed}", index.scenario.id);
+    if let Some(name) = index.subject.strip_prefix("saboteur:") {
+        line.push_str(" --saboteur ");
+        line.push_str(name);
+    } else if let Some(command) = index.subject.strip_prefix("driver:") {
+        line.push_str(" --driver '");
+        line.push_str(command);
+        line.push('\'');
+    }
+    line
+}
+
+/// Every line about an event: offered, accepted, its attempts and their ends, requests that carried
+/// it, its outcomes, its records.
+fn about(index: &Index<'_>, event: &Event<'_>) -> Vec<Line> {
+    let mut places: Vec<At> = event.offered.into_iter().collect();
+    for life in index.lives_of(event) {
+        places.extend(life.offered);
+        places.extend(life.accepted.map(|(at, _)| at));
+        places.extend(life.outcomes.iter().map(|(at, _)| *at));
+        places.extend(life.refusals.iter().map(|(at, ..)| *at));
+        for attempt in life.attempts.iter().filter_map(|slot| index.attempts.get(*slot)) {
+            places.push(attempt.at);
+            places.extend(attempt.delivery.map(|delivery| delivery.at));
+        }
+    }
+    places.extend(event.transmissions.iter().map(|t| t.at));
+    places.sort_unstable();
+    places.dedup();
+    let mut lines: Vec<Line> =
+        places.iter().filter_map(|at| Some(narrow(index.line(*at)?, event.id))).collect();
+    for line in index.lines {
+        if let Kind::Log { records, .. } = &line.kind
+            && records.iter().any(|record| record.events.contains(&event.id))
+        {
+            lines.push(narrow(line, event.id));
+        }
+    }
+    lines
+}
+
+/// The line with only what concerns the event.
+fn narrow(line: &Line, id: EventId) -> Line {
+    let kind = match &line.kind {
+        Kind::Request { broker, api, conn, correlation, produce, answered, acks } => {
+            let carries = |part: &&ProduceTruth| part.events.contains(&Some(id));
+            let only =
+                |part: &ProduceTruth| ProduceTruth { events: vec![Some(id)], ..part.clone() };
+            Kind::Request {
+                broker: *broker,
+                api: api.clone(),
+                conn: *conn,
+                correlation: *correlation,
+                produce: produce.iter().filter(carries).map(only).collect(),
+                answered: *answered,
+                acks: *acks,
+            }
+        }
+        Kind::Log { topic, route, partition, records } => {
+            let holds = |record: &&LogRecord| record.events.contains(&id);
+            Kind::Log {
+                topic: topic.clone(),
+                route: *route,
+                partition: *partition,
+                records: records.iter().filter(holds).cloned().collect(),
+            }
+        }
+        other => other.clone(),
+    };
+    Line { kind, ..line.clone() }
+}

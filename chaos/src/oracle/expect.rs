@@ -1,0 +1,102 @@
+//! What the scenario itself pins, and the driver protocol.
+
+use super::findings::{Blame, Evidence, Findings};
+use super::index::Index;
+use super::laws::LawId::{Expect, Protocol};
+use super::ledger::{self, Ledger};
+use crate::scenario::model::{Amount, Bound, Cmp};
+
+/// Judges the counts that the scenario pins.
+pub(super) fn judge(index: &Index<'_>, ledger: &Ledger, f: &mut Findings) {
+    let expect = &index.scenario.expect;
+    for (name, bound) in &expect.outcomes {
+        pinned(name, *bound, ledger, f);
+    }
+    let lost = ledger.count("lost_in_crash");
+    match expect.lost_in_crash {
+        Some(bound) => pinned("lost_in_crash", bound, ledger, f),
+        None if lost > 0 => f.broken(Expect, "lost", Evidence::default(), || {
+            let expected = "the scenario bounds lost_in_crash, or no event is lost in a crash";
+            (
+                expected.to_owned(),
+                format!("{lost} events are lost_in_crash, and no bound is stated"),
+            )
+        }),
+        None => {}
+    }
+}
+
+fn pinned(name: &str, bound: Bound, ledger: &Ledger, f: &mut Findings) {
+    let count = ledger.count(name);
+    f.checked(Expect, 1);
+    if holds(bound, count, ledger.offered) {
+        return;
+    }
+    f.broken(Expect, "outcomes", Evidence::default(), || {
+        let expected = format!("{name} {}", wanted(bound, ledger.offered));
+        (expected, format!("{name} is {count}; the ledger: {}", ledger::list(&ledger.disposition)))
+    });
+}
+
+fn holds(bound: Bound, count: u64, offered: u64) -> bool {
+    let amount = match bound.amount {
+        Amount::Count(amount) => amount as f64,
+        // A share of the offered events means whole events.
+        Amount::ShareOfOffered(share) => match bound.cmp {
+            Cmp::Eq => (share * offered as f64).round(),
+            _ => share * offered as f64,
+        },
+    };
+    let count = count as f64;
+    match bound.cmp {
+        Cmp::Eq => count.to_bits() == amount.to_bits(),
+        Cmp::Le => count <= amount,
+        Cmp::Ge => count >= amount,
+        Cmp::Lt => count < amount,
+        Cmp::Gt => count > amount,
+    }
+}
+
+fn wanted(bound: Bound, offered: u64) -> String {
+    let cmp = match bound.cmp {
+        Cmp::Eq => "==",
+        Cmp::Le => "<=",
+        Cmp::Ge => ">=",
+        Cmp::Lt => "<",
+        Cmp::Gt => ">",
+    };
+    match bound.amount {
+        Amount::Count(count) => format!("{cmp} {count}"),
+        Amount::ShareOfOffered(share) if share.to_bits() == 1.0_f64.to_bits() => {
+            format!("{cmp} offered, which is {offered}")
+        }
+        Amount::ShareOfOffered(share) => format!("{cmp} {share} of offered, which is {offered}"),
+    }
+}
+
+/// Judges the form of the subject's claims.
+pub(super) fn judge_protocol(index: &Index<'_>, f: &mut Findings) {
+    f.checked(Protocol, 1);
+    for anomaly in &index.anomalies {
+        let evidence = Evidence { event: anomaly.event, lines: vec![anomaly.at] };
+        f.blamed(Protocol, anomaly.rule, Blame::DriverProtocol, evidence, || {
+            (anomaly.expected.to_owned(), anomaly.observed.clone())
+        });
+    }
+    for life in index.lives.iter().filter(|life| life.offered.is_none()) {
+        let known = index.event(life.event).is_some_and(|event| event.offered.is_some());
+        let claimed = life.accepted.is_some() || !life.outcomes.is_empty();
+        if !known && (claimed || !life.attempts.is_empty()) {
+            f.blamed(
+                Protocol,
+                "stranger",
+                Blame::DriverProtocol,
+                Evidence::event(life.event),
+                || {
+                    let expected = "claims are about events that the harness offered".to_owned();
+                    (expected, "a claim about an event that was never offered".to_owned())
+                },
+            );
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! Fills the [`Index`].
+
+use std::collections::BTreeMap;
+
+use super::numbers::{Ids, Numbers};
+use super::{
+    Anomaly, At, Attempt, Call, Delivered, Event, FaultSeen, Incarnation, Index, Life, LogView,
+    Place, Returned, Transmission,
+};
+use crate::history::{EventId, FaultPhase, Kind, Line, Outcome, ProduceTruth, Route, Src};
+use crate::oracle::settings::Settings;
+use crate::scenario::model::{LaneName, Scenario};
+
+pub(super) fn build<'a>(lines: &'a [Line], scenario: &'a Scenario) -> Index<'a> {
+    let settings = Settings::of(scenario);
+    let mut builder = Builder::new(lines, scenario, settings);
+    builder.read_logs();
+    for (n, line) in lines.iter().enumerate() {
+        let at = At { line: n, t_us: line.t_us };
+        let inc = builder.incarnation(line.inc);
+        builder.line(at, inc, line);
+    }
+    builder.place_logs();
+    builder.index
+}
+
+struct Builder<'a> {
+    index: Index<'a>,
+    routes: BTreeMap<&'a str, Route>,
+    /// Number of an incarnation in the history → slot.
+    incs: BTreeMap<u32, usize>,
+    /// Slot of an incarnation → its attempts by number.
+    attempts: Vec<Numbers>,
+    /// Slot of an incarnation → life by slot of its event.
+    lives: Vec<Numbers>,
+    calls: Numbers,
+    limit: usize,
+}
+
+impl<'a> Builder<'a> {
+    fn new(lines: &'a [Line], scenario: &'a Scenario, settings: Settings) -> Self {
+        let limit = lines.len().saturating_mul(2).max(1024);
+        Self {
+            index: Index {
+                lines,
+                scenario,
+                settings,
+                lane: LaneName::Sim,
+                seed: 0,
+                subject: "",
+                has_run: false,
+                incs: Vec::new(),
+                events: Vec::new(),
+                lives: Vec::new(),
+                attempts: Vec::new(),
+                calls: Vec::new(),
+                faults: BTreeMap::new(),
+                logs: Vec::new(),
+                unresolved: Vec::new(),
+                anomalies: Vec::new(),
+                procs: Vec::new(),
+                requests: Vec::new(),
+                stall_us: 0,
+                ids: Ids::new(limit),
+            },
+            routes: BTreeMap::new(),
+            incs: BTreeMap::new(),
+            attempts: Vec::new(),
+            lives: Vec::new(),
+            calls: Numbers::new(limit),
+            limit,
+        }
+    }
+
+    /// Logs name the route of each topic, which requests need: they are read first. Of a partition
+    /// that was read twice the last reading counts.
+    fn read_logs(&mut self) {
+        let mut logs: BTreeMap<(&str, i32), LogView<'a>> = BTreeMap::new();
+        for line in self.index.lines {
+            if let Kind::Log { topic, route: Some(route), partition, records } = &line.kind {
+                let (route, partition) = (*route, *partition);
+                self.routes.insert(topic, route);
+                logs.insert((topic, partition), LogView { route, topic, partition, records });
+            }
+        }
+        self.index.logs = logs.into_values().collect();
+        self.index.logs.sort_by_key(|log| (log.route, log.partition));
+    }
+
+    fn route(&self, topic: &str) -> Option<Route> {
+        let settings = &self.index.settings;
+        self.routes.get(topic).copied().or_else(|| {
+            if topic == settings.topic {
+                Some(Route::Main)
+            } else if topic == settings.dlq.topic {
+                Some(Route::Dlq)
+            } else {
+                None
+            }
+        })
+    }
+
+    fn incarnation(&mut self, number: u32) -> usize {
+        if let Some(slot) = self.incs.get(&number) {
+            return *slot;
+        }
+        let slot = self.index.incs.len();
+        self.incs.insert(number, slot);
+        self.index.incs.push(Incarnation {
+            number,
+            lives: Vec::new(),
+            end_called: None,
+            ended: None,
+            by_close: false,
+            crashed: None,
+            handles: 1,
+            scrapes: Vec::new(),
+        });
+        self.attempts.push(Numbers::new(self.limit));
+        self.lives.push(Numbers::new(self.limit));
+        slot
+    }
+
+    /// Slot of an event, made when it is new.
+    fn event(&mut self, id: EventId) -> usize {
+        if let Some(slot) = self.index.ids.get(id) {
+            return slot;
+        }
+        let slot = self.index.events.len();
+        self.index.ids.set(id, slot);
+        self.index.events.push(Event {
+            id,
+            offered: None,
+            thread: "",
+            bytes: 0,
+            lives: Vec::new(),
+            main: Vec::new(),
+            dlq: Vec::new(),
+            transmissions: Vec::new(),
+        });
+        slot
+    }
+
+    /// The life of an event in an incarnation, made when it is new.
+    fn life(&mut self, inc: usize, id: EventId) -> Option<&mut Life<'a>> {
+        let event = self.event(id);
+        let lives = self.lives.get_mut(inc)?;
+        let slot = if let Some(slot) = lives.get(event as u64) {
+            slot
+        } else {
+            let slot = self.index.lives.len();
+            lives.set(event as u64, slot);
+            self.index.lives.push(Life {
+                event,
+                inc,
+                offered: None,
+                accepted: None,
+                attempts: Vec::new(),
+                refusals: Vec::new(),
+                outcomes: Vec::new(),
+            });
+            self.index.events.get_mut(event)?.lives.push(slot);
+            self.index.incs.get_mut(inc)?.lives.push(slot);
+            slot
+        };
+        self.index.lives.get_mut(slot)
+    }
+
+    fn line(&mut self, at: At, inc: usize, line: &'a Line) {
+        match &line.kind {
+            Kind::Run { lane, seed, subject, .. } => {
+                let named = LaneName::ALL.into_iter().find(|l| l.as_str() == lane);
+                self.index.lane = named.unwrap_or(LaneName::Sim);
+                self.index.seed = *seed;
+                self.index.subject = subject;
+                self.index.has_run = true;
+            }
+            Kind::Call { id, op, deadline_us, .. } => {
+                self.calls.set(*id, self.index.calls.len());
+                let deadline_us = *deadline_us;
+                self.index.calls.push(Call { inc, op, at, deadline_us, returned: None });
+                if op == "close" {
+                    self.ending(at, inc, true);
+                }
+            }
+            Kind::Return { id, op, error, answer } => {
+                let returned = Returned { at, error: error.as_deref(), answer };
+                self.returned(*id, op, inc, returned);
+            }
+            Kind::Fault { fault, name, phase } => {
+                let seen = self.index.faults.entry((*fault, name)).or_default();
+                note_fault(seen, *phase, at);
+            }
+            Kind::Request { produce, .. } => {
+                self.index.requests.push(at);
+                produce.iter().for_each(|truth| self.transmitted(at, truth));
+            }
+            Kind::Scrape { .. } => {
+                if let Some(inc) = self.index.incs.get_mut(inc) {
+                    inc.scrapes.push(at);
+                }
+            }
+            Kind::Proc { what, value, .. } => self.process(at, inc, line.src, what, *value),
+            Kind::Ready | Kind::Log { .. } | Kind::Fs { .. } => {}
+            claim => self.claim(at, inc, line.src, claim),
+        }
+    }
+
+    /// Lines about events.
+    fn claim(&mut self, at: At, inc: usize, src: Src, kind: &'a Kind) {
+        match kind {
+            Kind::Offered { event, thread, bytes } => {
+                let slot = self.event(*event);
+                if let Some(event) = self.index.events.get_mut(slot)
+                    && event.offered.is_none()
+                {
+                    event.offered = Some(at);
+                    event.thread = thread;
+                    event.bytes = *bytes;
+                }
+                if let Some(life) = self.life(inc, *event) {
+                    life.offered.get_or_insert(at);
+                }
+            }
+            Kind::Accepted { event, sequence } => {
+                if let Some(life) = self.life(inc, *event) {
+                    life.accepted.get_or_insert((at, *sequence));
+                }
+            }
+            Kind::Outcome { event, outcome } => self.outcome(at, inc, src, *event, outcome),
+            Kind::Attempt { attempt, events, route } => {
+                self.attempt(at, inc, *attempt, events, *route);
+            }
+            Kind::Refused { attempt, route, error } => {
+                let Some(slot) = self.attempts.get(inc).and_then(|a| a.get(*attempt)) else {
+                    return;
+                };
+                let Some(attempt) = self.index.attempts.get_mut(slot) else { return };
+                attempt.refused = true;
+                for id in attempt.events {
+                    if let Some(life) = self.life(inc, *id) {
+                        life.attempts.retain(|a| *a != slot);
+                        life.refusals.push((at, *route, error));
+                    }
+                }
+            }
+            Kind::Delivery { attempt, persistence, partition, offset, error, late, .. } => {
+                let delivered = Delivered {
+                    at,
+                    persistence: *persistence,
+                    partition: *partition,
+                    offset: *offset,
+                    error: error.as_ref(),
+                    late: *late,
+                };
+                self.delivered(inc, *attempt, delivered);
+            }
+            _ => {}
+        }
+    }
+
+    fn outcome(&mut self, at: At, inc: usize, src: Src, id: EventId, outcome: &'a Outcome) {
+        let lost = matches!(outcome, Outcome::LostInCrash);
+        if lost && src == Src::Subject {
+            let event = Some(self.event(id));
+            self.anomaly(at, event, "lost_in_crash", "only the harness writes lost_in_crash", {
+                "the subject claimed it".to_owned()
+            });
+            return;
+        }
+        if let Some(life) = self.life(inc, id) {
+            life.outcomes.push((at, outcome));
+        }
+    }
+
+    fn attempt(&mut self, at: At, inc: usize, number: u64, events: &'a [EventId], route: Route) {
+        let slot = self.index.attempts.len();
+        if self.attempts.get(inc).is_some_and(|a| a.get(number).is_some()) {
+            let observed = format!("attempt {number} was handed over twice");
+            self.anomaly(at, None, "attempt", "attempt numbers are unique", observed);
+            return;
+        }
+        if let Some(numbers) = self.attempts.get_mut(inc) {
+            numbers.set(number, slot);
+        }
+        for id in events {
+            if let Some(life) = self.life(inc, *id)
+                && life.attempts.last() != Some(&slot)
+            {
+                life.attempts.push(slot);
+            }
+        }
+        self.index.attempts.push(Attempt {
+            inc,
+            number,
+            route,
+            events,
+            at,
+            refused: false,
+            delivery: None,
+        });
+    }
+
+    fn delivered(&mut self, inc: usize, number: u64, delivered: Delivered<'a>) {
+        let expected = "every delivery ends one attempt, which was handed over before";
+        let slot = self.attempts.get(inc).and_then(|a| a.get(number));
+        let first = slot.and_then(|slot| self.index.attempts.get(slot)).map(|attempt| {
+            let event = attempt.events.first().and_then(|id| self.index.ids.get(*id));
+            (event, attempt.delivery.is_some(), attempt.refused)
+        });
+        let observed = match first {
+            None => format!("a delivery of attempt {number}, which was never handed over"),
+            Some((_, true, _)) => format!("a second delivery of attempt {number}"),
+            Some((_, _, true)) => format!("a delivery of attempt {number}, which was refused"),
+            Some(_) => {
+                if let Some(attempt) = slot.and_then(|slot| self.index.attempts.get_mut(slot)) {
+                    attempt.delivery = Some(delivered);
+                }
+                return;
+            }
+        };
+        let event = first.and_then(|(event, ..)| event);
+        self.anomaly(delivered.at, event, "delivery", expected, observed);
+    }
+
+    fn anomaly(
+        &mut self,
+        at: At,
+        event: Option<usize>,
+        rule: &'static str,
+        expected: &'static str,
+        observed: String,
+    ) {
+        self.index.anomalies.push(Anomaly { at, event, rule, expected, observed });
+    }
+
+    fn transmitted(&mut self, at: At, truth: &ProduceTruth) {
+        let Some(route) = self.route(&truth.topic) else { return };
+        let transmission = Transmission {
+            at,
+            route,
+            pid: truth.pid,
+            epoch: truth.epoch,
+            appended: truth.appended.is_some(),
+            answered: truth.answered,
+        };
+        for id in truth.events.iter().flatten() {
+            let slot = self.event(*id);
+            if let Some(event) = self.index.events.get_mut(slot) {
+                event.transmissions.push(transmission);
+            }
+        }
+    }
+
+    fn ending(&mut self, at: At, inc: usize, by_close: bool) {
+        if let Some(inc) = self.index.incs.get_mut(inc)
+            && inc.end_called.is_none()
+        {
+            inc.end_called = Some(at);
+            inc.by_close = by_close;
+        }
+    }
+
+    fn returned(&mut self, id: u64, op: &str, inc: usize, returned: Returned<'a>) {
+        let at = returned.at;
+        let call = self.calls.get(id).and_then(|slot| self.index.calls.get_mut(slot));
+        let called = call.map_or(at, |call| {
+            call.returned.get_or_insert(returned);
+            call.at
+        });
+        let failed = returned.error.is_some();
+        let Some(incarnation) = self.index.incs.get_mut(inc) else { return };
+        match op {
+            "close" => {
+                incarnation.ended.get_or_insert(at);
+            }
+            "clone" if !failed => incarnation.handles += 1,
+            "drop" if !failed => {
+                incarnation.handles -= 1;
+                if incarnation.handles == 0 && incarnation.end_called.is_none() {
+                    incarnation.ended.get_or_insert(at);
+                    self.ending(called, inc, false);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn process(&mut self, at: At, inc: usize, src: Src, what: &str, value: i64) {
+        self.index.procs.push(at);
+        match what {
+            "crash" => {
+                if let Some(inc) = self.index.incs.get_mut(inc) {
+                    inc.crashed.get_or_insert(at);
+                }
+            }
+            "drop" => {
+                self.ending(at, inc, false);
+                if let Some(inc) = self.index.incs.get_mut(inc) {
+                    inc.ended.get_or_insert(at);
+                }
+            }
+            "stall" if src != Src::Subject => {
+                let stall = u64::try_from(value).unwrap_or(0);
+                self.index.stall_us = self.index.stall_us.max(stall);
+            }
+            _ => {}
+        }
+    }
+
+    /// After the pass, so that events keep the order in which they were offered.
+    fn place_logs(&mut self) {
+        for log in self.index.logs.clone() {
+            for record in log.records {
+                if record.events.is_empty() {
+                    let place = format!("{}/{}@{}", log.topic, log.partition, record.offset);
+                    self.index.unresolved.push(place);
+                }
+                let place = Place {
+                    partition: log.partition,
+                    offset: record.offset,
+                    pid: record.pid,
+                    epoch: record.epoch,
+                };
+                for id in &record.events {
+                    let slot = self.event(*id);
+                    let Some(event) = self.index.events.get_mut(slot) else { continue };
+                    match log.route {
+                        Route::Main => event.main.push(place),
+                        Route::Dlq => event.dlq.push(place),
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn note_fault(seen: &mut FaultSeen, phase: FaultPhase, at: At) {
+    match phase {
+        FaultPhase::Begin => {
+            seen.begin.get_or_insert(at);
+        }
+        FaultPhase::Effect => {
+            seen.effect.get_or_insert(at);
+        }
+        // A fault that comes and goes is over when it went for the last time.
+        FaultPhase::End => seen.end = Some(at),
+    }
+}

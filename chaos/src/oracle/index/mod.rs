@@ -1,0 +1,298 @@
+//! One pass over the lines: who is who, so that every law is a short loop.
+//!
+//! Slots are positions in the vectors of [`Index`]; events have theirs in the order in which the
+//! history first names them, which is the order in which they were offered.
+
+mod build;
+mod numbers;
+
+use std::collections::BTreeMap;
+
+use super::settings::Settings;
+use crate::history::{
+    DeliveryError, EventId, Kind, Line, LogRecord, Outcome, Persistence, Route, Src,
+};
+use crate::scenario::model::{LaneName, Scenario};
+
+/// A place in the history. Ordered by line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct At {
+    /// Index of the line.
+    pub(crate) line: usize,
+    /// Time of the lane in microseconds.
+    pub(crate) t_us: u64,
+}
+
+/// A record found in a log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) pid: i64,
+    pub(crate) epoch: i16,
+}
+
+/// A Produce request that carried an event and reached a broker whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transmission {
+    pub(crate) at: At,
+    pub(crate) route: Route,
+    pub(crate) pid: i64,
+    pub(crate) epoch: i16,
+    pub(crate) appended: bool,
+    pub(crate) answered: Option<i16>,
+}
+
+/// An event over the whole run.
+#[derive(Debug)]
+pub(crate) struct Event<'a> {
+    pub(crate) id: EventId,
+    /// First time the harness offered it; `None`: never.
+    pub(crate) offered: Option<At>,
+    pub(crate) thread: &'a str,
+    pub(crate) bytes: usize,
+    /// One per incarnation that knew it.
+    pub(crate) lives: Vec<usize>,
+    pub(crate) main: Vec<Place>,
+    pub(crate) dlq: Vec<Place>,
+    pub(crate) transmissions: Vec<Transmission>,
+}
+
+impl Event<'_> {
+    pub(crate) fn places(&self, route: Route) -> &[Place] {
+        match route {
+            Route::Main => &self.main,
+            Route::Dlq => &self.dlq,
+        }
+    }
+}
+
+/// An event in one incarnation.
+#[derive(Debug)]
+pub(crate) struct Life<'a> {
+    pub(crate) event: usize,
+    /// Slot of the incarnation.
+    pub(crate) inc: usize,
+    pub(crate) offered: Option<At>,
+    pub(crate) accepted: Option<(At, u64)>,
+    /// Slots of its attempts on both routes, in order of hand-over; refused ones are not here.
+    pub(crate) attempts: Vec<usize>,
+    /// Refused hand-overs: no attempts.
+    pub(crate) refusals: Vec<(At, Route, &'a DeliveryError)>,
+    pub(crate) outcomes: Vec<(At, &'a Outcome)>,
+}
+
+/// The end of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delivered<'a> {
+    pub(crate) at: At,
+    pub(crate) persistence: Persistence,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) error: Option<&'a DeliveryError>,
+    pub(crate) late: bool,
+}
+
+/// A hand-over to a transport.
+#[derive(Debug)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) inc: usize,
+    pub(crate) number: u64,
+    pub(crate) route: Route,
+    pub(crate) events: &'a [EventId],
+    pub(crate) at: At,
+    pub(crate) refused: bool,
+    pub(crate) delivery: Option<Delivered<'a>>,
+}
+
+/// A call of the harness.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) inc: usize,
+    pub(crate) op: &'a str,
+    pub(crate) at: At,
+    pub(crate) deadline_us: Option<u64>,
+    pub(crate) returned: Option<Returned<'a>>,
+}
+
+/// The end of a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Returned<'a> {
+    pub(crate) at: At,
+    pub(crate) error: Option<&'a str>,
+    pub(crate) answer: &'a serde_json::Value,
+}
+
+/// One `open` … `close`, drop or crash.
+#[derive(Debug)]
+pub(crate) struct Incarnation {
+    /// Number in the history.
+    pub(crate) number: u32,
+    pub(crate) lives: Vec<usize>,
+    /// First call of `close`, or of the `drop` that let the last handle go.
+    pub(crate) end_called: Option<At>,
+    /// That call returned.
+    pub(crate) ended: Option<At>,
+    /// It ended by `close` (and not by drop).
+    pub(crate) by_close: bool,
+    pub(crate) crashed: Option<At>,
+    /// Handles that live: `open` makes one.
+    handles: i64,
+    /// Lines of scrapes.
+    pub(crate) scrapes: Vec<At>,
+}
+
+impl Incarnation {
+    /// True when D1 and M1 bind for it.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.ended.is_some() && self.crashed.is_none()
+    }
+}
+
+/// What was seen of a fault of the scenario.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FaultSeen {
+    pub(crate) begin: Option<At>,
+    pub(crate) effect: Option<At>,
+    pub(crate) end: Option<At>,
+}
+
+/// The final content of a partition.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogView<'a> {
+    pub(crate) route: Route,
+    pub(crate) topic: &'a str,
+    pub(crate) partition: i32,
+    pub(crate) records: &'a [LogRecord],
+}
+
+/// A claim that does not fit the protocol.
+#[derive(Clone, Debug)]
+pub(crate) struct Anomaly {
+    pub(crate) at: At,
+    pub(crate) event: Option<usize>,
+    pub(crate) rule: &'static str,
+    pub(crate) expected: &'static str,
+    pub(crate) observed: String,
+}
+
+/// The history, indexed.
+#[derive(Debug)]
+pub(crate) struct Index<'a> {
+    pub(crate) lines: &'a [Line],
+    pub(crate) scenario: &'a Scenario,
+    pub(crate) settings: Settings,
+    pub(crate) lane: LaneName,
+    pub(crate) seed: u64,
+    pub(crate) subject: &'a str,
+    pub(crate) has_run: bool,
+    pub(crate) incs: Vec<Incarnation>,
+    pub(crate) events: Vec<Event<'a>>,
+    pub(crate) lives: Vec<Life<'a>>,
+    pub(crate) attempts: Vec<Attempt<'a>>,
+    pub(crate) calls: Vec<Call<'a>>,
+    /// By index in the scenario file, with the name.
+    pub(crate) faults: BTreeMap<(usize, &'a str), FaultSeen>,
+    pub(crate) logs: Vec<LogView<'a>>,
+    /// Records that resolve to no event, as `topic/partition@offset`.
+    pub(crate) unresolved: Vec<String>,
+    pub(crate) anomalies: Vec<Anomaly>,
+    /// Lines of `proc`, in order.
+    pub(crate) procs: Vec<At>,
+    /// Lines of Produce requests, in order.
+    pub(crate) requests: Vec<At>,
+    /// Longest stall of the machine in microseconds.
+    pub(crate) stall_us: u64,
+    ids: numbers::Ids,
+}
+
+/// A `proc` line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proc<'a> {
+    pub(crate) at: At,
+    pub(crate) src: Src,
+    pub(crate) what: &'a str,
+    pub(crate) value: i64,
+    pub(crate) text: &'a str,
+}
+
+impl<'a> Index<'a> {
+    /// Indexes a history. Total: whatever the lines say.
+    pub(crate) fn new(lines: &'a [Line], scenario: &'a Scenario) -> Self {
+        build::build(lines, scenario)
+    }
+
+    pub(crate) fn event(&self, slot: usize) -> Option<&Event<'a>> {
+        self.events.get(slot)
+    }
+
+    /// Slot of the event with this id.
+    pub(crate) fn slot(&self, id: EventId) -> Option<usize> {
+        self.ids.get(id)
+    }
+
+    /// Lives of an event, in order of incarnation.
+    pub(crate) fn lives_of(&self, event: &Event<'a>) -> impl Iterator<Item = &Life<'a>> {
+        event.lives.iter().filter_map(|slot| self.lives.get(*slot))
+    }
+
+    /// Attempts of a life on a route, in order of hand-over.
+    pub(crate) fn attempts_of(
+        &self,
+        life: &Life<'a>,
+        route: Route,
+    ) -> impl Iterator<Item = &Attempt<'a>> {
+        life.attempts
+            .iter()
+            .filter_map(|slot| self.attempts.get(*slot))
+            .filter(move |attempt| attempt.route == route)
+    }
+
+    /// The incarnation of a life.
+    pub(crate) fn inc_of(&self, life: &Life<'a>) -> Option<&Incarnation> {
+        self.incs.get(life.inc)
+    }
+
+    /// The last outcome over all incarnations.
+    pub(crate) fn disposition(&self, event: &Event<'a>) -> Option<(At, &'a Outcome)> {
+        self.lives_of(event).filter_map(|life| life.outcomes.last().copied()).last()
+    }
+
+    pub(crate) fn line(&self, at: At) -> Option<&'a Line> {
+        self.lines.get(at.line)
+    }
+
+    /// Process facts.
+    pub(crate) fn procs(&self) -> impl Iterator<Item = Proc<'a>> {
+        self.procs.iter().filter_map(|at| match self.line(*at) {
+            Some(Line { src, kind: Kind::Proc { what, value, text }, .. }) => {
+                Some(Proc { at: *at, src: *src, what, value: *value, text })
+            }
+            _ => None,
+        })
+    }
+
+    /// What timing laws allow beyond the bound they state: a tick where time is virtual, elsewhere
+    /// what librdkafka's coarse clock and the machine's own stalls cost.
+    pub(crate) fn tolerance_us(&self) -> u64 {
+        match self.lane {
+            LaneName::Sim | LaneName::Disk => micros(self.scenario.tick),
+            _ => 2_000_000_u64.saturating_add(self.stall_us),
+        }
+    }
+
+    /// True on lanes where the reference's client is librdkafka.
+    pub(crate) fn is_librdkafka(&self) -> bool {
+        matches!(self.lane, LaneName::Wire | LaneName::Mock | LaneName::Kafka | LaneName::External)
+    }
+
+    /// True when a log of this route was read.
+    pub(crate) fn has_log(&self, route: Route) -> bool {
+        self.logs.iter().any(|log| log.route == route)
+    }
+}
+
+/// Whole microseconds, saturating.
+pub(crate) fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,257 @@
+//! From a history to a verdict.
+
+use std::collections::BTreeMap;
+
+use super::evidence;
+use super::findings::{Blame, Findings};
+use super::index::Index;
+use super::lanes::{Judging, judging};
+use super::laws::{self, LawId};
+use super::ledger::Ledger;
+use super::marks::{self, MARKS};
+use super::{codec, counts, delivery, dlq, expect, metrics};
+use crate::history::Line;
+use crate::report::violation::Violation;
+use crate::scenario::model::{Laws, Scenario};
+
+pub use counts::RunCounts;
+
+/// What a run proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// Every selected law holds and every mark was reached.
+    Pass,
+    /// A law is broken.
+    Fail,
+    /// Nothing is broken, but something that had to happen did not.
+    Inconclusive,
+    /// The scenario names a law that this lane cannot judge.
+    NotApplicable,
+    /// The harness failed: its history proves nothing.
+    HarnessError,
+}
+
+impl Verdict {
+    /// As printed.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Inconclusive => "inconclusive",
+            Self::NotApplicable => "not_applicable",
+            Self::HarnessError => "harness_error",
+        }
+    }
+}
+
+/// What became of a law in this run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LawStatus {
+    /// It held in this many checks; none means that the run gave it nothing to judge.
+    Held {
+        /// Checks made.
+        checks: u64,
+    },
+    /// It was broken this often.
+    Broken {
+        /// Times.
+        count: u64,
+    },
+    /// It could not be decided.
+    Undecided(String),
+    /// The lane does not judge it.
+    NotJudged(String),
+    /// The scenario leaves it out, with its reason.
+    LeftOut(String),
+}
+
+/// A mark in this run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkStatus {
+    /// Name.
+    pub name: &'static str,
+    /// The scenario demands it on this lane.
+    pub demanded: bool,
+    /// It was observed.
+    pub reached: bool,
+}
+
+/// The verdict on a history, with everything it rests on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why it is no pass; empty for a pass.
+    pub why: Vec<String>,
+    /// What was broken, in the order of the laws.
+    pub violations: Vec<Violation>,
+    /// Every law, in order.
+    pub laws: Vec<(LawId, LawStatus)>,
+    /// What single laws did not judge within a run that judged them otherwise: why, how often.
+    pub unjudged: Vec<(LawId, String, u64)>,
+    /// Every mark that was demanded or reached.
+    pub marks: Vec<MarkStatus>,
+    /// Where the events ended.
+    pub ledger: Ledger,
+    /// Exact numbers of the run.
+    pub counts: RunCounts,
+    /// Things to show that break nothing.
+    pub notes: Vec<String>,
+}
+
+type Judge = fn(&Index<'_>, &mut Findings);
+
+/// Who judges what. A function may judge several laws.
+const JUDGES: &[(&[LawId], Judge)] = &[
+    (&[LawId::D1], delivery::d1::judge),
+    (&[LawId::D2], delivery::d2::judge),
+    (&[LawId::D3], delivery::d3::judge),
+    (&[LawId::D4], delivery::d4::judge),
+    (&[LawId::D5], delivery::d5::judge),
+    (&[LawId::M1, LawId::M2, LawId::M3, LawId::M4], metrics::judge_scrapes),
+    (&[LawId::M5], metrics::judge_observed),
+    (&[LawId::M6], metrics::judge_prints),
+    (&[LawId::Q1, LawId::Q3, LawId::Q5], dlq::judge_defects),
+    (&[LawId::C2, LawId::C4, LawId::C6], codec::judge),
+    (&[LawId::Protocol], expect::judge_protocol),
+];
+
+/// Which laws are to be judged, and what becomes of the others.
+struct Selection {
+    judged: Vec<LawId>,
+    others: BTreeMap<LawId, LawStatus>,
+    /// A law that the scenario names and the lane cannot judge.
+    impossible: Option<String>,
+}
+
+fn select(scenario: &Scenario, index: &Index<'_>) -> Selection {
+    let mut selection = Selection { judged: Vec::new(), others: BTreeMap::new(), impossible: None };
+    for law in laws::LAWS.iter().map(|law| law.id) {
+        let pseudo = law.family() == laws::Family::Scenario;
+        let left_out = match &scenario.expect.laws {
+            _ if pseudo => None,
+            Laws::All => None,
+            Laws::AllBut(without) => without.get(law.as_str()).cloned(),
+            Laws::These(names) => (!names.iter().any(|name| name == law.as_str()))
+                .then(|| "the scenario names other laws".to_owned()),
+        };
+        match (left_out, judging(law, index.lane)) {
+            (Some(reason), _) => {
+                selection.others.insert(law, LawStatus::LeftOut(reason));
+            }
+            (None, Judging::NotJudged(reason)) => {
+                if matches!(scenario.expect.laws, Laws::These(_)) {
+                    let lane = index.lane.as_str();
+                    let text = format!("{law} is not judged on lane {lane}: {reason}");
+                    selection.impossible.get_or_insert(text);
+                }
+                selection.others.insert(law, LawStatus::NotJudged(reason.to_owned()));
+            }
+            (None, Judging::Exact | Judging::Bounded(_)) => selection.judged.push(law),
+        }
+    }
+    selection
+}
+
+/// Judges a history against its scenario. Pure, total and deterministic: the same lines give the
+/// same judgement on any machine, and no line makes it panic.
+#[must_use]
+pub fn judge(lines: &[Line], scenario: &Scenario) -> Judgement {
+    let index = Index::new(lines, scenario);
+    let ledger = Ledger::of(&index);
+    let selection = select(scenario, &index);
+    let mut findings = Findings::default();
+    for (laws, judge) in JUDGES {
+        if laws.iter().any(|law| selection.judged.contains(law)) {
+            judge(&index, &mut findings);
+        }
+    }
+    expect::judge(&index, &ledger, &mut findings);
+    findings.broken.retain(|broken| selection.judged.contains(&broken.law));
+    findings.broken.sort_by_key(|broken| broken.law);
+    findings.undecided.retain(|law, _| selection.judged.contains(law));
+    findings.unjudged.retain(|(law, _), _| selection.judged.contains(law));
+    let marks = mark_statuses(&index);
+    let (verdict, why) = verdict(&index, &ledger, &selection, &findings, &marks);
+    let violations = findings.broken.iter().map(|b| evidence::violation(&index, b)).collect();
+    let laws = statuses(&selection, &findings);
+    let unjudged =
+        findings.unjudged.into_iter().map(|((law, why), count)| (law, why, count)).collect();
+    let counts = RunCounts::of(&index);
+    let notes = findings.notes;
+    Judgement { verdict, why, violations, laws, unjudged, marks, ledger, counts, notes }
+}
+
+fn mark_statuses(index: &Index<'_>) -> Vec<MarkStatus> {
+    let demanded = |name: &str| index.scenario.expect.reached.iter().any(|mark| mark == name);
+    MARKS
+        .iter()
+        .map(|mark| MarkStatus {
+            name: mark.name,
+            demanded: demanded(mark.name) && mark.is_judged(index.lane),
+            reached: mark.is_reached(index),
+        })
+        .filter(|status| status.demanded || status.reached)
+        .collect()
+}
+
+fn statuses(selection: &Selection, findings: &Findings) -> Vec<(LawId, LawStatus)> {
+    let status = |law: LawId| {
+        if let Some(status) = selection.others.get(&law) {
+            return status.clone();
+        }
+        let count: u64 =
+            findings.broken.iter().filter(|b| b.law == law).map(|broken| broken.count).sum();
+        if count > 0 {
+            return LawStatus::Broken { count };
+        }
+        match findings.undecided.get(&law) {
+            Some(reason) => LawStatus::Undecided(reason.clone()),
+            None => LawStatus::Held { checks: findings.checked.get(&law).copied().unwrap_or(0) },
+        }
+    };
+    laws::LAWS.iter().map(|law| (law.id, status(law.id))).collect()
+}
+
+fn verdict(
+    index: &Index<'_>,
+    ledger: &Ledger,
+    selection: &Selection,
+    findings: &Findings,
+    marks: &[MarkStatus],
+) -> (Verdict, Vec<String>) {
+    if !index.has_run {
+        let why = "the history has no run line, so nobody knows what was run where";
+        return (Verdict::HarnessError, vec![why.to_owned()]);
+    }
+    if let Some(impossible) = &selection.impossible {
+        return (Verdict::NotApplicable, vec![impossible.clone()]);
+    }
+    let broken: Vec<String> =
+        findings.broken.iter().map(|b| format!("{} is broken ({})", b.law, b.rule)).collect();
+    if findings.broken.iter().any(|broken| broken.blame != Blame::Harness) {
+        return (Verdict::Fail, broken);
+    }
+    if !broken.is_empty() {
+        return (Verdict::HarnessError, broken);
+    }
+    let mut why: Vec<String> = marks
+        .iter()
+        .filter(|mark| mark.demanded && !mark.reached)
+        .map(|mark| {
+            let evidence = marks::mark(mark.name).map_or("", |m| m.evidence);
+            format!("mark {} was not reached: it needs {evidence}", mark.name)
+        })
+        .collect();
+    for name in &index.scenario.expect.reached {
+        if marks::mark(name).is_none() {
+            why.push(format!("mark {name} does not exist"));
+        }
+    }
+    if ledger.offered == 0 && index.scenario.loads.iter().any(|load| load.events > 0) {
+        why.push("nothing was offered".to_owned());
+    }
+    why.extend(findings.undecided.iter().map(|(law, why)| format!("{law} is undecided: {why}")));
+    if why.is_empty() { (Verdict::Pass, why) } else { (Verdict::Inconclusive, why) }
+}

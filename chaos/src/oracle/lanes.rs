@@ -1,0 +1,74 @@
+//! Which lane judges which law, and how sharply.
+
+use super::laws::{Family, LawId};
+use crate::scenario::model::LaneName;
+
+/// How a lane judges a law.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judging {
+    /// Any deviation is a violation.
+    Exact,
+    /// Within this tolerance, or for this part.
+    Bounded(&'static str),
+    /// Not at all, for this reason.
+    NotJudged(&'static str),
+}
+
+impl Judging {
+    /// True unless the lane cannot judge the law.
+    #[must_use]
+    pub const fn is_judged(self) -> bool {
+        !matches!(self, Self::NotJudged(_))
+    }
+}
+
+const TICK: Judging = Judging::Bounded("one tick");
+const STALL: Judging = Judging::Bounded("2 s and the machine's own stall");
+const GAUGE: Judging = Judging::Bounded("the highest gauge");
+const IN_LOGS: Judging = Judging::Bounded("the records in the logs; the rest by property tests");
+const CLIENT: Judging =
+    Judging::Bounded("not_judged{client_library} where the copy or claim is librdkafka's own");
+
+/// The table law × lane.
+#[must_use]
+pub const fn judging(law: LawId, lane: LaneName) -> Judging {
+    use Judging::{Bounded, Exact, NotJudged};
+    use LaneName as L;
+    use LawId as Id;
+    match (law, lane) {
+        // Said by the scenario or about the protocol: wherever a scenario runs.
+        (Id::Expect | Id::Protocol | Id::S3 | Id::A1, _) => Exact,
+        // Stores have a lane of their own.
+        _ if matches!(law.family(), Family::Checkpoint) => match lane {
+            L::Disk => Exact,
+            _ => NotJudged("stores are judged on the disk lane"),
+        },
+        (_, L::Disk) => match law {
+            Id::R3 => Bounded("counting allocator"),
+            _ => NotJudged("the disk lane has no broker and no producer"),
+        },
+        (Id::D3, L::Wire | L::Mock | L::Kafka) => CLIENT,
+        (Id::D5, L::Wire | L::Kafka) => CLIENT,
+        (Id::D5 | Id::D6, L::Mock) => {
+            Bounded("not where a request was resent: the mock cluster checks no sequences")
+        }
+        (Id::D7, L::Sim) => Exact,
+        (Id::D7, _) => Bounded("classes and counts; the client hides the timing of its retries"),
+        (Id::D8 | Id::D10 | Id::D11, L::Sim) => TICK,
+        (Id::D8 | Id::D10 | Id::D11, _) => STALL,
+        (Id::M6, L::Sim) => NotJudged("subject and harness share one process"),
+        (Id::C2 | Id::C4 | Id::C6, _) => IN_LOGS,
+        (Id::C1 | Id::C3 | Id::C5, _) => NotJudged("judged by property tests"),
+        (Id::R1 | Id::R2, L::Sim) => Exact,
+        (Id::R1 | Id::R2, _) => GAUGE,
+        (Id::R3, L::Sim) => NotJudged("the simulation does not count allocations"),
+        (Id::R3, _) => Bounded("the child's memory, where the scenario states a ceiling"),
+        (Id::R4, L::Sim) => NotJudged("virtual time stands still while a call blocks"),
+        (Id::R4, _) => Bounded("stalls of the subject's runtime beyond the machine's own"),
+        (Id::R5, _) => NotJudged("judged by the state family's tests"),
+        (Id::S1 | Id::S2, L::Kafka | L::External) => Exact,
+        (Id::S1 | Id::S2, _) => NotJudged("needs a broker with TLS and SASL"),
+        (Id::T1 | Id::T2 | Id::T3 | Id::T4, _) => NotJudged("judged by the trace family's tests"),
+        _ => Exact,
+    }
+}

@@ -1,0 +1,152 @@
+//! What the ledger says about an incarnation up to a line: the right-hand side of every series.
+
+use std::collections::BTreeMap;
+
+use crate::history::{ErrorClass, Outcome, Route};
+use crate::oracle::index::{Index, Life};
+
+/// A number for each route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PerRoute {
+    pub(crate) main: u64,
+    pub(crate) dlq: u64,
+}
+
+impl PerRoute {
+    fn of(&mut self, route: Route) -> &mut u64 {
+        match route {
+            Route::Main => &mut self.main,
+            Route::Dlq => &mut self.dlq,
+        }
+    }
+}
+
+/// Counts over one incarnation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    /// By outcome and reason, as the labels have them.
+    pub(crate) outcomes: BTreeMap<(&'static str, String), u64>,
+    pub(crate) accepted: u64,
+    /// Attempts after the first of an event.
+    pub(crate) retries: PerRoute,
+    /// Events with at least one attempt.
+    pub(crate) attempted: PerRoute,
+    /// Deliveries with an error that came before the event's outcome.
+    pub(crate) failures: PerRoute,
+    /// Deliveries that came after the event's outcome.
+    pub(crate) late: PerRoute,
+    /// Deliveries and refusals of class fatal.
+    pub(crate) fatal: PerRoute,
+    /// Accepted events whose main ended without success and that a DLQ should have taken, but that
+    /// ended dropped or in doubt.
+    pub(crate) dlq_dropped: u64,
+    /// Accepted events that could have been offered to a DLQ.
+    pub(crate) dlq_offered: u64,
+    /// Callback panics: at least, at most.
+    pub(crate) panics: (u64, u64),
+}
+
+impl Tally {
+    /// Counts what stands before a line.
+    pub(crate) fn at(index: &Index<'_>, inc: usize, until: usize) -> Self {
+        let mut tally = Self::default();
+        let Some(incarnation) = index.incs.get(inc) else { return tally };
+        for life in incarnation.lives.iter().filter_map(|slot| index.lives.get(*slot)) {
+            tally.life(index, life, until);
+        }
+        tally.panics = panics(index, inc, until);
+        tally
+    }
+
+    fn life(&mut self, index: &Index<'_>, life: &Life<'_>, until: usize) {
+        let told = life.outcomes.iter().filter(|(at, _)| at.line < until);
+        let mut resolved = None;
+        for (at, outcome) in told {
+            resolved = resolved.or(Some(*at));
+            let key = (outcome.label(), outcome.reason().to_owned());
+            *self.outcomes.entry(key).or_default() += 1;
+            let failed = matches!(
+                outcome,
+                Outcome::DeadLettered { .. }
+                    | Outcome::Spooled { .. }
+                    | Outcome::InDoubt { .. }
+                    | Outcome::Dropped { .. }
+            );
+            if failed && index.settings.dlq.enabled && outcome.reason() != "acks_0" {
+                self.dlq_offered += 1;
+                let lost = matches!(outcome, Outcome::InDoubt { .. } | Outcome::Dropped { .. });
+                self.dlq_dropped += u64::from(lost);
+            }
+        }
+        self.accepted += u64::from(life.accepted.is_some_and(|(at, _)| at.line < until));
+        let mut seen = PerRoute::default();
+        for attempt in life.attempts.iter().filter_map(|slot| index.attempts.get(*slot)) {
+            if attempt.at.line >= until {
+                continue;
+            }
+            let route = attempt.route;
+            *seen.of(route) += 1;
+            let Some(delivery) = attempt.delivery.filter(|d| d.at.line < until) else { continue };
+            let late = delivery.late || resolved.is_some_and(|at| at < delivery.at);
+            *self.late.of(route) += u64::from(late);
+            *self.failures.of(route) += u64::from(!late && delivery.error.is_some());
+            let fatal = delivery.error.is_some_and(|e| e.class == ErrorClass::Fatal);
+            *self.fatal.of(route) += u64::from(fatal);
+        }
+        for (_, route, error) in life.refusals.iter().filter(|(at, ..)| at.line < until) {
+            *self.fatal.of(*route) += u64::from(error.class == ErrorClass::Fatal);
+        }
+        for (route, count) in [(Route::Main, seen.main), (Route::Dlq, seen.dlq)] {
+            *self.attempted.of(route) += u64::from(count > 0);
+            *self.retries.of(route) += count.saturating_sub(1);
+        }
+    }
+
+    /// Events with this outcome, over all reasons.
+    pub(crate) fn outcome(&self, label: &str) -> u64 {
+        self.outcomes.iter().filter(|((l, _), _)| *l == label).map(|(_, n)| n).sum()
+    }
+
+    /// Events with this outcome and reason.
+    pub(crate) fn exact(&self, label: &str, reason: &str) -> u64 {
+        let same = |(l, r): &(&str, String)| *l == label && r == reason;
+        self.outcomes.iter().filter(|(key, _)| same(key)).map(|(_, n)| n).sum()
+    }
+}
+
+/// Each `panic_callback` lets the next callback panic. Armed twice before an outcome came, it may
+/// be one panic or two: that is the subject's choice.
+fn panics(index: &Index<'_>, inc: usize, until: usize) -> (u64, u64) {
+    let armed: Vec<usize> = index
+        .calls
+        .iter()
+        .filter(|call| call.inc == inc && call.op == "panic_callback" && call.at.line < until)
+        .filter(|call| call.returned.is_none_or(|r| r.error.is_none()))
+        .map(|call| call.at.line)
+        .collect();
+    if armed.is_empty() {
+        return (0, 0);
+    }
+    let lives = index.incs.get(inc).map_or(&[][..], |inc| &inc.lives);
+    let mut outcomes: Vec<usize> = lives
+        .iter()
+        .filter_map(|slot| index.lives.get(*slot))
+        .flat_map(|life| life.outcomes.iter().map(|(at, _)| at.line))
+        .filter(|line| *line < until)
+        .collect();
+    outcomes.sort_unstable();
+    // An outcome between the call and its answer may or may not have met the armed callback; the
+    // next one did.
+    let after = |line: usize| outcomes.len() - outcomes.partition_point(|o| *o < line);
+    let at_most = armed.iter().filter(|line| after(**line) > 0).count() as u64;
+    let mut at_least = 0;
+    let mut spent = 0;
+    for line in &armed {
+        let next = outcomes.partition_point(|o| o < line).max(spent);
+        if next < outcomes.len() {
+            at_least += u64::from(next >= spent);
+            spent = next + 1;
+        }
+    }
+    (at_least.min(at_most), at_most)
+}

@@ -1,0 +1,31 @@
+//! Judges histories: pure functions from recorded lines to a verdict.
+//!
+//! No law is proven by a claim alone. What the subject says is held against what brokers, logs and
+//! the operating system show, and what could not be judged is counted and shown. The tables of
+//! [`laws`], [`lanes`], [`marks`] and [`metrics`] are the manual's.
+
+mod codec;
+mod counts;
+mod delivery;
+mod dlq;
+mod evidence;
+mod expect;
+#[expect(dead_code, reason = "the laws about time use the rest")]
+mod findings;
+#[expect(dead_code, reason = "the laws about time use the rest")]
+mod index;
+mod judge;
+pub mod lanes;
+pub mod laws;
+pub mod ledger;
+pub mod marks;
+pub mod metrics;
+mod records;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use findings::Blame;
+pub use judge::{Judgement, LawStatus, MarkStatus, RunCounts, Verdict, judge};
+pub use laws::LawId;
+pub use ledger::Ledger;
