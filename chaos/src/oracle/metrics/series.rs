@@ -81,7 +81,7 @@ impl Labels {
 }
 
 /// The legal pairs of outcome and reason. acks=0 is never offered to the DLQ, and what is possibly
-/// persisted is not dropped.
+/// persisted, as after acks_0 and unconfirmed, is not dropped.
 pub const LEGAL: &[(&str, &str)] = &[
     ("rejected", "queue_full"),
     ("rejected", "oversize"),
@@ -103,7 +103,6 @@ pub const LEGAL: &[(&str, &str)] = &[
     ("in_doubt", "unconfirmed"),
     ("in_doubt", "retries_exhausted"),
     ("dropped", "permanent_error"),
-    ("dropped", "acks_0"),
     ("dropped", "abandoned"),
     ("dropped", "deadline"),
     ("dropped", "retries_exhausted"),
