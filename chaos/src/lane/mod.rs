@@ -1,5 +1,7 @@
 //! Where scenarios run.
 
+pub mod sim;
+
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};

@@ -1,0 +1,3 @@
+//! Model broker and reference in turmoil: virtual time, seeded, byte-identical replay.
+
+pub mod client;
