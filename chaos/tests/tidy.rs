@@ -174,6 +174,7 @@ const SIM: &[&str] = &[
     "chaos/src/subject/driver.rs",
     "chaos/src/subject/reference.rs",
     "chaos/src/subject/runner.rs",
+    "chaos/src/subject/runner",
 ];
 
 #[test]

@@ -94,6 +94,11 @@ impl Recorder {
         self.state().subject_muted = true;
     }
 
+    /// Looks at what was recorded so far, without a copy.
+    pub fn read<T>(&self, look: impl FnOnce(&[Line]) -> T) -> T {
+        look(&self.state().lines)
+    }
+
     /// A copy of what was recorded so far.
     #[must_use]
     pub fn lines(&self) -> Vec<Line> {

@@ -1,0 +1,380 @@
+//! The workload director: runs a scenario against a subject, whatever lane both live in.
+//!
+//! The director keeps the agenda (faults, actions, loads) on the harness's side of the world. What
+//! the application does (sends, `flush`, `close`, …) runs through [`Control::spawn`] where the
+//! subject runs, and dies with it when it is killed; the [`Board`] survives.
+
+mod agenda;
+mod board;
+mod load;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dashproof_reference::core::BoxFuture;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{sleep, timeout};
+
+use super::Subject;
+use super::protocol::{Answer, Op, OpError};
+use crate::history::{EventId, Kind, Outcome, Recorder, Src};
+use crate::lane::HarnessError;
+use crate::scenario::model::{ActionKind, At, Scenario};
+
+use board::{Board, Phase};
+
+/// From the return of `close` (or of the last `drop`) to the judging scrape and the hunt for leaks.
+pub const GRACE: Duration = Duration::from_millis(500);
+/// Deadline of the `close` that ends a scenario which neither closes nor drops.
+pub const DEFAULT_CLOSE: Duration = Duration::from_secs(5);
+/// How long past its own deadline a call may take before the director goes on without it.
+const OVERTIME: Duration = Duration::from_secs(10);
+/// How long `open` waits for the broker to have answered `InitProducerId`.
+const WARM: Duration = Duration::from_secs(3);
+
+/// What the director can do to the world around the subject.
+pub trait World: Send + Sync {
+    /// Begins the fault with this index in the scenario.
+    fn begin(&self, fault: usize);
+    /// Records that the fault, which is in force, was really met.
+    fn met(&self, fault: usize);
+    /// Lifts it.
+    fn end(&self, fault: usize);
+    /// Ends when at least this many records are appended or held without an answer.
+    fn until_unanswered(&self, records: u64) -> BoxFuture<'_, ()>;
+    /// Writes what every log holds into the history.
+    fn snapshot(&self);
+}
+
+/// What the director can do to the place where the subject lives.
+pub trait Control: Send + Sync {
+    /// Runs a task of the application; it is dropped when the subject is killed.
+    fn spawn(&self, task: BoxFuture<'static, ()>);
+    /// Kills the subject and every task that was spawned. Ends when it is dead.
+    fn crash(&self) -> BoxFuture<'_, ()>;
+    /// Starts the subject anew after a crash.
+    fn restart(&self) -> BoxFuture<'_, ()>;
+    /// Records what the operating system (or the runtime) shows of the subject; `when` is `before`
+    /// (no producer is open) or `after` (closed, and the grace is over).
+    fn observe(&self, when: &'static str) -> BoxFuture<'_, ()>;
+}
+
+/// One run.
+pub struct Stage {
+    /// What to run.
+    pub scenario: Arc<Scenario>,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// First bytes of the run's digest: part of every message id.
+    pub run: [u8; 10],
+    /// Bootstrap servers for `open`.
+    pub bootstrap: String,
+    /// Bytes of an event as protobuf, before the subject adds anything.
+    pub measure: fn(&super::protocol::EventSpec) -> usize,
+    /// Who is under test.
+    pub subject: Arc<dyn Subject>,
+    /// Brokers and faults.
+    pub world: Arc<dyn World>,
+    /// The subject's home.
+    pub control: Arc<dyn Control>,
+    /// The history.
+    pub recorder: Recorder,
+}
+
+/// Runs the scenario to its end: history complete, logs read.
+///
+/// # Errors
+/// The run took three times its budget, or the subject did not open.
+pub async fn drive(stage: Stage) -> Result<(), HarnessError> {
+    let limit = stage.scenario.budget * 3;
+    let director = Director::new(stage);
+    let ended = timeout(limit, director.clone().run()).await;
+    director.stage.world.snapshot();
+    ended.unwrap_or_else(|_| {
+        Err(HarnessError {
+            blame: "harness",
+            message: format!(
+                "the run took three times its budget of {:?}; state: {}",
+                director.stage.scenario.budget,
+                director.board().describe()
+            ),
+        })
+    })
+}
+
+/// A run under way. Shared by the director's own task and the application's.
+pub(crate) struct Director {
+    stage: Stage,
+    board: Mutex<Board>,
+    /// The board changed in a way that somebody may wait for.
+    changed: Notify,
+    calls: AtomicU64,
+    /// Text that events are filled from.
+    filler: String,
+}
+
+impl Director {
+    fn new(stage: Stage) -> Arc<Self> {
+        let opens = stage.scenario.actions.iter().filter(|a| a.kind == ActionKind::Open).count();
+        let clones = stage.scenario.actions.iter().filter(|a| a.kind == ActionKind::Clone).count();
+        let board = Board::new(&stage.scenario.loads, opens + 1, clones);
+        let filler = load::filler(stage.seed);
+        Arc::new(Self {
+            stage,
+            board: Mutex::new(board),
+            changed: Notify::new(),
+            calls: AtomicU64::new(0),
+            filler,
+        })
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        // Changes are small and complete; a panic elsewhere leaves the board true.
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_us(&self) -> u64 {
+        self.stage.recorder.now_us()
+    }
+
+    /// Sleeps by the lane's clock: instants of different hosts cannot be compared.
+    async fn sleep_until_us(&self, at_us: u64) {
+        loop {
+            let left = at_us.saturating_sub(self.now_us());
+            if left == 0 {
+                return;
+            }
+            sleep(Duration::from_micros(left)).await;
+        }
+    }
+
+    /// Ends when `holds`, which is asked again at every change of the board.
+    async fn until(&self, holds: impl Fn(&Board) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if holds(&self.board()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    async fn run(self: Arc<Self>) -> Result<(), HarnessError> {
+        self.stage.control.observe("before").await;
+        let zero = At::Time(Duration::ZERO);
+        let cold: Vec<usize> = (0..)
+            .zip(&self.stage.scenario.faults)
+            .filter(|(_, fault)| fault.at == zero)
+            .map(|(i, _)| i)
+            .collect();
+        for fault in &cold {
+            self.stage.world.begin(*fault);
+        }
+        self.open(0).await?;
+        if cold.is_empty() {
+            self.warm().await;
+        }
+        self.stage.recorder.harness(Kind::Ready);
+        let start_us = self.now_us();
+        let ends = self.play(start_us, &cold).await?;
+        if self.board().phase == Phase::Open {
+            self.act(Op::Close { deadline_us: micros(DEFAULT_CLOSE) }).await;
+        }
+        self.settle().await;
+        for (at_us, fault) in ends {
+            self.sleep_until_us(at_us).await;
+            self.stage.world.end(fault);
+        }
+        Ok(())
+    }
+
+    /// Opens an incarnation and waits for the answer.
+    async fn open(self: &Arc<Self>, inc: u32) -> Result<(), HarnessError> {
+        self.stage.recorder.incarnation(inc);
+        let op = Op::Open {
+            bootstrap: self.stage.bootstrap.clone(),
+            config: self.stage.scenario.producer.clone(),
+            seed: self.stage.seed,
+            inc,
+        };
+        match self.act(op).await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(HarnessError {
+                blame: "implementation",
+                message: format!("open failed: {}", text(&error)),
+            }),
+            None => Err(HarnessError {
+                blame: "implementation",
+                message: "open did not return".to_owned(),
+            }),
+        }
+    }
+
+    /// Waits until a broker has answered `InitProducerId`: an idempotent client's first
+    /// acknowledgement takes a second that is no part of a scenario.
+    async fn warm(&self) {
+        let producer = &self.stage.scenario.producer;
+        if producer.get("idempotence").and_then(serde_json::Value::as_bool) == Some(false) {
+            return;
+        }
+        let until = self.now_us() + micros(WARM);
+        let mut seen = 0;
+        while self.now_us() < until {
+            let warm = self.stage.recorder.read(|lines| {
+                let new = lines.get(seen..).unwrap_or_default();
+                seen = lines.len();
+                new.iter().any(|line| {
+                    matches!(&line.kind, Kind::Request { api, answered: Some(0), .. }
+                        if api == "InitProducerId")
+                })
+            });
+            if warm {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Carries out an operation where the subject lives. `None` when no answer came in time.
+    async fn act(self: &Arc<Self>, op: Op) -> Option<Result<Answer, OpError>> {
+        let (done, answer) = oneshot::channel();
+        self.start(op, Some(done));
+        answer.await.ok()
+    }
+
+    /// Hands an operation to the application.
+    fn start(self: &Arc<Self>, op: Op, done: Option<oneshot::Sender<Result<Answer, OpError>>>) {
+        let life = self.board().op_begins();
+        let this = self.clone();
+        self.stage.control.spawn(Box::pin(async move {
+            let limit = overtime(&op);
+            let answer = timeout(limit, this.call(op.clone(), None)).await.ok();
+            this.board().op_ended(life, &op, answer.as_ref(), this.now_us());
+            if let (Some(done), Some(answer)) = (done, answer) {
+                // The director is gone only when the run is.
+                drop(done.send(answer));
+            }
+            this.changed.notify_waiters();
+        }));
+    }
+
+    /// Calls the subject and records the call, its answer and what the answer carries.
+    async fn call(&self, op: Op, event: Option<EventId>) -> Result<Answer, OpError> {
+        let name = op_name(&op);
+        let id = self.calls.fetch_add(1, Ordering::Relaxed);
+        let recorder = &self.stage.recorder;
+        let deadline_us = deadline_us(&op);
+        recorder.harness(Kind::Call { id, op: name.to_owned(), deadline_us, event });
+        let answer = self.stage.subject.call(op).await;
+        let error = answer.as_ref().err().map(text);
+        let told = answer.as_ref().ok().filter(|_| !matches!(name, "send" | "metrics"));
+        let told = told.filter(|answer| **answer != Answer::default());
+        let told = told.and_then(|answer| serde_json::to_value(answer).ok()).unwrap_or_default();
+        recorder.harness(Kind::Return { id, op: name.to_owned(), error, answer: told });
+        answer
+    }
+
+    /// Kills the subject. What was unresolved is lost, and only the harness can say so.
+    async fn crash(self: &Arc<Self>) {
+        let recorder = &self.stage.recorder;
+        recorder.mute_subject();
+        self.stage.control.crash().await;
+        let inc = self.board().crashed();
+        let proc = Kind::Proc { what: "crash".to_owned(), value: 0, text: String::new() };
+        recorder.record(Src::Os, proc);
+        for event in recorder.read(|lines| board::unresolved(lines, inc)) {
+            recorder.harness(Kind::Outcome { event, outcome: Outcome::LostInCrash });
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Opens the next incarnation: after a crash in a new process, else beside the old one.
+    async fn reopen(self: &Arc<Self>) -> Result<(), HarnessError> {
+        let phase = self.board().phase;
+        if phase == Phase::Crashed {
+            self.stage.control.restart().await;
+        } else {
+            self.board().pause();
+            self.until(|board| board.sends.is_empty()).await;
+            self.settle().await;
+        }
+        let inc = self.board().next_incarnation();
+        self.open(inc).await?;
+        if phase == Phase::Crashed {
+            let loads = self.board().unfinished();
+            for load in loads {
+                self.offer(load);
+            }
+        }
+        Ok(())
+    }
+
+    /// After an incarnation's end: the grace, the hunt for leaks, the judging scrape.
+    async fn settle(self: &Arc<Self>) {
+        let (phase, ended_us) = {
+            let board = self.board();
+            (board.phase, board.ended_us)
+        };
+        if phase == Phase::Crashed {
+            return;
+        }
+        self.sleep_until_us(ended_us + micros(GRACE)).await;
+        self.stage.control.observe("after").await;
+        if let Some(Ok(answer)) = self.act(Op::Metrics).await {
+            self.scraped(answer.text, true);
+        }
+    }
+
+    fn scraped(&self, text: String, last: bool) {
+        self.stage.recorder.record(Src::Subject, Kind::Scrape { text, last });
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn deadline_us(op: &Op) -> Option<u64> {
+    match op {
+        Op::Flush { deadline_us } | Op::Close { deadline_us } => Some(*deadline_us),
+        _ => None,
+    }
+}
+
+fn overtime(op: &Op) -> Duration {
+    Duration::from_micros(deadline_us(op).unwrap_or(0)) + OVERTIME
+}
+
+/// An error as the history tells it: the code, and the reason where it is one of the closed list.
+fn text(error: &OpError) -> String {
+    match (error.reason.as_str(), error.message.as_str()) {
+        ("", "") => error.code.clone(),
+        ("", message) => format!("{}: {message}", error.code),
+        (reason, _) => format!("{}: {reason}", error.code),
+    }
+}
+
+/// The operation's name in histories.
+fn op_name(op: &Op) -> &'static str {
+    match op {
+        Op::Hello { .. } => "hello",
+        Op::Open { .. } => "open",
+        Op::Send { .. } => "send",
+        Op::Cancel { .. } => "cancel",
+        Op::Clone { .. } => "clone",
+        Op::Drop { .. } => "drop",
+        Op::PanicCallback => "panic_callback",
+        Op::Flush { .. } => "flush",
+        Op::Metrics => "metrics",
+        Op::Close { .. } => "close",
+        Op::CodecEncode { .. } => "codec.encode",
+        Op::CodecDecode { .. } => "codec.decode",
+        Op::Bye => "bye",
+        Op::Unknown => "unknown",
+    }
+}
