@@ -1,8 +1,8 @@
 //! A small Kafka client that runs on virtual time: the simulator's [`Transport`].
 //!
 //! It behaves like librdkafka where the contract looks (retries inside an attempt, partitioner,
-//! limits, claims), with one difference that is deliberate: after NOT_LEADER to a transmitted request
-//! it says *possibly*, because a leader that steps down may have appended.
+//! limits, claims), with one difference that is deliberate: after `NOT_LEADER` to a transmitted
+//! request it says *possibly*, because a leader that steps down may have appended.
 
 mod answers;
 mod codes;
