@@ -211,7 +211,9 @@ impl Director {
             ActionKind::Cancel => {
                 let cancels: Vec<_> =
                     self.board().sends.values().map(|sending| sending.cancel.clone()).collect();
-                cancels.iter().for_each(|cancel| cancel.notify_one());
+                for cancel in cancels {
+                    cancel.notify_one();
+                }
                 return Ok(());
             }
             ActionKind::Metrics => {

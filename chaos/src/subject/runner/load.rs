@@ -123,12 +123,11 @@ impl Director {
             answer = call => Some(answer),
             () = cancel.notified() => None,
         };
-        let error = match answer {
-            Some(answer) => answer.err().as_ref().map(text),
-            None => {
-                self.cancelled(event);
-                Some("cancelled".to_owned())
-            }
+        let error = if let Some(answer) = answer {
+            answer.err().as_ref().map(text)
+        } else {
+            self.cancelled(event);
+            Some("cancelled".to_owned())
         };
         let answer = serde_json::Value::Null;
         recorder.harness(Kind::Return { id, op: op(), error, answer });

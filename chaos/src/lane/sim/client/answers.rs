@@ -40,7 +40,7 @@ impl State {
         let code = i32::from(code);
         let duplicate = code == codes::DUPLICATE_SEQUENCE && self.config.idempotence;
         if code == 0 || duplicate {
-            self.succeed(index, batch, if duplicate { -1 } else { base_offset });
+            self.succeed(index, &batch, if duplicate { -1 } else { base_offset });
         } else {
             self.refused(index, batch, code, now);
         }
@@ -59,7 +59,7 @@ impl State {
         }
     }
 
-    fn succeed(&mut self, index: usize, batch: Batch, base_offset: i64) {
+    fn succeed(&mut self, index: usize, batch: &Batch, base_offset: i64) {
         let partition = i32::try_from(index).unwrap_or(-1);
         for (pending, i) in batch.records.iter().zip(0_i64..) {
             let offset = if base_offset < 0 { -1 } else { base_offset + i };
@@ -130,7 +130,7 @@ impl State {
     pub(super) fn lost(&mut self, connection: u64, now: Instant) {
         self.metadata_stale = true;
         for index in 0..self.partitions.len() {
-            let on_it = |batch: &mut Batch| matches!(batch.stage, Stage::Sent { connection: conn, .. } if conn == connection);
+            let on_it = |batch: &mut Batch| batch.stage.connection() == Some(connection);
             let Some(partition) = self.partitions.get_mut(index) else { continue };
             let Some(mut batch) = partition.batch.take_if(on_it) else { continue };
             batch.doubt = true;
@@ -164,9 +164,9 @@ impl State {
 
     fn fail_queues(&mut self, code: i32) {
         let queues = self.partitions.iter_mut().map(|partition| &mut partition.queue);
-        let queued: Vec<_> =
+        let given_up: Vec<_> =
             queues.chain([&mut self.unassigned]).flat_map(std::mem::take).collect();
-        for pending in queued {
+        for pending in given_up {
             self.fail(&pending, Persistence::Not, codes::failure(code));
         }
     }

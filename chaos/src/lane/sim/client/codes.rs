@@ -48,7 +48,7 @@ pub(super) fn timed_out() -> Failure {
     failure(MSG_TIMED_OUT)
 }
 
-/// Errors that leave it open whether the broker appended the records. NOT_LEADER is among them:
+/// Errors that leave it open whether the broker appended the records. `NOT_LEADER` is among them:
 /// a leader that steps down may have appended locally.
 pub(super) const fn may_follow_append(code: i32) -> bool {
     matches!(code, 6 | 7 | 20)
@@ -69,12 +69,12 @@ pub(super) const fn topic_is_forbidden(code: i32) -> bool {
     matches!(code, 17 | 29)
 }
 
-/// InitProducerId: the id that was to be bumped is no good; a new one is.
+/// `InitProducerId`: the id that was to be bumped is no good; a new one is.
 pub(super) const fn identity_is_void(code: i32) -> bool {
     matches!(code, 47 | 49 | 59 | 90)
 }
 
-/// InitProducerId: no id will be given.
+/// `InitProducerId`: no id will be given.
 pub(super) const fn identity_is_denied(code: i32) -> bool {
     matches!(code, 31 | 35 | 53)
 }

@@ -66,6 +66,16 @@ pub(super) enum Stage {
     Sent { broker: i32, connection: u64, correlation: i32 },
 }
 
+impl Stage {
+    /// The connection that it is on.
+    pub(super) fn connection(&self) -> Option<u64> {
+        match self {
+            Self::Sent { connection, .. } => Some(*connection),
+            Self::Resend { .. } => None,
+        }
+    }
+}
+
 /// One partition: at most one batch is on the way.
 #[derive(Default)]
 pub(super) struct Partition {
@@ -350,13 +360,11 @@ impl State {
 
     /// The next delivery, oldest first.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Delivery> {
-        match self.outbox.pop_front() {
-            Some(delivery) => Poll::Ready(delivery),
-            None => {
-                self.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
+        if let Some(delivery) = self.outbox.pop_front() {
+            return Poll::Ready(delivery);
         }
+        self.waker = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Ends every lingering.

@@ -144,17 +144,14 @@ async fn broker<D: Dial>(shared: Arc<Shared>, dial: Arc<D>, id: i32, connections
     let mut failures = 0;
     loop {
         let (address, limit) = wait_for_work(&shared, id).await;
-        match Connection::open(dial.as_ref(), &address, limit).await {
-            Ok(connection) => {
-                let number = connections.fetch_add(1, Ordering::Relaxed);
-                let answered = serve(&shared, id, number, connection).await;
-                failures = if answered { 0 } else { failures + 1 };
-                shared.lock().lost(number, Instant::now());
-            }
-            Err(_) => {
-                failures += 1;
-                shared.lock().metadata_stale = true;
-            }
+        if let Ok(connection) = Connection::open(dial.as_ref(), &address, limit).await {
+            let number = connections.fetch_add(1, Ordering::Relaxed);
+            let answered = serve(&shared, id, number, connection).await;
+            failures = if answered { 0 } else { failures + 1 };
+            shared.lock().lost(number, Instant::now());
+        } else {
+            failures += 1;
+            shared.lock().metadata_stale = true;
         }
         shared.wake_all();
         let pause = {
