@@ -35,12 +35,6 @@ impl Ui {
         }
     }
 
-    /// Neither colours nor progress.
-    #[cfg(test)]
-    pub(crate) const fn plain() -> Self {
-        Self { colour: false, progress: false }
-    }
-
     /// The text in a tone, where colours are allowed.
     pub(crate) fn paint(self, tone: Tone, text: &str) -> String {
         let code = match tone {

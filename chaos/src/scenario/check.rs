@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use dashproof_reference::config::ProducerConfig;
+
 use super::model::{ActionKind, At, Brokers, FaultKind, LaneName, Scenario};
 use super::value::Fields;
 use super::walk::Walker;
@@ -13,6 +15,7 @@ pub const REAL_TIME_BUDGET: Duration = Duration::from_secs(12);
 pub(crate) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     lanes(walker, root, scenario);
     cluster(walker, root, scenario);
+    producer(walker, root, scenario);
     times(walker, root, scenario);
     faults(walker, root, scenario);
     if !walker.incomplete {
@@ -58,6 +61,23 @@ fn cluster(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
             scenario.min_insync, scenario.brokers
         );
         walker.refuse(&fields.place("min_insync"), message, None);
+    }
+}
+
+/// The producer's settings are the reference's to judge: there is no second list of them here.
+fn producer(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
+    let Some(node) = root.table("subject").and_then(Fields::producer) else { return };
+    let Err(error) = ProducerConfig::from_json(&scenario.producer) else { return };
+    for problem in error.problems {
+        let entry = node.find(&problem.key);
+        let unknown = problem.reason.starts_with("unknown");
+        let at = match entry {
+            Some(entry) if unknown => entry.key_at.clone(),
+            Some(entry) => entry.node.at.clone(),
+            None => node.at.clone(),
+        };
+        let message = format!("`{}` in [subject.producer]: {}", problem.key, problem.reason);
+        walker.refuse(&at, message, Some(problem.remedy));
     }
 }
 

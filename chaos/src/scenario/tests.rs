@@ -59,6 +59,14 @@ fn an_empty_range_of_sizes_is_refused() {
 }
 
 #[test]
+fn producer_settings_that_do_not_exist_or_make_no_sense_are_refused() {
+    insta::assert_snapshot!(broken(
+        "delivery_timeout = \"8s\"",
+        "delivry_timeout = \"8s\"\nqueue = { max_events = 0 }\nacks = \"maybe\"\ndlq = { timeot = \"1s\" }"
+    ));
+}
+
+#[test]
 fn a_mark_that_no_fault_can_reach_is_refused() {
     insta::assert_snapshot!(broken("fault.broker.down", "fault.net.reset"));
 }
