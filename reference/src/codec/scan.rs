@@ -89,7 +89,8 @@ impl<const UTF8: bool> Scan<'_, UTF8> {
                     self.content(content.len(), base + start)?;
                     self.count(field, 1, &mut repeated, base + start)?;
                 }
-                (schema::Kind::Message(inner) | schema::Kind::Map(inner), WireType::Len) => {
+                // The library reads a map entry whatever wire type its key names, and so do we.
+                (schema::Kind::Message(inner), WireType::Len) | (schema::Kind::Map(inner), _) => {
                     let left = left.checked_sub(1).ok_or_else(|| self.too_deep(base + start))?;
                     let content = wire::len(buf, &mut pos).map_err(at)?;
                     self.count(field, 1, &mut repeated, base + start)?;

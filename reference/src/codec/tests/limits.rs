@@ -54,6 +54,16 @@ fn packed_and_unpacked_numbers_count_alike() {
 }
 
 #[test]
+fn a_map_entry_counts_whatever_wire_type_its_key_names_as_the_library_reads_it() {
+    for wire in 0..6 {
+        // Metrics, with an entry in `tags` = 5 that is empty.
+        let payload = [0x32, 2, 5 << 3 | wire, 0];
+        assert!(DashStreamMessage::decode(&payload[..]).is_ok());
+        assert_eq!(scan::<true>(&payload, &Limits::default()).unwrap().map_entries, 1);
+    }
+}
+
+#[test]
 fn each_count_binds_one_above_its_limit_and_says_so() {
     let limits = Limits::default;
     let cases = [
