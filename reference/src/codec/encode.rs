@@ -74,16 +74,7 @@ impl Encoder {
     /// # Errors
     /// When a strict decoder would refuse the result, or the message is over the size limit.
     pub fn encode(&mut self, message: &mut DashStreamMessage) -> Result<Encoded, EncodeError> {
-        check_headers(message, |version| SchemaPolicy::Exact.accepts(version)).map_err(
-            |fault| match fault {
-                HeaderFault::NoMessage => EncodeError::MissingMessage,
-                HeaderFault::NoHeader { member } => EncodeError::MissingHeader { member },
-                HeaderFault::Version { member, found } => {
-                    EncodeError::SchemaVersion { member, found }
-                }
-            },
-        )?;
-        check_depth(message, self.limits.depth())?;
+        check_form(message, &self.limits)?;
         set_compression(message, CompressionType::None);
         let payload_len = message.encoded_len();
         if payload_len > self.config.max_payload {
@@ -152,14 +143,47 @@ impl Encoder {
     /// Refuses what a strict decoder's scan would refuse. Nothing to do for most messages: they are
     /// too short to exceed a limit.
     fn check_counts(&self, payload: &[u8]) -> Result<(), EncodeError> {
-        if payload.len() as u64 <= self.limits.counts_unreachable_up_to() {
-            return Ok(());
-        }
-        scan::<false>(payload, &self.limits).map(|_| ()).map_err(|fault| EncodeError::Limit {
-            kind: fault.kind,
-            limit: fault.limit.unwrap_or_default(),
-        })
+        check_counts(payload, &self.limits)
     }
+}
+
+/// Checks that [`Encoder::encode`] will take a message and says how many protobuf bytes it has. Sets
+/// compression NONE in every header, as the count asks for. Limits on counts are looked at only up
+/// to `max_payload` bytes; a longer message is for the caller to refuse.
+///
+/// # Errors
+/// What [`Encoder::encode`] would say, but for the size.
+pub fn measure(message: &mut DashStreamMessage, max_payload: usize) -> Result<usize, EncodeError> {
+    let limits = Limits::default();
+    check_form(message, &limits)?;
+    set_compression(message, CompressionType::None);
+    let len = message.encoded_len();
+    if len <= max_payload && len as u64 > limits.counts_unreachable_up_to() {
+        check_counts(&message.encode_to_vec(), &limits)?;
+    }
+    Ok(len)
+}
+
+/// Headers, schema versions and depth.
+fn check_form(message: &DashStreamMessage, limits: &Limits) -> Result<(), EncodeError> {
+    check_headers(message, |version| SchemaPolicy::Exact.accepts(version)).map_err(|fault| {
+        match fault {
+            HeaderFault::NoMessage => EncodeError::MissingMessage,
+            HeaderFault::NoHeader { member } => EncodeError::MissingHeader { member },
+            HeaderFault::Version { member, found } => EncodeError::SchemaVersion { member, found },
+        }
+    })?;
+    check_depth(message, limits.depth())
+}
+
+fn check_counts(payload: &[u8], limits: &Limits) -> Result<(), EncodeError> {
+    if payload.len() as u64 <= limits.counts_unreachable_up_to() {
+        return Ok(());
+    }
+    scan::<false>(payload, limits).map(|_| ()).map_err(|fault| EncodeError::Limit {
+        kind: fault.kind,
+        limit: fault.limit.unwrap_or_default(),
+    })
 }
 
 enum Compressed {

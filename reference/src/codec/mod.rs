@@ -38,7 +38,7 @@ mod wire;
 pub use config::{CodecConfig, DecodePolicy, Legacy, SchemaPolicy};
 pub use counters::CodecCounters;
 pub use decode::Decoder;
-pub use encode::{Encoded, Encoder};
+pub use encode::{Encoded, Encoder, measure};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, Region};
 pub use frame::{FRAME_PLAIN, FRAME_ZSTD, MAX_PAYLOAD, SCHEMA_VERSION, crc32_header, verify_crc32};
 pub use header::{header, header_mut};

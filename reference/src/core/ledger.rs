@@ -43,10 +43,8 @@ pub fn is_legal(outcome: &str, reason: Option<Reason>) -> bool {
         // acks=0 has no failure that a second record could mend
         ("dead_lettered", Some(r)) => !r.is_rejection() && r != Reason::Acks0,
         ("in_doubt", Some(r)) => !r.is_rejection(),
-        // both say that something may be in the log, so they end in doubt
-        ("dropped", Some(r)) => {
-            !r.is_rejection() && !matches!(r, Reason::Unconfirmed | Reason::Acks0)
-        }
+        // possibly persisted is never dropped
+        ("dropped", Some(r)) => !r.is_rejection() && r != Reason::Unconfirmed,
         _ => false,
     }
 }
@@ -154,6 +152,29 @@ pub struct Counters {
     pub queue_events_max: u64,
     /// Most open main attempts at a time.
     pub open_attempts_max: u64,
+}
+
+impl Counters {
+    /// Adds another incarnation's: counts are summed, high-water marks compared.
+    pub fn add(&mut self, other: &Self) {
+        self.tally.merge(&other.tally);
+        self.send_failures += other.send_failures;
+        self.send_retries += other.send_retries;
+        self.compression_failures += other.compression_failures;
+        self.dlq_send_failures += other.dlq_send_failures;
+        self.dlq_send_retries += other.dlq_send_retries;
+        self.dlq_dropped += other.dlq_dropped;
+        self.dlq_over_limit += other.dlq_over_limit;
+        for (sum, more) in [
+            (&mut self.late_deliveries, other.late_deliveries),
+            (&mut self.client_rebuilds, other.client_rebuilds),
+        ] {
+            sum.main += more.main;
+            sum.dlq += more.dlq;
+        }
+        self.queue_events_max = self.queue_events_max.max(other.queue_events_max);
+        self.open_attempts_max = self.open_attempts_max.max(other.open_attempts_max);
+    }
 }
 
 /// What is so now.

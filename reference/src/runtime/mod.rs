@@ -1,4 +1,21 @@
-//! Thin shells around the core: clients, files, clocks.
+//! Thin shells around the core: clients, clocks, metrics.
+//!
+//! [`Producer`] is the handle applications hold. It runs a [`Core`](crate::core::Core) behind one
+//! short mutex that is never held across an await, one driver task, and a client per route made by
+//! any [`Connect`](crate::core::Connect).
 
-#[cfg(feature = "kafka")]
-pub mod rdkafka;
+mod builder;
+mod driver;
+mod metrics;
+mod outcomes;
+mod producer;
+mod send;
+mod shared;
+
+pub use builder::{Builder, OpenError};
+pub use metrics::{METRICS, Metric, MetricKind, MetricLabels, ProducerMetrics, RegistryInUse};
+pub use outcomes::Outcomes;
+pub use producer::{CloseReport, Counts, FlushError, FlushReport, Producer};
+pub use send::{Accepted, SendError};
+
+pub use crate::core::OutcomeRecord;
