@@ -32,8 +32,8 @@ pub(super) async fn drive(shared: Arc<Shared>) {
                 break;
             }
         }
-        let timer = timer.map(|at| driver.shared.instant(at)).into_iter().chain(over_at(over));
-        driver.wait(timer.min(), &mut deliveries).await;
+        let timer = timer.map(|at| driver.shared.instant(at));
+        driver.wait(timer.into_iter().chain(over).min(), &mut deliveries).await;
         let full = deliveries.len() >= BATCH;
         driver.step(&mut deliveries);
         if full {
@@ -42,10 +42,6 @@ pub(super) async fn drive(shared: Arc<Shared>) {
         }
     }
     driver.end().await;
-}
-
-fn over_at(over: Option<Instant>) -> Option<Instant> {
-    over
 }
 
 struct Driver {
@@ -65,7 +61,7 @@ impl Driver {
         state.retired.retain(|client| {
             let owes = client.owes();
             if !owes {
-                done.push(Arc::clone(&client.transport));
+                done.push(client.clone());
             }
             owes
         });
@@ -81,8 +77,8 @@ impl Driver {
         let timer = state.core.next_timeout();
         state.timer = timer;
         drop(state);
-        for transport in done {
-            self.ends.push(tokio::spawn(async move { transport.shutdown(SHUTDOWN).await }));
+        for client in done {
+            self.ends.push(tokio::spawn(async move { shut_down(&client).await }));
         }
         timer
     }
@@ -134,13 +130,18 @@ impl Driver {
     /// Ends the clients off the application's path.
     async fn end(&mut self) {
         for client in self.clients.drain(..) {
-            client.transport.shutdown(SHUTDOWN).await;
+            shut_down(&client).await;
         }
         for end in self.ends.drain(..) {
             // a client that panicked while it shut down is gone all the same
             let _ = end.await;
         }
     }
+}
+
+async fn shut_down(client: &Client) {
+    client.transport.shutdown(SHUTDOWN).await;
+    tracing::debug!(route = client.route.as_str(), "a client was shut down");
 }
 
 impl Drop for Driver {

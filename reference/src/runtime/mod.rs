@@ -9,6 +9,8 @@ mod driver;
 mod metrics;
 mod outcomes;
 mod producer;
+#[cfg(feature = "kafka")]
+pub mod rdkafka;
 mod send;
 mod shared;
 

@@ -57,13 +57,14 @@ impl Connect for RdkafkaConnect {
         let settings = settings::client_config(&self.config, route);
         let state = Arc::clone(self.state(route));
         let config = Arc::clone(&self.config);
-        let transport = RdkafkaTransport::new(&settings, self.config.linger, |deliveries| Context {
-            route,
-            deliveries,
-            state,
-            classify: Arc::new(move |code| config.error_class(code)),
-            fatal: AtomicBool::new(false),
-        })?;
+        let transport =
+            RdkafkaTransport::new(&settings, self.config.linger, |deliveries| Context {
+                route,
+                deliveries,
+                state,
+                classify: Arc::new(move |code| config.error_class(code)),
+                fatal: AtomicBool::new(false),
+            })?;
         Ok(Arc::new(transport))
     }
 }

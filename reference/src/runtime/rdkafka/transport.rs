@@ -97,7 +97,6 @@ impl RdkafkaTransport {
     fn client(&self) -> MutexGuard<'_, Option<Client>> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
 }
 
 fn refused_by_config(error: &KafkaError) -> Refused {
