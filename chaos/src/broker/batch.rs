@@ -16,7 +16,7 @@ const MAX_RECORDS: i32 = 1_000_000;
 /// What a compressed batch may inflate to when it is looked into.
 const MAX_INFLATED: u64 = 64 << 20;
 
-/// A checked batch, as it came.
+/// A checked batch, as it came. Its records are read once.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// The whole batch, header included.
@@ -33,6 +33,7 @@ pub struct Batch {
     pub max_timestamp: i64,
     /// Compression of the records.
     pub compression: Compression,
+    records: Option<Vec<Record>>,
 }
 
 /// One record inside a batch.
@@ -127,6 +128,7 @@ impl Batch {
             base_sequence: first.base_sequence,
             max_timestamp: i64_at(&bytes, 35)?,
             compression: first.compression,
+            records: read_records(&bytes, first.compression, count),
             bytes,
         })
     }
@@ -171,25 +173,30 @@ impl Batch {
 
     /// True when what is inside can be looked at and is not what the header says.
     fn lies(&self) -> bool {
-        !self.is_opaque() && self.records().is_none()
+        let gapless = |records: &Vec<Record>| (0..).zip(records).all(|(i, r)| r.offset_delta == i);
+        !self.is_opaque() && !self.records.as_ref().is_some_and(gapless)
     }
 
     /// The records, or `None` when they cannot be looked into: a compression without a reader here
     /// (gzip, snappy, lz4), an inflated size over 64 MiB, or a structure that breaks off.
     #[must_use]
-    pub fn records(&self) -> Option<Vec<Record>> {
-        let body = self.bytes.slice_ref(self.bytes.get(HEADER..)?);
-        if self.is_opaque() {
-            return None;
-        }
-        let zstd = self.compression == Compression::Zstd;
-        let mut body = if zstd { inflate(&body)? } else { body };
-        let mut records = Vec::new();
-        for _ in 0..self.count {
-            records.push(record(&mut body)?);
-        }
-        body.is_empty().then_some(records)
+    pub fn records(&self) -> Option<&[Record]> {
+        self.records.as_deref()
     }
+}
+
+fn read_records(bytes: &Bytes, compression: Compression, count: i32) -> Option<Vec<Record>> {
+    let body = bytes.slice_ref(bytes.get(HEADER..)?);
+    let mut body = match compression {
+        Compression::None => body,
+        Compression::Zstd => inflate(&body)?,
+        Compression::Gzip | Compression::Snappy | Compression::Lz4 => return None,
+    };
+    let mut records = Vec::new();
+    for _ in 0..count {
+        records.push(record(&mut body)?);
+    }
+    body.is_empty().then_some(records)
 }
 
 /// `sequence + by` in Kafka's arithmetic, which wraps at `i32::MAX` to 0.

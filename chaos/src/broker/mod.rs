@@ -11,6 +11,8 @@ mod cluster;
 pub mod codes;
 mod conn;
 mod identity;
+mod inspect;
+mod letter;
 mod listen;
 mod log;
 mod script;

@@ -107,6 +107,21 @@ fn record(of: Batched, i: i32, event: EventId, value: &[u8]) -> Record {
     }
 }
 
+/// A batch of one record with these headers; the event's id among them, where one is given.
+pub(crate) fn one(event: Option<u32>, headers: &[(&'static str, Bytes)], value: Bytes) -> Bytes {
+    let mut record = record(PLAIN, 0, id(event.unwrap_or(0)), &value);
+    if event.is_none() {
+        record.headers.clear();
+    }
+    for (key, value) in headers {
+        record.headers.insert(StrBytes::from_static_str(key), Some(value.clone()));
+    }
+    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+    let mut out = BytesMut::new();
+    RecordBatchEncoder::encode(&mut out, [&record], &options).unwrap();
+    out.freeze()
+}
+
 pub(crate) fn topic(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }

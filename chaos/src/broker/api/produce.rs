@@ -46,55 +46,68 @@ struct Leader<'a> {
 
 impl Leader<'_> {
     fn decide(&mut self, offer: &Offer<'_>) -> Verdict {
-        // Whatever the answer will be, the batch is read once so that its events are on record.
+        // Whatever the answer will be, the batch is read so that its events are on record.
         let limit = self.state.config.message_max_bytes;
-        let checked = Batch::check(offer.records.clone(), limit);
-        let readable = match &checked {
-            Ok(batch) => Some(batch.clone()),
-            Err(_) => Batch::check(offer.records.clone(), usize::MAX).ok(),
+        let (flaw, batch) = match Batch::check(offer.records.clone(), limit) {
+            Ok(batch) => (None, Some(batch)),
+            Err(code) => (Some(code), Batch::check(offer.records.clone(), usize::MAX).ok()),
         };
-        let refused = |code| Verdict { code, base: -1, appended: None, batch: readable.clone() };
+        let (code, appended) = match self.judge(offer, flaw, batch.as_ref()) {
+            Ok((code, appended)) => (code, Some(appended)),
+            Err(code) => (code, None),
+        };
+        let new = match appended {
+            Some(Appended::New(base)) => Some(base),
+            _ => None,
+        };
+        let base = match appended {
+            Some(Appended::New(base) | Appended::Duplicate(base)) if code == codes::NONE => base,
+            _ => -1,
+        };
+        Verdict { code, base, appended: new, batch }
+    }
+
+    /// The code to answer, and what was appended or recognised; an error when neither.
+    fn judge(
+        &mut self,
+        offer: &Offer<'_>,
+        flaw: Option<i16>,
+        batch: Option<&Batch>,
+    ) -> Result<(i16, Appended), i16> {
         let names = self.state.script.topics();
         let scripted = self.scripted.filter(|s| names.selected(s.topic, offer.topic));
         if let Some(scripted) = scripted.filter(|s| !s.after_append) {
-            return refused(scripted.code);
+            return Err(scripted.code);
         }
-        let batch = match self.admit(offer, checked) {
-            Ok(batch) => batch,
-            Err(code) => return refused(code),
-        };
-        let mut short_after = false;
-        if self.acks == -1 {
-            match self.short(offer) {
-                Some(true) => short_after = true,
-                Some(false) => return refused(codes::NOT_ENOUGH_REPLICAS),
-                None => {}
-            }
+        let batch = self.admit(offer, flaw, batch)?;
+        let short = if self.acks == -1 { self.short(offer) } else { None };
+        if short == Some(false) {
+            return Err(codes::NOT_ENOUGH_REPLICAS);
         }
-        let appended = match self.append(offer, &batch) {
-            Ok(appended) => appended,
-            Err(code) => return refused(code),
-        };
-        let (base, new) = match appended {
-            Appended::New(base) => (base, Some(base)),
-            Appended::Duplicate(base) => (base, None),
-        };
+        let appended = self.append(offer, batch)?;
         let code = match scripted {
             Some(scripted) => scripted.code,
-            None if short_after => codes::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+            None if short == Some(true) => codes::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
             None => codes::NONE,
         };
-        let base = if code == codes::NONE { base } else { -1 };
-        Verdict { code, base, appended: new, batch: Some(batch) }
+        Ok((code, appended))
     }
 
     /// Everything that Kafka checks before it looks at replicas and sequences.
-    fn admit(&mut self, offer: &Offer<'_>, checked: Result<Batch, i16>) -> Result<Batch, i16> {
+    fn admit<'b>(
+        &mut self,
+        offer: &Offer<'_>,
+        flaw: Option<i16>,
+        batch: Option<&'b Batch>,
+    ) -> Result<&'b Batch, i16> {
         if !matches!(self.acks, -1..=1) {
             return Err(codes::INVALID_REQUIRED_ACKS);
         }
         self.state.lead(self.broker, offer.topic, offer.partition)?;
-        let batch = checked?;
+        if let Some(code) = flaw {
+            return Err(code);
+        }
+        let batch = batch.ok_or(codes::CORRUPT_MESSAGE)?;
         if self.state.script.too_large(offer.topic, batch.bytes.len()) {
             return Err(codes::MESSAGE_TOO_LARGE);
         }
@@ -128,7 +141,7 @@ impl Leader<'_> {
         Ok(appended)
     }
 
-    fn truth(&self, offer: &Offer<'_>, verdict: &Verdict) -> ProduceTruth {
+    fn truth(&mut self, offer: &Offer<'_>, verdict: &Verdict) -> ProduceTruth {
         let batch = verdict.batch.as_ref();
         ProduceTruth {
             topic: Arc::from(offer.topic),
