@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::delivery::d11::recovery_us;
 use super::index::Index;
+use super::load::Peaks;
 use crate::history::Route;
 
 /// Numbers that are the same in every replay of a simulated run.
@@ -24,6 +26,13 @@ pub struct RunCounts {
     pub dlq_records: u64,
     /// Bytes of both logs.
     pub log_bytes: u64,
+    /// Most accepted and unresolved events at a time, over all incarnations.
+    pub queue_peak: u64,
+    /// Most open main attempts at a time, over all incarnations.
+    pub open_peak: u64,
+    /// From the last fault's end until every older event had an outcome and a new one was acked,
+    /// microseconds; `None` where that cannot be said.
+    pub recovery_us: Option<u64>,
     /// Lane time of the last line, microseconds.
     pub end_us: u64,
 }
@@ -39,6 +48,7 @@ impl RunCounts {
             logs.map(|log| log.records.len() as u64).sum()
         };
         let sizes = index.logs.iter().flat_map(|log| log.records.iter());
+        let peaks: Vec<Peaks> = (0..index.incs.len()).map(|inc| Peaks::of(index, inc)).collect();
         Self {
             lines: index.lines.len() as u64,
             main_attempts: attempts(Route::Main, false),
@@ -48,6 +58,9 @@ impl RunCounts {
             main_records: records(Route::Main),
             dlq_records: records(Route::Dlq),
             log_bytes: sizes.map(|record| record.size as u64).fold(0, u64::saturating_add),
+            queue_peak: peaks.iter().map(|p| p.events.count).max().unwrap_or(0),
+            open_peak: peaks.iter().map(|p| p.main.count).max().unwrap_or(0),
+            recovery_us: recovery_us(index),
             end_us: index.lines.iter().map(|line| line.t_us).max().unwrap_or(0),
         }
     }

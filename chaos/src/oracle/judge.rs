@@ -9,10 +9,10 @@ use super::lanes::{Judging, judging};
 use super::laws::{self, LawId};
 use super::ledger::Ledger;
 use super::marks::{self, MARKS};
-use super::{codec, counts, delivery, dlq, expect, metrics};
+use super::{api, codec, counts, delivery, dlq, expect, metrics, resources, security};
 use crate::history::Line;
 use crate::report::violation::Violation;
-use crate::scenario::model::{Laws, Scenario};
+use crate::scenario::model::{LaneName, Laws, Scenario};
 
 pub use counts::RunCounts;
 
@@ -109,11 +109,27 @@ const JUDGES: &[(&[LawId], Judge)] = &[
     (&[LawId::D3], delivery::d3::judge),
     (&[LawId::D4], delivery::d4::judge),
     (&[LawId::D5], delivery::d5::judge),
+    (&[LawId::D6], delivery::d6::judge),
+    (&[LawId::D7], delivery::d7::judge),
+    (&[LawId::D8], delivery::d8::judge),
+    (&[LawId::D9], delivery::d9::judge),
+    (&[LawId::D10], delivery::d10::judge),
+    (&[LawId::D11], delivery::d11::judge),
     (&[LawId::M1, LawId::M2, LawId::M3, LawId::M4], metrics::judge_scrapes),
+    (&[LawId::M1], metrics::judge_reasons),
     (&[LawId::M5], metrics::judge_observed),
     (&[LawId::M6], metrics::judge_prints),
-    (&[LawId::Q1, LawId::Q3, LawId::Q5], dlq::judge_defects),
+    (&[LawId::Q1], dlq::judge_payload),
+    (&[LawId::Q2], dlq::judge_balance),
+    (&[LawId::Q3], dlq::judge_loops),
+    (&[LawId::Q3, LawId::Q5], dlq::judge_defects),
+    (&[LawId::Q4], dlq::judge_bounds),
+    (&[LawId::Q6], dlq::judge_size),
     (&[LawId::C2, LawId::C4, LawId::C6], codec::judge),
+    (&[LawId::R1, LawId::R2], resources::judge_caps),
+    (&[LawId::R4], resources::judge_blocking),
+    (&[LawId::S3], security::judge),
+    (&[LawId::A1], api::judge),
     (&[LawId::Protocol], expect::judge_protocol),
 ];
 
@@ -223,6 +239,10 @@ fn verdict(
 ) -> (Verdict, Vec<String>) {
     if !index.has_run {
         let why = "the history has no run line, so nobody knows what was run where";
+        return (Verdict::HarnessError, vec![why.to_owned()]);
+    }
+    if index.logs.is_empty() && ledger.offered > 0 && index.lane != LaneName::Disk {
+        let why = "the history holds no log of a topic, so nothing can be held against the truth";
         return (Verdict::HarnessError, vec![why.to_owned()]);
     }
     if let Some(impossible) = &selection.impossible {

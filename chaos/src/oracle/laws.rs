@@ -98,7 +98,7 @@ pub struct Law {
 laws! {
     Delivery {
         D1 "every offered event has exactly one outcome when close or drop has returned"
-        D2 "an acked event is in the main log, and a dead-lettered one in the DLQ's, before it is said"
+        D2 "an acked event is in the main log before it is said, and so is what is said to be persisted"
         D3 "what is said not to be in a log is not in it"
         D4 "the logs hold nothing that was not offered"
         D5 "an event is in the main log once, unless a copy is explained by the settings or a crash"
@@ -118,7 +118,7 @@ laws! {
         M6 "the library prints nothing to stdout or stderr"
     }
     Dlq {
-        Q1 "a DLQ record holds the payload byte for byte, or cut with its size and hash said"
+        Q1 "a dead-lettered event is in the DLQ byte for byte, or cut with size and hash said"
         Q2 "an event whose main path failed is offered to the DLQ, and both failing still balances"
         Q3 "no event goes round between main and DLQ"
         Q4 "DLQ sends are bounded, and those over the limit are counted"

@@ -4,23 +4,25 @@
 //! the operating system show, and what could not be judged is counted and shown. The tables of
 //! [`laws`], [`lanes`], [`marks`] and [`metrics`] are the manual's.
 
+mod api;
 mod codec;
 mod counts;
 mod delivery;
 mod dlq;
 mod evidence;
 mod expect;
-#[expect(dead_code, reason = "the laws about time use the rest")]
 mod findings;
-#[expect(dead_code, reason = "the laws about time use the rest")]
 mod index;
 mod judge;
 pub mod lanes;
 pub mod laws;
 pub mod ledger;
+mod load;
 pub mod marks;
 pub mod metrics;
 mod records;
+mod resources;
+mod security;
 mod settings;
 #[cfg(test)]
 mod tests;

@@ -96,7 +96,7 @@ fn follows(
     }
     let wanted = match success {
         // acks=0 is confirmed by nobody, whatever the client calls it.
-        [true, _] if index.settings.acks_none => return,
+        [true, _] if index.settings.acks_none() => return,
         [true, _] => "acked",
         [false, true] => "dead_lettered",
         [false, false] => match outcome {

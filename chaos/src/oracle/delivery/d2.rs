@@ -8,8 +8,7 @@ use crate::oracle::laws::LawId::D2;
 use crate::scenario::model::LaneName;
 
 pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
-    // Only a broker of ours tells what it appended, and when.
-    let timed = matches!(index.lane, LaneName::Sim | LaneName::Wire) && !index.requests.is_empty();
+    let timed = is_timed(index);
     for (slot, event) in index.events.iter().enumerate() {
         for life in index.lives_of(event) {
             for (at, outcome) in &life.outcomes {
@@ -29,50 +28,46 @@ fn said(
     timed: bool,
     f: &mut Findings,
 ) {
-    let (route, place) = match outcome {
-        Outcome::Acked { partition, offset } => (Route::Main, Some((*partition, *offset))),
-        Outcome::DeadLettered { .. } => (Route::Dlq, None),
-        _ => return,
-    };
+    let Outcome::Acked { partition, offset } = *outcome else { return };
     f.checked(D2, 1);
-    let name = route.as_str();
-    if route == Route::Main && index.settings.acks_none {
+    if index.settings.acks_none() {
         f.broken(D2, "acks_0", Evidence::event(slot), || {
             ("with acks=0 no event is acked".to_owned(), "acked".to_owned())
         });
         return;
     }
-    let found = event.places(route);
-    if found.is_empty() {
-        f.broken(
-            D2,
-            if route == Route::Main { "main" } else { "dlq" },
-            Evidence::event(slot),
-            || {
-                let expected = format!("the {name} log holds the event");
-                (expected, format!("{}, and {}", outcome.label(), places(event, route)))
-            },
-        );
+    if event.main.is_empty() {
+        f.broken(D2, "main", Evidence::event(slot), || {
+            let expected = "the main log holds every acked event".to_owned();
+            (expected, format!("acked, and {}", places(event, Route::Main)))
+        });
         return;
     }
-    if let Some((partition, offset)) = place
-        && partition >= 0
+    if partition >= 0
         && offset >= 0
-        && !found.iter().any(|p| p.partition == partition && p.offset == offset)
+        && !event.main.iter().any(|p| p.partition == partition && p.offset == offset)
     {
         f.broken(D2, "offset", Evidence::event(slot), || {
             let expected = format!("the event at partition {partition} offset {offset}");
-            (expected, places(event, route))
+            (expected, places(event, Route::Main))
         });
     }
-    let before =
-        |t: &&crate::oracle::index::Transmission| t.route == route && t.appended && t.at < at;
-    if timed && !event.transmissions.iter().any(|t| before(&t)) {
+    if timed && !appended_before(event, Route::Main, at) {
         f.broken(D2, "before", Evidence::event(slot), || {
-            let expected = format!("a broker appends the event before it is {}", outcome.label());
-            (expected, format!("{} while no broker had appended it", outcome.label()))
+            let expected = "a broker appends the event before it is acked".to_owned();
+            (expected, "acked while no broker had appended it".to_owned())
         });
     }
+}
+
+/// True when a broker's record shows the event appended before that place.
+pub(in crate::oracle) fn appended_before(event: &Event<'_>, route: Route, at: At) -> bool {
+    event.transmissions.iter().any(|t| t.route == route && t.appended && t.at < at)
+}
+
+/// True when brokers tell what they appended, and when: only ours do.
+pub(in crate::oracle) fn is_timed(index: &Index<'_>) -> bool {
+    matches!(index.lane, LaneName::Sim | LaneName::Wire) && !index.requests.is_empty()
 }
 
 /// `persisted` is a promise, whoever makes it.

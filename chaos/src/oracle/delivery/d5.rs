@@ -41,7 +41,7 @@ fn resent_after_restart(index: &Index<'_>, event: &Event<'_>) -> bool {
 fn twice(index: &Index<'_>, slot: usize, event: &Event<'_>, f: &mut Findings) {
     let settings = &index.settings;
     if !settings.idempotence
-        || settings.retry_possibly_persisted
+        || settings.retry.retry_possibly_persisted
         || resent_after_restart(index, event)
     {
         return;
@@ -99,14 +99,18 @@ fn made_by_client(index: &Index<'_>, event: &Event<'_>) -> bool {
         })
 }
 
-/// In main and in the DLQ only when main was possibly persisted.
+/// In main and in the DLQ only when main was possibly persisted: when the event was first handed
+/// to the DLQ, some main attempt was open or had ended without knowing.
 fn both(index: &Index<'_>, slot: usize, event: &Event<'_>, f: &mut Findings) {
     let explained = resent_after_restart(index, event)
         || index.lives_of(event).any(|life| {
-            life.outcomes.iter().any(|(_, outcome)| match outcome {
-                Outcome::DeadLettered { main, .. } => *main != Persistence::Not,
-                Outcome::Spooled { .. } | Outcome::InDoubt { .. } | Outcome::LostInCrash => true,
-                _ => false,
+            let Some(letter) = index.attempts_of(life, Route::Dlq).next() else { return false };
+            index.attempts_of(life, Route::Main).any(|attempt| {
+                let knew = attempt
+                    .delivery
+                    .filter(|d| d.at < letter.at)
+                    .is_some_and(|d| d.error.is_some() && d.persistence == Persistence::Not);
+                attempt.at < letter.at && !knew
             })
         });
     // A dead-lettered event whose main was denied is D3's.

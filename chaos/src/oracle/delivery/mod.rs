@@ -1,10 +1,16 @@
 //! Laws about where events end: D1 to D11, a file each.
 
 pub(super) mod d1;
+pub(super) mod d10;
+pub(super) mod d11;
 pub(super) mod d2;
 pub(super) mod d3;
 pub(super) mod d4;
 pub(super) mod d5;
+pub(super) mod d6;
+pub(super) mod d7;
+pub(super) mod d8;
+pub(super) mod d9;
 
 use super::index::{Event, Index};
 use crate::history::Route;

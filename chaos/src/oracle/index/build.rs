@@ -58,6 +58,7 @@ impl<'a> Builder<'a> {
                 logs: Vec::new(),
                 unresolved: Vec::new(),
                 anomalies: Vec::new(),
+                panicked: Vec::new(),
                 procs: Vec::new(),
                 requests: Vec::new(),
                 stall_us: 0,
@@ -114,6 +115,8 @@ impl<'a> Builder<'a> {
             by_close: false,
             crashed: None,
             handles: 1,
+            cancelled: Vec::new(),
+            dropped_handle: false,
             scrapes: Vec::new(),
         });
         self.attempts.push(Numbers::new(self.limit));
@@ -175,13 +178,8 @@ impl<'a> Builder<'a> {
                 self.index.subject = subject;
                 self.index.has_run = true;
             }
-            Kind::Call { id, op, deadline_us, .. } => {
-                self.calls.set(*id, self.index.calls.len());
-                let deadline_us = *deadline_us;
-                self.index.calls.push(Call { inc, op, at, deadline_us, returned: None });
-                if op == "close" {
-                    self.ending(at, inc, true);
-                }
+            Kind::Call { id, op, deadline_us, event } => {
+                self.called(at, inc, *id, op, *deadline_us, *event);
             }
             Kind::Return { id, op, error, answer } => {
                 let returned = Returned { at, error: error.as_deref(), answer };
@@ -244,12 +242,10 @@ impl<'a> Builder<'a> {
                     }
                 }
             }
-            Kind::Delivery { attempt, persistence, partition, offset, error, late, .. } => {
+            Kind::Delivery { attempt, persistence, error, late, .. } => {
                 let delivered = Delivered {
                     at,
                     persistence: *persistence,
-                    partition: *partition,
-                    offset: *offset,
                     error: error.as_ref(),
                     late: *late,
                 };
@@ -339,8 +335,6 @@ impl<'a> Builder<'a> {
         let transmission = Transmission {
             at,
             route,
-            pid: truth.pid,
-            epoch: truth.epoch,
             appended: truth.appended.is_some(),
             answered: truth.answered,
         };
@@ -361,8 +355,41 @@ impl<'a> Builder<'a> {
         }
     }
 
+    fn called(
+        &mut self,
+        at: At,
+        inc: usize,
+        id: u64,
+        op: &'a str,
+        deadline_us: Option<u64>,
+        event: Option<EventId>,
+    ) {
+        match (op, event) {
+            // Offers tell the same, and there are many.
+            ("send", _) => return,
+            ("close", _) => self.ending(at, inc, true),
+            ("drop", _) => {
+                if let Some(inc) = self.index.incs.get_mut(inc) {
+                    inc.dropped_handle = true;
+                }
+            }
+            ("cancel", Some(event)) => {
+                let event = self.event(event);
+                if let Some(inc) = self.index.incs.get_mut(inc) {
+                    inc.cancelled.push(event);
+                }
+            }
+            _ => {}
+        }
+        self.calls.set(id, self.index.calls.len());
+        self.index.calls.push(Call { inc, op, at, deadline_us, returned: None });
+    }
+
     fn returned(&mut self, id: u64, op: &str, inc: usize, returned: Returned<'a>) {
         let at = returned.at;
+        if returned.error.is_some_and(|error| error.starts_with("panic")) {
+            self.index.panicked.push(at);
+        }
         let call = self.calls.get(id).and_then(|slot| self.index.calls.get_mut(slot));
         let called = call.map_or(at, |call| {
             call.returned.get_or_insert(returned);

@@ -37,8 +37,6 @@ pub(crate) struct Place {
 pub(crate) struct Transmission {
     pub(crate) at: At,
     pub(crate) route: Route,
-    pub(crate) pid: i64,
-    pub(crate) epoch: i16,
     pub(crate) appended: bool,
     pub(crate) answered: Option<i16>,
 }
@@ -87,8 +85,6 @@ pub(crate) struct Life<'a> {
 pub(crate) struct Delivered<'a> {
     pub(crate) at: At,
     pub(crate) persistence: Persistence,
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
     pub(crate) error: Option<&'a DeliveryError>,
     pub(crate) late: bool,
 }
@@ -138,6 +134,10 @@ pub(crate) struct Incarnation {
     pub(crate) crashed: Option<At>,
     /// Handles that live: `open` makes one.
     handles: i64,
+    /// Events whose `send` was cancelled.
+    pub(crate) cancelled: Vec<usize>,
+    /// A handle was dropped, with the sends that waited on it.
+    pub(crate) dropped_handle: bool,
     /// Lines of scrapes.
     pub(crate) scrapes: Vec<At>,
 }
@@ -197,6 +197,8 @@ pub(crate) struct Index<'a> {
     /// Records that resolve to no event, as `topic/partition@offset`.
     pub(crate) unresolved: Vec<String>,
     pub(crate) anomalies: Vec<Anomaly>,
+    /// Answers that say that the call panicked.
+    pub(crate) panicked: Vec<At>,
     /// Lines of `proc`, in order.
     pub(crate) procs: Vec<At>,
     /// Lines of Produce requests, in order.
@@ -286,10 +288,6 @@ impl<'a> Index<'a> {
         matches!(self.lane, LaneName::Wire | LaneName::Mock | LaneName::Kafka | LaneName::External)
     }
 
-    /// True when a log of this route was read.
-    pub(crate) fn has_log(&self, route: Route) -> bool {
-        self.logs.iter().any(|log| log.route == route)
-    }
 }
 
 /// Whole microseconds, saturating.

@@ -1,10 +1,12 @@
 //! Laws about what is exported: M1 to M6.
 
 mod compare;
+mod reasons;
 mod series;
 mod tally;
 pub mod text;
 
+pub(super) use reasons::judge as judge_reasons;
 pub use series::{LEGAL, Labels, SERIES, Series, SeriesKind, Unit, series};
 pub(crate) use tally::Tally;
 

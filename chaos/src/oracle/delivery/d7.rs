@@ -1,0 +1,171 @@
+//! D7: retryable errors are retried with backoff inside its bounds, permanent ones never.
+
+use crate::history::{ErrorClass, Outcome, Persistence, Route};
+use crate::oracle::findings::{Evidence, Findings};
+use crate::oracle::index::{Attempt, Delivered, Index, Life};
+use crate::oracle::laws::LawId::D7;
+use crate::oracle::load::Peaks;
+use crate::scenario::model::LaneName;
+use dashproof_reference::config::Order;
+
+pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
+    let peaks: Vec<Peaks> = (0..index.incs.len()).map(|inc| Peaks::of(index, inc)).collect();
+    for life in &index.lives {
+        let crowded = peaks
+            .get(life.inc)
+            .is_some_and(|p| p.main.count >= index.settings.max_in_flight as u64);
+        for route in [Route::Main, Route::Dlq] {
+            let attempts: Vec<&Attempt<'_>> = index.attempts_of(life, route).collect();
+            if attempts.is_empty() {
+                continue;
+            }
+            count(index, life, route, &attempts, f);
+            for (n, pair) in attempts.windows(2).enumerate() {
+                if let [before, after] = pair
+                    && let Some(delivery) = before.delivery
+                {
+                    let held = crowded || index.settings.order == Order::Strict;
+                    again(index, life, route, n + 1, (before, &delivery, after), held, f);
+                }
+            }
+            given_up(index, life, route, &attempts, f);
+        }
+    }
+}
+
+fn count(
+    index: &Index<'_>,
+    life: &Life<'_>,
+    route: Route,
+    attempts: &[&Attempt<'_>],
+    f: &mut Findings,
+) {
+    f.checked(D7, 1);
+    let most = index.settings.max_attempts(route);
+    if attempts.len() as u64 > most {
+        f.broken(D7, "too_many", Evidence::event(life.event), || {
+            let expected = format!("at most {most} {} attempts", route.as_str());
+            (expected, format!("{} attempts", attempts.len()))
+        });
+    }
+}
+
+/// A hand-over that follows a delivery. `held`: it may have waited for a free place as well.
+fn again(
+    index: &Index<'_>,
+    life: &Life<'_>,
+    route: Route,
+    so_far: usize,
+    (before, delivery, after): (&Attempt<'_>, &Delivered<'_>, &Attempt<'_>),
+    held: bool,
+    f: &mut Findings,
+) {
+    f.checked(D7, 1);
+    let evidence = || Evidence::event(life.event);
+    let Some(error) = delivery.error else {
+        f.broken(D7, "after_success", evidence(), || {
+            let expected = "no attempt follows a successful one".to_owned();
+            (expected, format!("attempt {} after attempt {}", after.number, before.number))
+        });
+        return;
+    };
+    let class = index.settings.class(error.code);
+    if error.class != ErrorClass::Retryable || class != ErrorClass::Retryable {
+        f.broken(D7, "permanent", evidence(), || {
+            let expected = format!("error {} is never retried", error.code);
+            let observed = format!("attempt {} follows it as attempt", before.number);
+            (expected, format!("{observed} {}", after.number))
+        });
+        return;
+    }
+    if index.lane != LaneName::Sim {
+        return;
+    }
+    let waited = after.at.t_us.saturating_sub(delivery.at.t_us);
+    let back_off = index.settings.back_off(route, so_far);
+    let tick = index.tolerance_us();
+    // Timers of the lane are whole milliseconds; they never fire early by more than that.
+    if waited + 1_000 < back_off.least_us {
+        f.broken(D7, "too_soon", evidence(), || {
+            let expected = format!("at least {} ms of backoff", back_off.least_us / 1000);
+            (expected, format!("handed over again after {waited} µs"))
+        });
+    }
+    let refused = life.refusals.iter().any(|(at, ..)| *at > delivery.at && *at < after.at);
+    if !held && !refused && waited > back_off.most_us.saturating_add(tick) {
+        f.broken(D7, "too_late", evidence(), || {
+            let most = back_off.most_us / 1000;
+            let expected = format!("at most {most} ms of backoff and a tick of {} ms", tick / 1000);
+            (expected, format!("handed over again after {waited} µs"))
+        });
+    }
+}
+
+/// The route ended although another attempt was due.
+fn given_up(
+    index: &Index<'_>,
+    life: &Life<'_>,
+    route: Route,
+    attempts: &[&Attempt<'_>],
+    f: &mut Findings,
+) {
+    let settings = &index.settings;
+    let Some((told, outcome)) = life.outcomes.first().copied() else { return };
+    let Some(last) = attempts.last().and_then(|attempt| attempt.delivery) else { return };
+    let Some(error) = last.error.filter(|_| last.at < told) else { return };
+    let ended = index.inc_of(life).and_then(|inc| inc.end_called).is_some_and(|at| at < told);
+    let unsure =
+        attempts.iter().filter_map(|a| a.delivery).any(|d| d.persistence != Persistence::Not);
+    let used_up = attempts.len() as u64 >= settings.max_attempts(route);
+    let refused = life.refusals.iter().any(|(_, of, _)| *of == route);
+    // An outcome acked by a delivery that came while the DLQ was on its way ends that path.
+    let over = matches!(outcome, Outcome::Acked { .. }) || route == Route::Dlq && ended;
+    if error.class != ErrorClass::Retryable
+        || index.settings.class(error.code) != ErrorClass::Retryable
+        || ended
+        || used_up
+        || refused
+        || over
+        || (unsure && !settings.resends_possibly())
+        || (route == Route::Main && settings.acks_none())
+    {
+        return;
+    }
+    f.checked(D7, 1);
+    let next = last.at.t_us.saturating_add(settings.back_off(route, attempts.len()).most_us);
+    let Some(deadline) = deadline(index, life, route) else { return };
+    let slack = if index.lane == LaneName::Sim { index.tolerance_us() } else { 1_000_000 };
+    if next.saturating_add(slack) >= deadline {
+        return;
+    }
+    // The event may have waited for a place until it was too late.
+    if route == Route::Main && told.t_us.saturating_add(slack) >= deadline {
+        return;
+    }
+    f.broken(D7, "given_up", Evidence::event(life.event), || {
+        let expected = format!(
+            "a retryable error is retried: {} of {} attempts made, and {} ms left",
+            attempts.len(),
+            settings.max_attempts(route),
+            deadline.saturating_sub(last.at.t_us) / 1000
+        );
+        let observed = format!("{} was given up after error {}", route.as_str(), error.code);
+        (expected, format!("{observed}: {}", crate::oracle::ledger::key(outcome)))
+    });
+}
+
+/// The earliest time at which a route's deadline can be.
+fn deadline(index: &Index<'_>, life: &Life<'_>, route: Route) -> Option<u64> {
+    let (accepted, _) = life.accepted?;
+    // The claim may trail the acceptance, but never the offer.
+    let offered = life.offered.map_or(accepted.t_us, |at| at.t_us);
+    let main = offered.saturating_add(index.settings.delivery_timeout_us());
+    match route {
+        Route::Main => Some(main),
+        Route::Dlq => {
+            let last = index.attempts_of(life, Route::Main).filter_map(|a| a.delivery).last()?;
+            let dlq = crate::oracle::index::micros(index.settings.dlq.timeout);
+            Some(last.at.t_us.saturating_add(dlq))
+        }
+    }
+}
