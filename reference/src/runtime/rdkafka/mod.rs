@@ -22,6 +22,12 @@ use context::Context;
 use state::ConnectionState;
 use transport::RdkafkaTransport;
 
+/// Version of the librdkafka that is linked in, as `2.12.1`.
+#[must_use]
+pub fn version() -> String {
+    rdkafka::util::get_rdkafka_version().1
+}
+
 /// Makes librdkafka clients from producer settings.
 pub struct RdkafkaConnect {
     config: Arc<ProducerConfig>,

@@ -1,0 +1,159 @@
+//! Model broker on loopback TCP, real time, the subject in a child process.
+//!
+//! The child speaks the driver protocol, whoever wrote it: the reference with rdkafka is
+//! `dashproof driver`, and a foreign subject comes in by the same door.
+
+mod brokers;
+mod home;
+mod stalls;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{HarnessError, RunInput, RunOutput, SubjectSpec};
+use crate::fault;
+use crate::history::{Clock, Recorder};
+use crate::scenario::model::{ActionKind, LaneName, Scenario};
+use crate::subject::message;
+use crate::subject::runner::{self, Control, Stage, World};
+use brokers::Brokers;
+use home::Home;
+use stalls::Heartbeat;
+
+/// Time since the run began.
+struct WallClock(Instant);
+
+impl Clock for WallClock {
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Runs one cell. Several may run at once, each with its own brokers and child.
+pub async fn run(input: &RunInput) -> RunOutput {
+    if let Some(why) = cannot_express(&input.scenario) {
+        return RunOutput { not_applicable: Some(why), ..RunOutput::default() };
+    }
+    let recorder = Recorder::new(Arc::new(WallClock(Instant::now())));
+    let librdkafka = dashproof_reference::runtime::rdkafka::version();
+    let environment = vec![("librdkafka".to_owned(), librdkafka)];
+    recorder.harness(input.opening(LaneName::Wire, environment));
+    let heartbeat = Heartbeat::start();
+    let ended = play(input, &recorder).await;
+    heartbeat.end(&recorder);
+    let lines = recorder.take();
+    match ended {
+        Ok(not_applicable) => RunOutput { lines, not_applicable, error: None },
+        Err(error) => RunOutput { lines, not_applicable: None, error: Some(error) },
+    }
+}
+
+/// `Some` says why the scenario does not apply to this subject.
+async fn play(input: &RunInput, recorder: &Recorder) -> Result<Option<String>, HarnessError> {
+    let scenario = &input.scenario;
+    let digest = input.digest(LaneName::Wire);
+    let brokers = Brokers::start(scenario, digest, recorder.clone(), input.seed)
+        .await
+        .map_err(|error| environment(&format!("no socket on the loopback interface: {error}")))?;
+    let command = command(&input.subject)
+        .map_err(|error| environment(&format!("cannot find the dashproof program: {error}")))?;
+    let (home, capabilities) = Home::new(command, recorder.clone()).await?;
+    let missing = missing(&needed(scenario), &capabilities);
+    if !missing.is_empty() {
+        home.leave().await;
+        let missing: Vec<&str> = missing.into_iter().collect();
+        return Ok(Some(format!("the subject does not declare {}", missing.join(", "))));
+    }
+    let stage = Stage {
+        scenario: Arc::clone(scenario),
+        seed: input.seed,
+        run: digest,
+        bootstrap: brokers.bootstrap().to_owned(),
+        measure: message::measure,
+        subject: Arc::clone(&home) as Arc<dyn crate::subject::Subject>,
+        world: Arc::clone(&brokers) as Arc<dyn World>,
+        control: Arc::clone(&home) as Arc<dyn Control>,
+        recorder: recorder.clone(),
+    };
+    let ended = runner::drive(stage).await.map_err(|mut error| {
+        error.message = format!("{}; {}", error.message, home.describe());
+        error
+    });
+    home.leave().await;
+    ended.map(|()| None)
+}
+
+fn environment(message: &str) -> HarnessError {
+    HarnessError { blame: "environment", message: message.to_owned() }
+}
+
+fn cannot_express(scenario: &Scenario) -> Option<String> {
+    scenario.faults.iter().find_map(|fault| {
+        let why = fault::can_inject(LaneName::Wire, &fault.kind).err()?;
+        Some(format!("{}: {why}", fault.kind.name()))
+    })
+}
+
+/// The child's program and arguments.
+fn command(subject: &SubjectSpec) -> io::Result<Vec<String>> {
+    let args = match subject {
+        SubjectSpec::Driver(command) => return Ok(command.clone()),
+        SubjectSpec::Reference => vec!["driver".to_owned()],
+        SubjectSpec::Saboteur(name) => {
+            vec!["driver".to_owned(), "--saboteur".to_owned(), name.clone()]
+        }
+    };
+    let program = program()?.to_string_lossy().into_owned();
+    Ok([vec![program], args].concat())
+}
+
+/// The `dashproof` program: this one, or (in tests) the one that was built beside it.
+fn program() -> io::Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let is_it = |path: &PathBuf| path.file_stem().is_some_and(|stem| stem == "dashproof");
+    let beside = this.ancestors().skip(1).take(2).map(|dir| {
+        dir.join("dashproof").with_extension(std::env::consts::EXE_EXTENSION)
+    });
+    std::iter::once(this.clone())
+        .chain(beside)
+        .find(|path| is_it(path) && path.is_file())
+        .ok_or_else(|| io::Error::other(format!("no `dashproof` beside {}", this.display())))
+}
+
+/// The capabilities that a scenario asks of its subject.
+fn needed(scenario: &Scenario) -> BTreeSet<&'static str> {
+    let is_end = |kind: &ActionKind| {
+        matches!(kind, ActionKind::Close { .. } | ActionKind::Drop { .. })
+    };
+    let actions = || scenario.actions.iter().map(|action| &action.kind);
+    let mut needed = BTreeSet::from(["open"]);
+    needed.extend((!scenario.loads.is_empty()).then_some("send"));
+    needed.extend((!actions().any(is_end)).then_some("close"));
+    needed.extend(actions().filter_map(capability));
+    needed
+}
+
+/// What an action asks for; `unknown` asks for nothing, which is its point.
+fn capability(action: &ActionKind) -> Option<&'static str> {
+    Some(match action {
+        ActionKind::Open => "open",
+        ActionKind::Flush { .. } => "flush",
+        ActionKind::Close { .. } => "close",
+        ActionKind::Clone => "clone",
+        ActionKind::Drop { .. } => "drop",
+        ActionKind::Cancel => "cancel",
+        ActionKind::PanicCallback => "panic_callback",
+        ActionKind::Metrics => "metrics",
+        ActionKind::Decode { .. } => "codec.decode",
+        ActionKind::UnknownOperation => return None,
+    })
+}
+
+fn missing(needed: &BTreeSet<&'static str>, declared: &[String]) -> BTreeSet<&'static str> {
+    needed.iter().copied().filter(|need| declared.iter().all(|have| have != need)).collect()
+}
