@@ -1,6 +1,7 @@
 //! Where scenarios run.
 
 pub mod sim;
+pub mod wire;
 
 use std::sync::Arc;
 

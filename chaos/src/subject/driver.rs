@@ -17,6 +17,9 @@ use super::Subject;
 use super::protocol::{Answer, Message, Op, OpError, Request};
 
 pub mod child;
+mod kafka;
+
+pub use kafka::main;
 
 type CallResult = Result<Answer, OpError>;
 

@@ -4,6 +4,7 @@ pub mod driver;
 pub mod message;
 pub mod process;
 pub mod protocol;
+pub mod reference;
 pub mod runner;
 
 use dashproof_reference::core::BoxFuture;

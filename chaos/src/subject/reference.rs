@@ -11,8 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use dashproof_reference::codec::{CodecConfig, DecodePolicy, Decoder, Encoder};
 use dashproof_reference::config::ProducerConfig;
-use dashproof_reference::core::{BoxFuture, Connect, Outcome};
-use dashproof_reference::runtime::{OutcomeRecord, Producer};
+use dashproof_reference::core::{BoxFuture, Connect};
+use dashproof_reference::runtime::{Counts, OutcomeRecord, Producer};
 use prometheus::{Registry, TextEncoder};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -194,9 +194,8 @@ impl ReferenceSubject {
     }
 
     async fn send(&self, handle: u32, spec: EventSpec) -> CallResult {
-        let (message, id) = message::build(&spec)
-            .zip(message::message_id(&spec.message_id))
-            .ok_or_else(|| {
+        let (message, id) =
+            message::build(&spec).zip(message::message_id(&spec.message_id)).ok_or_else(|| {
                 let text = format!("no `{}` with message id `{}`", spec.message, spec.message_id);
                 OpError::new("unsupported", text, true)
             })?;
@@ -276,9 +275,13 @@ fn no_handle() -> OpError {
     OpError::new("no_handle", "no such handle of an open producer".to_owned(), true)
 }
 
-/// `outcome` or `outcome/reason`.
-fn label(outcome: &str, reason: &str) -> String {
-    if reason.is_empty() { outcome.to_owned() } else { format!("{outcome}/{reason}") }
+/// By `outcome` or `outcome/reason`.
+fn counts(counts: &Counts) -> BTreeMap<String, u64> {
+    let label = |(outcome, reason): &(&str, &str)| match *reason {
+        "" => (*outcome).to_owned(),
+        reason => format!("{outcome}/{reason}"),
+    };
+    counts.iter().map(|(key, count)| (label(key), *count)).collect()
 }
 
 fn hello() -> Answer {

@@ -174,10 +174,14 @@ impl Producer {
     #[tracing::instrument(name = "close", skip_all, fields(within = ?within))]
     pub async fn close(&self, within: Duration) -> CloseReport {
         let shared = self.shared();
-        let mut state = shared.lock();
-        let began = *state.close_began.get_or_insert_with(Instant::now);
-        state.core.close(shared.now(), within);
-        shared.pump_from(state);
+        // a block: a guard that was borrowed would make the future !Send, although it is moved
+        let began = {
+            let mut state = shared.lock();
+            let began = *state.close_began.get_or_insert_with(Instant::now);
+            state.core.close(shared.now(), within);
+            shared.pump_from(state);
+            began
+        };
         // an earlier close has its own deadline; this is only the clock that cannot fail
         let mut until = deadline(within);
         let mut target = None;

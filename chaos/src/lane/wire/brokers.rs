@@ -80,6 +80,10 @@ impl World for Brokers {
         self.faults.end(fault);
     }
 
+    fn met(&self, fault: usize) {
+        self.faults.met(fault);
+    }
+
     fn until_unanswered(&self, records: u64) -> BoxFuture<'_, ()> {
         Box::pin(self.cluster.until_unanswered(records))
     }

@@ -41,8 +41,7 @@ impl Home {
         command: Vec<String>,
         recorder: Recorder,
     ) -> Result<(Arc<Self>, Vec<String>), HarnessError> {
-        let home =
-            Self { command, recorder, process: Mutex::default(), tasks: Mutex::default() };
+        let home = Self { command, recorder, process: Mutex::default(), tasks: Mutex::default() };
         let capabilities = home.start().await?;
         Ok((Arc::new(home), capabilities))
     }

@@ -6,8 +6,6 @@
 mod brokers;
 mod home;
 mod stalls;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -116,9 +114,11 @@ fn command(subject: &SubjectSpec) -> io::Result<Vec<String>> {
 fn program() -> io::Result<PathBuf> {
     let this = std::env::current_exe()?;
     let is_it = |path: &PathBuf| path.file_stem().is_some_and(|stem| stem == "dashproof");
-    let beside = this.ancestors().skip(1).take(2).map(|dir| {
-        dir.join("dashproof").with_extension(std::env::consts::EXE_EXTENSION)
-    });
+    let beside = this
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|dir| dir.join("dashproof").with_extension(std::env::consts::EXE_EXTENSION));
     std::iter::once(this.clone())
         .chain(beside)
         .find(|path| is_it(path) && path.is_file())
@@ -127,9 +127,8 @@ fn program() -> io::Result<PathBuf> {
 
 /// The capabilities that a scenario asks of its subject.
 fn needed(scenario: &Scenario) -> BTreeSet<&'static str> {
-    let is_end = |kind: &ActionKind| {
-        matches!(kind, ActionKind::Close { .. } | ActionKind::Drop { .. })
-    };
+    let is_end =
+        |kind: &ActionKind| matches!(kind, ActionKind::Close { .. } | ActionKind::Drop { .. });
     let actions = || scenario.actions.iter().map(|action| &action.kind);
     let mut needed = BTreeSet::from(["open"]);
     needed.extend((!scenario.loads.is_empty()).then_some("send"));

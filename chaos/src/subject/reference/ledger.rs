@@ -171,9 +171,7 @@ pub(super) fn claimed(outcome: &Outcome) -> history::Outcome {
         Outcome::DeadLettered { main, .. } => {
             history::Outcome::DeadLettered { reason: word(outcome), main: p(main) }
         }
-        Outcome::Spooled { main, dlq } => {
-            history::Outcome::Spooled { main: p(main), dlq: p(dlq) }
-        }
+        Outcome::Spooled { main, dlq } => history::Outcome::Spooled { main: p(main), dlq: p(dlq) },
         Outcome::InDoubt { main, dlq, .. } => {
             history::Outcome::InDoubt { reason: word(outcome), main: p(main), dlq: p(dlq) }
         }

@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use dashproof_reference::core::{
-    BoxFuture, Connect, Delivery, Record, Refused, Route, Transport,
-};
+use dashproof_reference::core::{BoxFuture, Connect, Delivery, Record, Refused, Route, Transport};
 
 use super::ledger::Ledger;
 use crate::saboteur::Saboteur;
 
-/// Wraps each transport that `inner` makes. A saboteur sits outside of the record: the history shows
-/// what the client said, the core acts on what the saboteur said.
+/// Wraps each transport that `inner` makes. A saboteur sits outside of the record: the history
+/// shows what the client said, the core acts on what the saboteur said.
 pub(super) struct RecordingConnect {
     pub(super) inner: Arc<dyn Connect>,
     pub(super) ledger: Arc<Ledger>,

@@ -48,7 +48,14 @@ impl Context {
 
     /// The client's own words, and why the connection is down when that is the likely cause.
     pub(super) fn explain(&self, code: RDKafkaErrorCode) -> Arc<str> {
-        match self.state.problem() {
+        let about_connection = matches!(
+            code,
+            RDKafkaErrorCode::MessageTimedOut
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::Fatal
+        );
+        match self.state.problem().filter(|_| about_connection) {
             Some(problem) => format!("{code} (last connection error: {problem})").into(),
             None => code.to_string().into(),
         }

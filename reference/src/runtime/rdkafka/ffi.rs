@@ -1,8 +1,9 @@
 //! The one call that the safe wrapper does not offer: what librdkafka knows about a message.
 //!
-//! An error code cannot say whether a message may be in the log: a time-out in the queue and one in
-//! flight have the same code, and a message that was sent, requeued and then purged *from the queue*
-//! may have been stored all the same. librdkafka keeps the answer per message, and only there.
+//! An error code cannot say whether a message may be in the log: a time-out in the queue and one
+//! in flight have the same code, and a message that was sent, requeued and then purged *from the
+//! queue* may have been stored all the same. librdkafka keeps the answer per message, and only
+//! there.
 
 #![expect(unsafe_code, reason = "rd_kafka_message_status has no safe wrapper in rdkafka 0.39")]
 

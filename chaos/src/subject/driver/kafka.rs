@@ -1,0 +1,38 @@
+//! `dashproof driver`: the reference over librdkafka, in a process of its own.
+
+use std::io;
+use std::sync::Arc;
+
+use dashproof_reference::core::Connect;
+use dashproof_reference::runtime::rdkafka::RdkafkaConnect;
+
+use super::child;
+use crate::saboteur;
+use crate::subject::reference::{ConnectFactory, ReferenceSubject};
+
+/// Serves the driver protocol on standard input and output with the reference over librdkafka, in
+/// the hands of a saboteur if one is named.
+///
+/// # Errors
+/// No saboteur of that name; or the system gives no thread.
+pub fn main(saboteur: Option<&str>) -> io::Result<()> {
+    let saboteur = saboteur
+        .map(|name| {
+            let unknown = || io::Error::other(format!("no saboteur `{name}`; see `prove --list`"));
+            saboteur::find(name).ok_or_else(unknown)
+        })
+        .transpose()?;
+    child::run(|claims| {
+        let connect: ConnectFactory = Arc::new(|config, _bootstrap| {
+            let connect: Arc<dyn Connect> = Arc::new(RdkafkaConnect::new(config));
+            Ok(connect)
+        });
+        ReferenceSubject::new(connect, claims).wall_origin_us(wall_us()).sabotaged(saboteur)
+    })
+}
+
+/// The system's wall clock; a clock before 1970 counts as 1970.
+fn wall_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
+}
