@@ -153,6 +153,18 @@ impl Batch {
         advance(self.base_sequence, self.count - 1)
     }
 
+    /// Offsets it takes up; more than its records where a log was compacted.
+    #[must_use]
+    pub fn offsets(&self) -> i64 {
+        i64::from(i32_at(&self.bytes, 23).unwrap_or(0)) + 1
+    }
+
+    /// True for a marker of a transaction, which no application wrote.
+    #[must_use]
+    pub fn is_control(&self) -> bool {
+        self.bytes.get(22).is_some_and(|attributes| attributes & 0x20 != 0)
+    }
+
     /// The batch as the log keeps it: base offset and leader epoch written into the header, which
     /// the checksum does not cover.
     #[must_use]

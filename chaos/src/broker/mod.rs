@@ -15,6 +15,7 @@ mod inspect;
 mod letter;
 mod listen;
 mod log;
+pub mod reader;
 mod script;
 mod shape;
 mod state;

@@ -1,3 +1,5 @@
 mod hostile;
+mod listen;
 mod produce;
+mod reader;
 mod truth;

@@ -90,3 +90,160 @@ async fn a_partition_spares_the_other_brokers() {
     assert_eq!(metadata(&mut connect(&rig.cluster, 2), "events").await.topics[0].error_code, 0);
     assert_eq!(rig.offer(0).await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_flapping_broker_goes_down_and_up_in_turns_and_stays_up_after_the_end() {
+    let (down, up) = (Duration::from_millis(300), Duration::from_millis(200));
+    let rig = rig(FaultKind::BrokerFlap { brokers: Brokers::Ids(vec![1]), down, up });
+    rig.plan.begin(0);
+    let mut seen = Vec::new();
+    for _ in 0..10 {
+        sleep(Duration::from_millis(100)).await;
+        tokio::task::yield_now().await;
+        seen.push(rig.cluster.is_up(1));
+    }
+    let turn = [false, false, true, true, false];
+    assert_eq!(seen, [turn, turn].concat());
+    rig.plan.end(0);
+    sleep(Duration::from_secs(2)).await;
+    assert!(rig.cluster.is_up(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rolling_restart_takes_one_broker_after_the_other_moves_leaders_and_ends_by_itself() {
+    let (down, up) = (Duration::from_millis(500), Duration::from_millis(500));
+    let mut rig = rig(FaultKind::BrokerRollingRestart { down, up });
+    rig.plan.begin(0);
+    for broker in 1..=3 {
+        sleep(Duration::from_millis(100)).await;
+        let live: Vec<_> = (1..=3).filter(|id| rig.cluster.is_up(*id)).collect();
+        assert_eq!(live.len(), 2);
+        assert!(!live.contains(&broker));
+        assert!((0..3).all(|p| live.contains(&rig.cluster.leader("events", p).unwrap())));
+        sleep(Duration::from_millis(900)).await;
+    }
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(rig.phases(), [BEGIN, EFFECT, END]);
+    rig.reconnect();
+    rig.plan.end(0);
+    assert_eq!(rig.phases().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_ends_every_open_connection_and_is_over_at_once() {
+    let mut rig = rig(FaultKind::NetReset { brokers: Brokers::All });
+    assert_eq!(rig.offer(0).await, Some((0, 0)));
+    rig.plan.begin(0);
+    assert!(rig.closed().await);
+    assert_eq!(rig.phases(), [BEGIN, EFFECT, END]);
+    rig.reconnect();
+    assert_eq!(rig.offer(1).await, Some((0, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_that_finds_no_connection_is_not_met() {
+    let rig = rig(FaultKind::NetReset { brokers: Brokers::Ids(vec![3]) });
+    rig.plan.begin(0);
+    assert_eq!(rig.phases(), [BEGIN, END]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_cut_after_so_many_bytes_as_often_as_asked() {
+    use tokio::io::AsyncReadExt;
+    let mut rig = rig(FaultKind::NetCutFrame { brokers: Brokers::All, bytes: 7, count: 2 });
+    rig.plan.begin(0);
+    for n in 0..2 {
+        rig.client.send(9, &produce(batch(PLAIN, &[n], b"x"))).await.unwrap();
+        let mut out = Vec::new();
+        rig.client.stream().read_to_end(&mut out).await.unwrap();
+        assert_eq!(out.len(), 7);
+        rig.reconnect();
+    }
+    assert_eq!(rig.phases(), [BEGIN, EFFECT, END]);
+    assert_eq!(rig.offer(2).await, Some((0, 2)));
+    let answered: Vec<_> = truths(&rig.recorder.lines()).iter().map(|t| t.answered).collect();
+    assert_eq!(answered, [None, None, Some(0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_black_hole_takes_new_connections_and_spares_open_ones() {
+    let mut rig = rig(FaultKind::NetConnectBlackhole { brokers: Brokers::All });
+    assert_eq!(rig.offer(0).await, Some((0, 0)));
+    rig.plan.begin(0);
+    assert_eq!(rig.offer(1).await, Some((0, 1)));
+    assert_eq!(rig.phases(), [BEGIN]);
+    rig.reconnect();
+    assert_eq!(rig.offer(2).await, None);
+    assert_eq!(rig.phases(), [BEGIN, EFFECT]);
+    rig.plan.end(0);
+    assert!(rig.closed().await);
+    assert_eq!(rig.appended(), 2);
+    rig.reconnect();
+    assert_eq!(rig.offer(3).await, Some((0, 2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn latency_delays_answers_by_base_jitter_and_tail_and_keeps_their_order() {
+    let ms = Duration::from_millis;
+    let (base, jitter, tail) = (ms(100), ms(50), ms(1000));
+    let brokers = Brokers::All;
+    let mut rig = rig(FaultKind::NetLatency { brokers, base, jitter, tail, tail_share: 0.5 });
+    rig.plan.begin(0);
+    let (mut short, mut long) = (0, 0);
+    for n in 0..20 {
+        let start = tokio::time::Instant::now();
+        assert_eq!(rig.offer(n).await, Some((0, n.into())));
+        let took = start.elapsed();
+        assert!((took >= ms(100) && took <= ms(151)) || (took >= ms(1100) && took <= ms(1151)));
+        if took < ms(1000) { short += 1 } else { long += 1 }
+    }
+    assert!(short > 2 && long > 2, "{short} short, {long} long");
+    for n in 20..30 {
+        rig.client.send(9, &produce(batch(PLAIN, &[n], b"x"))).await.unwrap();
+    }
+    for n in 20..30 {
+        let next = rig.client.receive::<kafka_protocol::messages::ProduceRequest>(9).await;
+        assert_eq!(answer(&next.unwrap()), (0, n));
+    }
+    rig.plan.end(0);
+    let start = tokio::time::Instant::now();
+    rig.offer(30).await;
+    assert!(start.elapsed() < ms(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn overlapping_faults_cannot_undo_each_other() {
+    let (cluster, recorder) = cluster();
+    let down = |ids: &[i32]| Fault {
+        at: At::Time(Duration::ZERO),
+        lasts: None,
+        kind: FaultKind::BrokerDown { brokers: Brokers::Ids(ids.to_vec()) },
+    };
+    let scenario = Scenario { faults: vec![down(&[1, 2]), down(&[2, 3])], ..Scenario::default() };
+    let plan = FaultPlan::new(&scenario, Arc::clone(&cluster));
+    let live = || -> Vec<i32> { (1..=3).filter(|id| cluster.is_up(*id)).collect() };
+    plan.begin(0);
+    plan.begin(1);
+    plan.begin(1);
+    assert!(live().is_empty());
+    plan.end(0);
+    plan.end(0);
+    assert_eq!(live(), [1]);
+    plan.end_all();
+    assert_eq!(live(), [1, 2, 3]);
+    assert_eq!(phases(&recorder, 1), [BEGIN, END]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unanswered_records_are_counted_and_can_be_waited_for() {
+    let mut rig = rig(partition(false, true));
+    assert_eq!(rig.offer(0).await, Some((0, 0)));
+    rig.plan.begin(0);
+    let cluster = Arc::clone(&rig.cluster);
+    let waiter = tokio::spawn(async move { cluster.until_unanswered(5).await });
+    rig.client.send(9, &produce(batch(PLAIN, &[1, 2, 3], b"x"))).await.unwrap();
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!((rig.cluster.unanswered(), waiter.is_finished()), (3, false));
+    rig.client.send(9, &produce(batch(PLAIN, &[4, 5], b"x"))).await.unwrap();
+    timeout(Duration::from_secs(1), waiter).await.unwrap().unwrap();
+}
