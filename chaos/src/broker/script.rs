@@ -240,6 +240,11 @@ impl Script {
         .map(|(scripted, _)| scripted)
     }
 
+    /// The scripted code for one of the topics that the request names.
+    pub(crate) fn code_for(&self, scripted: Option<Scripted>, topic: &str) -> Option<i16> {
+        scripted.filter(|s| self.topics.selected(s.topic, topic)).map(|s| s.code)
+    }
+
     /// Delay of the answer, and the fault to lift when that answer is settled.
     pub(crate) fn delay(&mut self, api: &str, topics: &[&str]) -> (Duration, Option<usize>) {
         let names = self.topics.clone();

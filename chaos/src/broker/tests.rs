@@ -1,5 +1,6 @@
 mod hostile;
 mod listen;
+mod manual;
 mod produce;
 mod reader;
 mod truth;

@@ -1,5 +1,11 @@
 //! The manual: how to use the harness, in prose, checked against the code by tests.
 
+#[doc = include_str!("broker.md")]
+pub mod _broker {}
+
+#[doc = include_str!("faults.md")]
+pub mod _faults {}
+
 #[doc = include_str!("drivers.md")]
 pub mod _drivers {}
 

@@ -14,6 +14,7 @@ use kafka_protocol::messages::{
 use super::{From, Head, Hopeless, Reply, body, name};
 use crate::broker::cluster::Cluster;
 use crate::broker::codes;
+use crate::broker::script::Scripted;
 use crate::broker::state::State;
 
 /// Most bytes in one answer, whatever the client allows.
@@ -27,11 +28,17 @@ struct Found {
     failed: bool,
 }
 
-fn look(state: &mut State, broker: i32, request: &FetchRequest, code: Option<i16>) -> Found {
+fn look(
+    state: &mut State,
+    broker: i32,
+    request: &FetchRequest,
+    scripted: Option<Scripted>,
+) -> Found {
     let mut left = usize::try_from(request.max_bytes).unwrap_or(0).min(MAX_BYTES);
     let (mut bytes, mut failed, mut responses) = (0, false, Vec::new());
     for topic in &request.topics {
         let mut partitions = Vec::new();
+        let code = state.script.code_for(scripted, &topic.topic);
         for wanted in &topic.partitions {
             let index = wanted.partition;
             let led = code.map_or_else(|| state.lead(broker, &topic.topic, index), Err);
@@ -75,12 +82,12 @@ pub(super) async fn serve(
     mut frame: Bytes,
 ) -> Result<Reply, Hopeless> {
     let request: FetchRequest = body(head, &mut frame)?;
-    let (code, delay, lifts) = {
+    let (scripted, delay, lifts) = {
         let mut state = cluster.state();
         let topics: Vec<&str> = request.topics.iter().map(|t| t.topic.as_str()).collect();
-        let code = state.script.error(&name(head.api), &topics).map(|s| s.code);
+        let scripted = state.script.error(&name(head.api), &topics);
         let (delay, lifts) = state.script.delay(&name(head.api), &topics);
-        (code, delay, lifts)
+        (scripted, delay, lifts)
     };
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(MAX_WAIT);
     let enough = usize::try_from(request.min_bytes).unwrap_or(0);
@@ -89,7 +96,7 @@ pub(super) async fn serve(
         let appended = cluster.appended().notified();
         tokio::pin!(appended);
         appended.as_mut().enable();
-        let found = look(&mut cluster.state(), from.broker, &request, code);
+        let found = look(&mut cluster.state(), from.broker, &request, scripted);
         if found.bytes >= enough || found.failed {
             break found;
         }
@@ -115,14 +122,15 @@ pub(super) fn list_offsets(
     let request: ListOffsetsRequest = body(head, &mut frame)?;
     let mut state = cluster.state();
     let names: Vec<&str> = request.topics.iter().map(|t| t.name.as_str()).collect();
-    let scripted = state.script.error(&name(head.api), &names).map(|s| s.code);
+    let scripted = state.script.error(&name(head.api), &names);
     let (delay, lifts) = state.script.delay(&name(head.api), &names);
     let mut topics = Vec::new();
     for topic in &request.topics {
         let mut partitions = Vec::new();
+        let code = state.script.code_for(scripted, &topic.name);
         for wanted in &topic.partitions {
             let index = wanted.partition_index;
-            let led = scripted.map_or_else(|| state.lead(from.broker, &topic.name, index), Err);
+            let led = code.map_or_else(|| state.lead(from.broker, &topic.name, index), Err);
             let log = state.partition(&topic.name, index).map(|p| &p.log);
             let (offset, timestamp) = match (led.is_ok().then_some(log).flatten(), wanted.timestamp)
             {

@@ -70,9 +70,8 @@ fn topic(
     create: bool,
 ) -> MetadataResponseTopic {
     let answer = MetadataResponseTopic::default().with_name(Some(topic_name(topic)));
-    let names = state.script.topics();
-    if let Some(scripted) = scripted.filter(|s| names.selected(s.topic, topic)) {
-        return answer.with_error_code(scripted.code);
+    if let Some(code) = state.script.code_for(scripted, topic) {
+        return answer.with_error_code(code);
     }
     if state.script.missing(topic) {
         return answer.with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION);
@@ -130,8 +129,8 @@ pub(super) fn create_topics(
             given => given,
         };
         let most = i16::try_from(state.config.brokers).unwrap_or(i16::MAX);
-        let code = if let Some(scripted) = scripted {
-            scripted.code
+        let code = if let Some(code) = state.script.code_for(scripted, &topic.name) {
+            code
         } else if !legal(&topic.name) {
             codes::INVALID_TOPIC
         } else if state.topics.contains_key(topic.name.as_str()) {

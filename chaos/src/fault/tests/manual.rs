@@ -1,0 +1,72 @@
+use super::*;
+use crate::fault::can_inject;
+use crate::scenario::model::LaneName;
+
+/// Rows of the catalogue: kind and lanes.
+fn rows() -> Vec<(&'static str, &'static str)> {
+    let page = include_str!("../../manual/faults.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let cells = rows.filter_map(|row| row.split_once("` | "));
+    cells.map(|(kind, rest)| (kind, rest.split(" |").next().unwrap())).collect()
+}
+
+/// One fault of every kind. A new kind makes this match, and so the manual, incomplete.
+fn kinds() -> Vec<FaultKind> {
+    let (brokers, topic, time) = (Brokers::All, TopicSel::Main, Duration::from_secs(1));
+    let (api, count) = ("Produce".to_owned(), Some(1));
+    let all = vec![
+        FaultKind::BrokerDown { brokers: brokers.clone() },
+        FaultKind::BrokerFlap { brokers: brokers.clone(), down: time, up: time },
+        FaultKind::BrokerRollingRestart { down: time, up: time },
+        FaultKind::MessageMaxBytes { topic, bytes: 1 },
+        FaultKind::Throttle { delay: time },
+        FaultKind::NetPartition { brokers: brokers.clone(), requests: true, responses: true },
+        FaultKind::NetReset { brokers: brokers.clone() },
+        FaultKind::NetCutFrame { brokers: brokers.clone(), bytes: 1, count: 1 },
+        FaultKind::NetConnectBlackhole { brokers: brokers.clone() },
+        FaultKind::NetLatency { brokers, base: time, jitter: time, tail: time, tail_share: 0.1 },
+        FaultKind::LeaderMoved { topic },
+        FaultKind::Leaderless { topic },
+        FaultKind::NotEnoughReplicas { topic, after_append: false },
+        FaultKind::TopicMissing { topic },
+        FaultKind::RequestError { api: api.clone(), code: 1, count, topic, after_append: false },
+        FaultKind::RequestDelay { api, delay: time, count, topic },
+        FaultKind::SubjectCrash,
+    ];
+    for kind in &all {
+        match kind {
+            FaultKind::BrokerDown { .. }
+            | FaultKind::BrokerFlap { .. }
+            | FaultKind::BrokerRollingRestart { .. }
+            | FaultKind::MessageMaxBytes { .. }
+            | FaultKind::Throttle { .. }
+            | FaultKind::NetPartition { .. }
+            | FaultKind::NetReset { .. }
+            | FaultKind::NetCutFrame { .. }
+            | FaultKind::NetConnectBlackhole { .. }
+            | FaultKind::NetLatency { .. }
+            | FaultKind::LeaderMoved { .. }
+            | FaultKind::Leaderless { .. }
+            | FaultKind::NotEnoughReplicas { .. }
+            | FaultKind::TopicMissing { .. }
+            | FaultKind::RequestError { .. }
+            | FaultKind::RequestDelay { .. }
+            | FaultKind::SubjectCrash => {}
+        }
+    }
+    all
+}
+
+#[test]
+fn the_manual_has_one_row_for_every_kind_with_the_lanes_that_inject_it() {
+    let expected: Vec<(&str, String)> = kinds()
+        .iter()
+        .map(|kind| {
+            let able = |lane: &&LaneName| can_inject(**lane, kind).is_ok();
+            let lanes: Vec<_> = LaneName::ALL.iter().filter(able).map(|l| l.as_str()).collect();
+            (kind.name(), lanes.join(", "))
+        })
+        .collect();
+    let rows: Vec<(&str, String)> = rows().into_iter().map(|(k, l)| (k, l.to_owned())).collect();
+    assert_eq!(rows, expected);
+}
