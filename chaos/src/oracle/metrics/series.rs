@@ -80,8 +80,9 @@ impl Labels {
     }
 }
 
-/// The legal pairs of outcome and reason. acks=0 is never offered to the DLQ, and what is possibly
-/// persisted, as after acks_0 and unconfirmed, is not dropped.
+/// The legal pairs of outcome and reason. acks=0 is never offered to the DLQ (a record that timed
+/// out before it was written is dropped), and what is possibly persisted, as after unconfirmed, is
+/// not dropped.
 pub const LEGAL: &[(&str, &str)] = &[
     ("rejected", "queue_full"),
     ("rejected", "oversize"),
@@ -103,6 +104,7 @@ pub const LEGAL: &[(&str, &str)] = &[
     ("in_doubt", "unconfirmed"),
     ("in_doubt", "retries_exhausted"),
     ("dropped", "permanent_error"),
+    ("dropped", "acks_0"),
     ("dropped", "abandoned"),
     ("dropped", "deadline"),
     ("dropped", "retries_exhausted"),

@@ -53,8 +53,9 @@ fn connection(config: &ProducerConfig, route: Route) -> Vec<Setting> {
         ("api.version.request.timeout.ms", bounded(attempt, 10, 10_000)),
         ("reconnect.backoff.ms", "100".to_owned()),
         ("reconnect.backoff.max.ms", millis(RECONNECT_MAX).to_string()),
-        // A topic that is missing is waited for inside the attempt, however long that is.
-        ("topic.metadata.propagation.max.ms", "3600000".to_owned()),
+        // A topic that is missing is waited for inside the attempt. librdkafka allows an hour, but
+        // counts microseconds in an int: more than 2 147 483 here would mean "do not wait".
+        ("topic.metadata.propagation.max.ms", "2000000".to_owned()),
         ("log.connection.close", "false".to_owned()),
     ]
 }
