@@ -141,4 +141,4 @@ fn parse(text: &[u8], path: &str, line: u64) -> Result<Line, ReadError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

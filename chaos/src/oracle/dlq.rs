@@ -2,7 +2,7 @@
 
 use super::delivery::d2::{appended_before, is_timed};
 use super::findings::{Evidence, Findings};
-use super::index::{Attempt, Index, Life, micros};
+use super::index::{Attempt, Index, Life, micros, ms};
 use super::laws::LawId::{Q1, Q2, Q3, Q4, Q5, Q6};
 use super::load::Peaks;
 use super::metrics::text;
@@ -95,7 +95,10 @@ fn skipped(index: &Index<'_>, life: &Life<'_>, reason: &str, f: &mut Findings) {
     f.broken(Q2, "skipped", Evidence::event(life.event), || {
         let expected = "an event whose main failed is offered to the configured DLQ".to_owned();
         let label = life.outcomes.first().map_or("", |(_, o)| o.label());
-        (expected, format!("{label}/{reason} without a DLQ attempt, {waited} µs after main ended"))
+        (
+            expected,
+            format!("{label}/{reason} without a DLQ attempt, {} after main ended", ms(waited)),
+        )
     });
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::index::{At, Index};
+use super::index::{At, Index, ms};
 use super::laws::LawId;
 use crate::scenario::model::LaneName;
 
@@ -159,8 +159,8 @@ impl Findings {
     ) {
         if index.lane != LaneName::Sim && index.stall_us > STALL_LIMIT_US {
             let reason = format!(
-                "the machine stood still for {} ms: timing proves nothing here",
-                index.stall_us / 1000
+                "the machine stood still for {}: timing proves nothing here",
+                ms(index.stall_us)
             );
             self.undecided.entry(law).or_insert(reason);
         } else {

@@ -1,7 +1,7 @@
 //! Laws about bounds: R1, R2, R4.
 
 use super::findings::{Evidence, Findings};
-use super::index::{At, Index};
+use super::index::{At, Index, ms};
 use super::laws::LawId::{R1, R2, R4};
 use super::load::{Peak, Peaks};
 use super::metrics::text;
@@ -84,13 +84,13 @@ pub(super) fn judge_blocking(index: &Index<'_>, f: &mut Findings) {
         let allowed = BLOCKED_US.saturating_add(index.stall_us);
         if late > allowed {
             f.late(index, R4, "blocked", Evidence::line(beat.at), || {
-                let machine = index.stall_us / 1000;
+                let machine = ms(index.stall_us);
                 let expected = format!(
-                    "the subject's runtime is never late by more than {} ms and the machine's own \
-                     {machine} ms",
-                    BLOCKED_US / 1000
+                    "the subject's runtime is never late by more than {} and the machine's own \
+                     {machine}",
+                    ms(BLOCKED_US)
                 );
-                (expected, format!("a timer was served {} ms late", late / 1000))
+                (expected, format!("a timer was served {} late", ms(late)))
             });
         }
     }

@@ -42,13 +42,13 @@ impl fmt::Display for Violation {
         writeln!(f, "  observed   {}", self.observed)?;
         if let Some(event) = self.event {
             write!(f, "  event      {event}")?;
-            if self.count > 1 {
+            if !self.others.is_empty() {
                 let others: Vec<String> = self.others.iter().map(ToString::to_string).collect();
-                let named = others.len() as u64 + 1;
                 write!(f, ", then {}", others.join(", "))?;
-                if self.count > named {
-                    write!(f, " and {} more", self.count - named)?;
-                }
+            }
+            let named = self.others.len() as u64 + 1;
+            if self.count > named {
+                write!(f, " and {} more", self.count - named)?;
             }
             writeln!(f)?;
         } else if self.count > 1 {

@@ -187,7 +187,7 @@ pub(crate) fn histories() -> impl Strategy<Value = Vec<Line>> {
         Just(Src::Fs),
         Just(Src::Os)
     ];
-    let kind = prop_oneof![called(), claimed(), shown()];
+    let kind = prop_oneof![called().boxed(), claimed().boxed(), shown().boxed()];
     prop::collection::vec((any::<u64>(), any::<u32>(), src, kind), 1..20).prop_map(|lines| {
         let number = |(n, (t_us, inc, src, kind))| Line {
             v: FORMAT_VERSION,

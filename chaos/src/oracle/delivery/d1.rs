@@ -2,7 +2,7 @@
 
 use crate::history::{Outcome, Route};
 use crate::oracle::findings::{Blame, Evidence, Findings};
-use crate::oracle::index::{Incarnation, Index, Life};
+use crate::oracle::index::{Incarnation, Index, Life, ms};
 use crate::oracle::laws::LawId::D1;
 use crate::oracle::ledger;
 
@@ -23,7 +23,7 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
                 f.broken(D1, "after_end", Evidence::event(life.event).and(ended), || {
                     let expected = "every outcome is told before close or drop returns".to_owned();
                     let late = at.t_us.saturating_sub(ended.t_us);
-                    (expected, format!("{} told {late} µs later", ledger::key(outcome)))
+                    (expected, format!("{} told {} later", ledger::key(outcome), ms(late)))
                 });
             }
             follows(index, life, inc, outcome, f);

@@ -1,7 +1,7 @@
 //! D10: `close` returns by its deadline and leaks nothing.
 
 use crate::oracle::findings::{Evidence, Findings};
-use crate::oracle::index::{At, Index};
+use crate::oracle::index::{At, Index, ms};
 use crate::oracle::laws::LawId::D10;
 
 /// What is counted before a producer is opened and after it was closed.
@@ -33,10 +33,10 @@ fn returns(index: &Index<'_>, f: &mut Findings) {
         let evidence = call.returned.map_or(evidence.clone(), |r| evidence.and(r.at));
         f.late(index, D10, "returns", evidence, || {
             let said = if returned.is_some() { "returned" } else { "has not returned" };
-            let tolerance = index.tolerance_us() / 1000;
-            let bound = deadline / 1000;
-            let expected = format!("close returns within {bound} ms, give or take {tolerance} ms");
-            (expected, format!("it {said} after {} ms", took / 1000))
+            let tolerance = ms(index.tolerance_us());
+            let expected =
+                format!("close returns within {}, give or take {tolerance}", ms(deadline));
+            (expected, format!("it {said} after {}", ms(took)))
         });
     }
 }

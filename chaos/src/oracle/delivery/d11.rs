@@ -2,7 +2,7 @@
 
 use crate::history::Outcome;
 use crate::oracle::findings::{Evidence, Findings};
-use crate::oracle::index::{At, Index, micros};
+use crate::oracle::index::{At, Index, micros, ms};
 use crate::oracle::laws::LawId::D11;
 
 pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
@@ -26,7 +26,7 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
             let took = at.t_us.saturating_sub(healed.t_us);
             if took > limit {
                 f.late(index, D11, "bound", Evidence::event(slot).and(healed), || {
-                    (expected(bound), format!("converged after {} ms", took / 1000))
+                    (expected(bound), format!("converged after {}", ms(took)))
                 });
             }
         }
@@ -34,9 +34,9 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
 }
 
 fn expected(bound_us: u64) -> String {
-    let bound = bound_us / 1000;
     format!(
-        "within {bound} ms of the last fault's end every older event has an outcome and a new one is acked"
+        "within {} of the last fault's end every older event has an outcome and a new one is acked",
+        ms(bound_us)
     )
 }
 

@@ -3,7 +3,7 @@
 use super::{CLIENT_LIBRARY, hidden_by_client, places};
 use crate::history::{Outcome, Persistence, Route};
 use crate::oracle::findings::{Evidence, Findings};
-use crate::oracle::index::{Attempt, Event, Index};
+use crate::oracle::index::{Attempt, Event, Index, ms};
 use crate::oracle::laws::LawId::D3;
 use crate::oracle::ledger;
 
@@ -78,9 +78,9 @@ fn attempts(index: &Index<'_>, slot: usize, event: &Event<'_>, f: &mut Findings)
                     attempt.number
                 );
                 let observed = format!(
-                    "appended at {} µs, {} µs before the delivery said not",
-                    appended.at.t_us,
-                    delivery.at.t_us.saturating_sub(appended.at.t_us)
+                    "appended {} after the hand-over, {} before the delivery said not",
+                    ms(appended.at.t_us.saturating_sub(attempt.at.t_us)),
+                    ms(delivery.at.t_us.saturating_sub(appended.at.t_us))
                 );
                 (expected, observed)
             });

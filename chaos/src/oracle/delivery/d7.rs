@@ -2,7 +2,7 @@
 
 use crate::history::{ErrorClass, Outcome, Persistence, Route};
 use crate::oracle::findings::{Evidence, Findings};
-use crate::oracle::index::{Attempt, Delivered, Index, Life};
+use crate::oracle::index::{Attempt, Delivered, Index, Life, micros, ms};
 use crate::oracle::laws::LawId::D7;
 use crate::oracle::load::Peaks;
 use crate::scenario::model::LaneName;
@@ -73,8 +73,8 @@ fn again(
     if error.class != ErrorClass::Retryable || class != ErrorClass::Retryable {
         f.broken(D7, "permanent", evidence(), || {
             let expected = format!("error {} is never retried", error.code);
-            let observed = format!("attempt {} follows it as attempt", before.number);
-            (expected, format!("{observed} {}", after.number))
+            let (first, next) = (before.number, after.number);
+            (expected, format!("attempt {next} was made after attempt {first} had ended with it"))
         });
         return;
     }
@@ -87,16 +87,16 @@ fn again(
     // Timers of the lane are whole milliseconds; they never fire early by more than that.
     if waited + 1_000 < back_off.least_us {
         f.broken(D7, "too_soon", evidence(), || {
-            let expected = format!("at least {} ms of backoff", back_off.least_us / 1000);
-            (expected, format!("handed over again after {waited} µs"))
+            let expected = format!("at least {} of backoff", ms(back_off.least_us));
+            (expected, format!("handed over again after {}", ms(waited)))
         });
     }
     let refused = life.refusals.iter().any(|(at, ..)| *at > delivery.at && *at < after.at);
     if !held && !refused && waited > back_off.most_us.saturating_add(tick) {
         f.broken(D7, "too_late", evidence(), || {
-            let most = back_off.most_us / 1000;
-            let expected = format!("at most {most} ms of backoff and a tick of {} ms", tick / 1000);
-            (expected, format!("handed over again after {waited} µs"))
+            let most = ms(back_off.most_us);
+            let expected = format!("at most {most} of backoff and a tick of {}", ms(tick));
+            (expected, format!("handed over again after {}", ms(waited)))
         });
     }
 }
@@ -144,10 +144,10 @@ fn given_up(
     }
     f.broken(D7, "given_up", Evidence::event(life.event), || {
         let expected = format!(
-            "a retryable error is retried: {} of {} attempts made, and {} ms left",
+            "a retryable error is retried: {} of {} attempts made, and {} left",
             attempts.len(),
             settings.max_attempts(route),
-            deadline.saturating_sub(last.at.t_us) / 1000
+            ms(deadline.saturating_sub(last.at.t_us))
         );
         let observed = format!("{} was given up after error {}", route.as_str(), error.code);
         (expected, format!("{observed}: {}", crate::oracle::ledger::key(outcome)))
@@ -164,7 +164,7 @@ fn deadline(index: &Index<'_>, life: &Life<'_>, route: Route) -> Option<u64> {
         Route::Main => Some(main),
         Route::Dlq => {
             let last = index.attempts_of(life, Route::Main).filter_map(|a| a.delivery).last()?;
-            let dlq = crate::oracle::index::micros(index.settings.dlq.timeout);
+            let dlq = micros(index.settings.dlq.timeout);
             Some(last.at.t_us.saturating_add(dlq))
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::history::{Outcome, Route};
 use crate::oracle::findings::{Evidence, Findings};
-use crate::oracle::index::{Index, Life};
+use crate::oracle::index::{Index, Life, ms};
 use crate::oracle::laws::LawId::D8;
 
 pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
@@ -16,10 +16,6 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
 fn beyond(index: &Index<'_>, from_us: u64, to_us: u64, bound_us: u64) -> Option<u64> {
     let took = to_us.saturating_sub(from_us);
     (took > bound_us.saturating_add(index.tolerance_us())).then_some(took)
-}
-
-fn ms(us: u64) -> String {
-    format!("{} ms", us / 1000)
 }
 
 fn event(index: &Index<'_>, life: &Life<'_>, f: &mut Findings) {
@@ -79,7 +75,7 @@ fn flush(index: &Index<'_>, f: &mut Findings) {
             f.late(index, D8, "flush", evidence, || {
                 let said = if returned.is_some() { "returned" } else { "has not returned" };
                 let expected = format!("flush returns within {}", ms(deadline));
-                (expected, format!("it {said} after {} (incarnation {})", ms(took), inc.number))
+                (expected, format!("it {said} after {}", ms(took)))
             });
         }
     }

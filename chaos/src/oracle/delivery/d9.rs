@@ -1,7 +1,7 @@
 //! D9: `flush` says Ok only when everything accepted before it has an outcome.
 
 use crate::oracle::findings::{Evidence, Findings};
-use crate::oracle::index::Index;
+use crate::oracle::index::{Index, ms};
 use crate::oracle::laws::LawId::D9;
 
 pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
@@ -21,9 +21,9 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
                 let expected = "an outcome of every event accepted before flush was called";
                 let observed = match life.outcomes.first() {
                     Some((told, outcome)) => format!(
-                        "flush said Ok, and {} came {} µs later",
+                        "flush said Ok, and {} came {} later",
                         outcome.label(),
-                        told.t_us.saturating_sub(returned.at.t_us)
+                        ms(told.t_us.saturating_sub(returned.at.t_us))
                     ),
                     None => "flush said Ok, and no outcome ever came".to_owned(),
                 };

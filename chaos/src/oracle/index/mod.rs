@@ -293,3 +293,11 @@ impl<'a> Index<'a> {
 pub(crate) fn micros(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
+
+/// Microseconds as people read them.
+pub(crate) fn ms(us: u64) -> String {
+    match us % 1000 {
+        0 => format!("{} ms", us / 1000),
+        rest => format!("{}.{rest:03} ms", us / 1000),
+    }
+}

@@ -7,7 +7,7 @@ use dashproof_reference::config::WhenFull;
 use super::series::LEGAL;
 use crate::history::{ErrorClass, Outcome, Persistence, Route};
 use crate::oracle::findings::{Evidence, Findings};
-use crate::oracle::index::{At, Incarnation, Index, Life};
+use crate::oracle::index::{At, Incarnation, Index, Life, ms};
 use crate::oracle::laws::LawId::M1;
 use crate::oracle::ledger;
 
@@ -101,8 +101,8 @@ impl Told<'_, '_> {
             }
             "cancelled" => {
                 let cancelled = self.inc.cancelled.contains(&self.life.event);
-                let dropped = self.inc.dropped_handle || self.inc.ended.is_some();
-                (!cancelled && !dropped).then(|| "its send was not cancelled".to_owned())
+                (!cancelled && !self.inc.dropped_handle)
+                    .then(|| "its send was not cancelled".to_owned())
             }
             _ => None,
         }
@@ -158,8 +158,8 @@ impl Told<'_, '_> {
         let next = ended.saturating_add(if attempts == 0 { 0 } else { back_off });
         let slack = index.tolerance_us();
         (next.saturating_add(slack) < deadline).then(|| {
-            let left = deadline.saturating_sub(ended) / 1000;
-            format!("{left} ms were left, and the next attempt was due before")
+            let left = ms(deadline.saturating_sub(ended));
+            format!("{left} were left, and the next attempt was due before")
         })
     }
 }

@@ -150,6 +150,30 @@ impl Series {
     }
 }
 
+#[cfg(test)]
+impl Series {
+    /// What a truthful subject would export of this series.
+    pub(crate) fn export(&self, tally: &Tally) -> String {
+        use std::fmt::Write as _;
+        let kind = match self.kind {
+            SeriesKind::Counter => "counter",
+            SeriesKind::Gauge => "gauge",
+        };
+        let mut text =
+            format!("# HELP {} {}\n# TYPE {} {kind}\n", self.name, self.means, self.name);
+        for values in self.labels.values().unwrap_or_default() {
+            let value = match self.value {
+                Value::Exact(expression) => expression(tally, &values),
+                Value::Between(expression) => expression(tally, &values).0,
+                _ => 0,
+            };
+            let name = super::compare::name(self, &values);
+            writeln!(text, "{name} {value}").unwrap();
+        }
+        text
+    }
+}
+
 const fn counter(
     name: &'static str,
     labels: Labels,

@@ -1,1 +1,13 @@
+//! Every law has a history that keeps it and one that breaks it.
 
+mod bounds;
+mod delivery;
+mod letters;
+mod metrics;
+mod order;
+mod story;
+mod surface;
+mod tables;
+mod time;
+mod total;
+mod verdict;

@@ -1,0 +1,282 @@
+//! D1 to D5.
+
+use super::story::*;
+use crate::history::Kind;
+use crate::oracle::LawId::{D1, D2, D3, D4, D5};
+use crate::scenario::model::LaneName;
+use serde_json::json;
+
+/// Two events that end well, closed and scraped.
+fn quiet() -> Story {
+    let mut s = Story::new();
+    s.at(10).taken(0).at(20).sent(0).at(30).taken(1).at(40).sent(1).at(50).close();
+    s
+}
+
+/// An event whose only attempt ends possibly persisted; the caller says whether it was appended.
+fn doubtful(appended: bool) -> Story {
+    let mut s = Story::new().producer(json!({ "dlq": { "enabled": false } }));
+    s.at(10).taken(0);
+    let attempt = s.at(20).attempt(Main, 0);
+    if appended {
+        s.at(25).appended(Main, 0, None);
+    }
+    s.at(30).failed(attempt, Main, -192, Possibly);
+    s.outcome(0, in_doubt("unconfirmed", Possibly, Not)).at(50).close();
+    s
+}
+
+#[test]
+fn a_quiet_run_keeps_every_delivery_law() {
+    for law in [D1, D2, D4, D5] {
+        quiet().holds(law);
+    }
+}
+
+#[test]
+fn an_event_without_outcome_after_close_breaks_d1() {
+    let mut s = Story::new();
+    s.at(10).taken(0).at(20).sent(0).at(30).taken(1).offered(2).accepted(2);
+    s.at(50).close();
+    insta::assert_snapshot!(s.broken(D1));
+}
+
+#[test]
+fn a_second_outcome_breaks_d1() {
+    let mut s = Story::new();
+    s.at(10).taken(0).at(20).sent(0).at(30).outcome(0, dropped("deadline")).at(50).close();
+    insta::assert_snapshot!(s.broken(D1));
+}
+
+#[test]
+fn an_outcome_told_after_close_returned_breaks_d1() {
+    let mut s = Story::new();
+    s.at(10).taken(0);
+    let attempt = s.attempt(Main, 0);
+    let offset = s.at(20).appended(Main, 0, Some(0));
+    let close = s.at(30).call("close", Some(1000));
+    s.at(40).closed(close).at(60).delivered(attempt, Main, offset).outcome(0, acked(offset));
+    s.at(70).scrape(true);
+    insta::assert_snapshot!(s.broken(D1));
+}
+
+#[test]
+fn an_outcome_while_an_attempt_is_open_breaks_d1() {
+    let mut s = Story::new();
+    s.at(10).taken(0);
+    let attempt = s.attempt(Main, 0);
+    s.at(20).outcome(0, in_doubt("deadline", Possibly, Not));
+    s.at(30).failed(attempt, Main, -192, Possibly).at(50).close();
+    s.breaks(D1, "open_attempt");
+}
+
+#[test]
+fn close_may_resolve_what_is_open() {
+    let mut s = Story::new().producer(json!({ "dlq": { "enabled": false } }));
+    s.at(10).taken(0);
+    s.attempt(Main, 0);
+    s.at(15).appended(Main, 0, None);
+    let close = s.at(20).call("close", Some(1000));
+    s.at(1020).outcome(0, in_doubt("abandoned", Possibly, Not)).closed(close).scrape(true);
+    s.holds(D1);
+}
+
+#[test]
+fn an_outcome_that_its_deliveries_contradict_breaks_d1() {
+    let mut s = Story::new();
+    s.at(10).taken(0);
+    let attempt = s.attempt(Main, 0);
+    let offset = s.appended(Main, 0, Some(0));
+    s.delivered(attempt, Main, offset).outcome(0, dropped("deadline")).at(50).close();
+    s.breaks(D1, "first_line");
+}
+
+#[test]
+fn a_crash_leaves_the_harness_to_say_what_is_lost() {
+    let lost = |told: bool| {
+        let mut s = Story::new();
+        s.scenario.expect.lost_in_crash = Some(super::verdict::at_most(1));
+        s.at(10).taken(0).at(20).proc(crate::history::Src::Os, "crash", 0, "");
+        if told {
+            s.truth(Kind::Outcome { event: id(0), outcome: crate::history::Outcome::LostInCrash });
+        }
+        s.reopen().at(30).taken(1).at(40).sent(1).at(50).close();
+        s
+    };
+    lost(true).holds(D1);
+    lost(false).breaks(D1, "crash");
+}
+
+#[test]
+fn an_ack_without_a_record_breaks_d2() {
+    let mut s = Story::new();
+    s.at(10).taken(0).at(20).sent(0).at(30).taken(1);
+    let attempt = s.attempt(Main, 1);
+    s.at(40).delivered(attempt, Main, 1).outcome(1, acked(1)).at(50).close();
+    insta::assert_snapshot!(s.broken(D2));
+}
+
+#[test]
+fn an_ack_at_another_offset_breaks_d2() {
+    let mut s = Story::new();
+    s.at(10).taken(0);
+    let attempt = s.attempt(Main, 0);
+    let offset = s.appended(Main, 0, Some(0));
+    s.delivered(attempt, Main, offset).outcome(0, acked(offset + 5)).at(50).close();
+    s.breaks(D2, "offset");
+}
+
+#[test]
+fn an_ack_before_the_append_breaks_d2_though_the_record_comes() {
+    let mut s = Story::new();
+    s.at(10).taken(0);
+    let attempt = s.attempt(Main, 0);
+    s.delivered(attempt, Main, 0).outcome(0, acked(0)).at(30).appended(Main, 0, Some(0));
+    s.at(50).close();
+    insta::assert_snapshot!(s.broken(D2));
+}
+
+#[test]
+fn an_ack_with_acks_0_breaks_d2() {
+    let mut s = quiet();
+    s.scenario.producer = json!({ "acks": "0", "idempotence": false });
+    s.breaks(D2, "acks_0");
+}
+
+#[test]
+fn a_claim_of_persisted_without_a_record_breaks_d2() {
+    let mut s = Story::new();
+    s.at(10).taken(0).at(20).outcome(0, in_doubt("deadline", Persisted, Not)).at(50).close();
+    s.breaks(D2, "persisted");
+}
+
+#[test]
+fn a_doubt_is_kept_whatever_the_log_says() {
+    for appended in [true, false] {
+        assert_eq!(doubtful(appended).judge().violations, []);
+    }
+    doubtful(true).holds(D4);
+}
+
+#[test]
+fn a_dropped_event_in_the_log_breaks_d3() {
+    let mut s = Story::new().producer(json!({ "dlq": { "enabled": false } }));
+    s.at(10).taken(0);
+    let attempt = s.at(20).attempt(Main, 0);
+    s.at(25).appended(Main, 0, None);
+    s.at(30).failed(attempt, Main, -192, Possibly).outcome(0, dropped("retries_exhausted"));
+    s.at(50).close();
+    insta::assert_snapshot!(s.broken(D3));
+}
+
+#[test]
+fn an_attempt_said_not_persisted_and_appended_meanwhile_breaks_d3() {
+    let mut s = Story::new().producer(json!({ "dlq": { "enabled": false } }));
+    s.at(10).taken(0);
+    let attempt = s.at(20).attempt(Main, 0);
+    s.at(25).appended(Main, 0, None);
+    s.at(30).failed(attempt, Main, -192, Not);
+    s.outcome(0, in_doubt("unconfirmed", Possibly, Not)).at(50).close();
+    insta::assert_snapshot!(s.broken(D3));
+}
+
+#[test]
+fn a_rejected_event_that_is_nowhere_keeps_d3() {
+    let mut s = Story::new();
+    s.at(10).offered(0).outcome(0, rejected("closed"));
+    s.scenario.expect.laws = crate::scenario::model::Laws::These(vec!["D3".into()]);
+    s.at(50).close();
+    s.holds(D3);
+}
+
+#[test]
+fn what_librdkafka_cannot_know_is_not_judged() {
+    let hidden = |lane| {
+        let mut s = Story::on(lane, "reference").producer(json!({ "dlq": { "enabled": false } }));
+        s.at(10).taken(0);
+        let attempt = s.at(20).attempt(Main, 0);
+        s.at(25).appended(Main, 0, Some(6));
+        s.at(30).failed(attempt, Main, -192, Not).outcome(0, dropped("deadline"));
+        s.at(50).close();
+        s.scenario.producer = json!({ "dlq": { "enabled": false }, "delivery_timeout": "10ms" });
+        s.judge()
+    };
+    let judged = |j: &crate::oracle::Judgement| j.violations.iter().any(|v| v.law == D3);
+    assert!(judged(&hidden(LaneName::Sim)));
+    let wire = hidden(LaneName::Wire);
+    assert!(!judged(&wire));
+    let unjudged: Vec<_> = wire.unjudged.iter().filter(|(law, ..)| *law == D3).collect();
+    assert!(matches!(&unjudged[..], [(_, why, 2)] if why.starts_with("client_library")));
+}
+
+#[test]
+fn a_record_that_was_never_offered_breaks_d4() {
+    let mut s = quiet();
+    s.planted(Main, vec![id(99)]);
+    insta::assert_snapshot!(s.broken(D4));
+}
+
+#[test]
+fn a_record_that_resolves_to_nothing_is_listed_and_not_judged() {
+    let mut s = quiet();
+    s.planted(Main, vec![]);
+    let judgement = s.judge();
+    assert_eq!(judgement.violations, []);
+    assert_eq!(judgement.notes, ["records that resolve to no event: dashstream-events/0@2"]);
+    assert!(judgement.unjudged.iter().any(|(law, _, count)| (*law, *count) == (D4, 1)));
+}
+
+/// One event, handed over once, twice in the log.
+fn copied(lane: LaneName, epochs: [i16; 2]) -> Story {
+    let mut s = Story::on(lane, "saboteur:duplicates");
+    s.at(10).taken(0);
+    let attempt = s.at(20).attempt(Main, 0);
+    let offset = s.at(25).appended_to(Main, 0, 0, None, epochs[0]);
+    s.at(28).appended_to(Main, 0, 0, Some(0), epochs[1]);
+    s.at(30).delivered(attempt, Main, offset).outcome(0, acked(offset)).at(50).close();
+    s
+}
+
+#[test]
+fn an_event_twice_in_the_log_breaks_d5() {
+    insta::assert_snapshot!(copied(LaneName::Sim, [0, 1]).broken(D5));
+}
+
+#[test]
+fn copies_that_the_settings_allow_keep_d5() {
+    for settings in
+        [json!({ "idempotence": false }), json!({ "retry": { "retry_possibly_persisted": true } })]
+    {
+        let mut s = copied(LaneName::Sim, [0, 0]);
+        s.scenario.producer = settings;
+        s.holds(D5);
+    }
+}
+
+#[test]
+fn a_copy_under_a_second_epoch_is_librdkafkas_own_but_not_one_under_the_same() {
+    let twice = |epochs| {
+        let judgement = copied(LaneName::Wire, epochs).judge();
+        let unjudged = judgement.unjudged.iter().any(|(law, ..)| *law == D5);
+        (judgement.violations.iter().any(|v| v.law == D5), unjudged)
+    };
+    assert_eq!(twice([0, 1]), (false, true));
+    assert_eq!(twice([1, 1]), (true, false));
+}
+
+#[test]
+fn an_event_in_main_and_dlq_needs_a_doubt_about_main() {
+    let both = |persistence| {
+        let mut s = Story::new();
+        s.at(10).taken(0);
+        let attempt = s.at(20).attempt(Main, 0);
+        let offset = s.at(25).appended(Main, 0, None);
+        s.at(30).failed(attempt, Main, -192, persistence);
+        let letter = s.at(40).attempt(Dlq, 0);
+        s.appended(Dlq, 0, Some(0));
+        s.at(45).delivered(letter, Dlq, 0).outcome(0, acked(offset)).at(50).close();
+        s.judge().violations.iter().any(|v| v.law == D5)
+    };
+    assert!(both(Not));
+    assert!(!both(Possibly));
+}
