@@ -46,7 +46,6 @@ fn decode(call: &Call<'_>, accept: bool, f: &mut Findings) {
     let evidence = || Evidence::line(call.at).and(returned.at);
     f.checked(C2, 1);
     match (accept, returned.error) {
-        (true, None) => {}
         // Not an answer about the frame at all.
         (_, Some(error)) if error.starts_with("unsupported") => {
             f.unjudged(C2, "the subject does not decode frames");
@@ -64,6 +63,6 @@ fn decode(call: &Call<'_>, accept: bool, f: &mut Findings) {
                 (expected, format!("the decoder panicked: {error}"))
             });
         }
-        (false, Some(_)) => {}
+        (true, None) | (false, Some(_)) => {}
     }
 }

@@ -166,14 +166,14 @@ pub(super) fn judge_bounds(index: &Index<'_>, f: &mut Findings) {
             .and_then(|read| read.value("dashstream_dlq_over_limit_total", &[]));
         // Only virtual time tells a wait for a permit from the work of handing over.
         let Some(counted) = counted.filter(|_| index.lane == LaneName::Sim) else { continue };
-        let least = waited(index, slot, peaks.dlq.count >= most);
+        let sure = waited(index, slot, peaks.dlq.count >= most);
         f.checked(Q4, 1);
-        if counted < least as f64 || (peaks.dlq.count < most && counted > 0.0) {
+        if counted < sure as f64 || (peaks.dlq.count < most && counted > 0.0) {
             f.broken(Q4, "counted", Evidence::line(at), || {
                 let expected = if peaks.dlq.count < most {
                     format!("nobody waits while {} of {most} permits are used", peaks.dlq.count)
                 } else {
-                    format!("at least {least} events counted, which waited for a permit")
+                    format!("at least {sure} events counted, which waited for a permit")
                 };
                 (expected, format!("dashstream_dlq_over_limit_total {counted}"))
             });

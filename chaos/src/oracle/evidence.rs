@@ -36,16 +36,16 @@ pub(super) fn violation(index: &Index<'_>, broken: &Broken) -> Violation {
 /// The command that shows it again.
 fn reproduce(index: &Index<'_>) -> String {
     let (lane, seed) = (index.lane.as_str(), index.seed);
-    let mut line = format!("dashproof run {} --lane {lane} --seed {seed}", index.scenario.id);
+    let mut command = format!("dashproof run {} --lane {lane} --seed {seed}", index.scenario.id);
     if let Some(name) = index.subject.strip_prefix("saboteur:") {
-        line.push_str(" --saboteur ");
-        line.push_str(name);
-    } else if let Some(command) = index.subject.strip_prefix("driver:") {
-        line.push_str(" --driver '");
-        line.push_str(command);
-        line.push('\'');
+        command.push_str(" --saboteur ");
+        command.push_str(name);
+    } else if let Some(driver) = index.subject.strip_prefix("driver:") {
+        command.push_str(" --driver '");
+        command.push_str(driver);
+        command.push('\'');
     }
-    line
+    command
 }
 
 /// Every line about an event: offered, accepted, its attempts and their ends, requests that carried

@@ -50,9 +50,8 @@ fn sequences(index: &Index<'_>, f: &mut Findings) {
 
 fn gapless(thread: &str, accepted: &[(u64, &Life<'_>)], f: &mut Findings) {
     let n = |sequence: u64| sequence & ((1 << EPOCH_BITS) - 1);
-    let mut wanted = 1;
     let mut epoch = None;
-    for (sequence, life) in accepted {
+    for (wanted, (sequence, life)) in (1..).zip(accepted) {
         f.checked(D6, 1);
         let of = sequence >> EPOCH_BITS;
         if n(*sequence) != wanted || *epoch.get_or_insert(of) != of {
@@ -62,7 +61,6 @@ fn gapless(thread: &str, accepted: &[(u64, &Life<'_>)], f: &mut Findings) {
             });
             return;
         }
-        wanted += 1;
     }
 }
 

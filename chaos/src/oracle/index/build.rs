@@ -191,7 +191,9 @@ impl<'a> Builder<'a> {
             }
             Kind::Request { produce, .. } => {
                 self.index.requests.push(at);
-                produce.iter().for_each(|truth| self.transmitted(at, truth));
+                for truth in produce {
+                    self.transmitted(at, truth);
+                }
             }
             Kind::Scrape { .. } => {
                 if let Some(inc) = self.index.incs.get_mut(inc) {

@@ -178,7 +178,7 @@ impl Story {
     ) -> i64 {
         let thread: Arc<str> = self.threads.get(&n).map_or("", String::as_str).into();
         let log = self.logs.entry((route, partition)).or_default();
-        let offset = log.len() as i64;
+        let offset = i64::try_from(log.len()).unwrap();
         log.push(LogRecord {
             offset,
             events: vec![id(n)],
@@ -270,9 +270,10 @@ impl Story {
     }
 
     /// Calls an operation; returns the number of the call.
-    pub(super) fn call(&mut self, op: &str, deadline_ms: Option<u64>) -> u64 {
+    pub(super) fn call(&mut self, op: &str, within_ms: Option<u64>) -> u64 {
         self.calls += 1;
-        let (id, deadline_us) = (self.calls, deadline_ms.map(|ms| ms * 1000));
+        let id = self.calls;
+        let deadline_us = within_ms.map(|deadline| deadline * 1000);
         self.truth(Kind::Call { id, op: op.to_owned(), deadline_us, event: None });
         id
     }
@@ -348,7 +349,7 @@ impl Story {
     pub(super) fn planted(&mut self, route: Route, events: Vec<EventId>) -> &mut Self {
         let log = self.logs.entry((route, 0)).or_default();
         log.push(LogRecord {
-            offset: log.len() as i64,
+            offset: i64::try_from(log.len()).unwrap(),
             events,
             pid: 1,
             epoch: 0,
