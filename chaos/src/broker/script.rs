@@ -286,6 +286,14 @@ impl Script {
         self.topic_fault(topic, ask).is_some()
     }
 
+    /// True while this topic is left out where all are listed (no effect is recorded).
+    pub(crate) fn hidden(&self, topic: &str) -> bool {
+        self.active.iter().any(|a| match a.kind {
+            FaultKind::TopicMissing { topic: sel } => self.topics.selected(sel, topic),
+            _ => false,
+        })
+    }
+
     /// A request asked for this topic: is it without leaders?
     pub(crate) fn leaderless(&mut self, topic: &str) -> bool {
         let ask = |k: &FaultKind| matches!(k, FaultKind::Leaderless { .. }).then_some(());

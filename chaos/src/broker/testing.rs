@@ -60,8 +60,23 @@ pub(crate) fn cluster() -> (Arc<Cluster>, Recorder) {
 
 pub(crate) fn connect(cluster: &Arc<Cluster>, broker: i32) -> Client<DuplexStream> {
     let (ours, theirs) = tokio::io::duplex(1 << 20);
-    tokio::spawn(serve(Arc::clone(cluster), broker, theirs));
+    let cluster = Arc::clone(cluster);
+    tokio::spawn(async move {
+        let _guard = Loud;
+        serve(cluster, broker, theirs).await;
+    });
     Client::new(ours)
+}
+
+/// A panic in a connection must not look like a connection that was closed.
+struct Loud;
+
+impl Drop for Loud {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
 }
 
 pub(crate) fn id(n: u32) -> EventId {
@@ -108,8 +123,8 @@ fn record(of: Batched, i: i32, event: EventId, value: &[u8]) -> Record {
 }
 
 /// A batch of one record with these headers; the event's id among them, where one is given.
-pub(crate) fn one(event: Option<u32>, headers: &[(&'static str, Bytes)], value: Bytes) -> Bytes {
-    let mut record = record(PLAIN, 0, id(event.unwrap_or(0)), &value);
+pub(crate) fn one(event: Option<u32>, headers: &[(&'static str, Bytes)], value: &[u8]) -> Bytes {
+    let mut record = record(PLAIN, 0, id(event.unwrap_or(0)), value);
     if event.is_none() {
         record.headers.clear();
     }

@@ -1,3 +1,4 @@
+mod arbitrary;
 mod hostile;
 mod listen;
 mod manual;

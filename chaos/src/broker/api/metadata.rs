@@ -40,7 +40,7 @@ pub(super) fn serve(cluster: &Cluster, head: &Head, mut frame: Bytes) -> Result<
         topics.into_iter().filter_map(|t| t.name).map(|n| n.to_string()).collect()
     } else {
         let all: Vec<String> = state.topics.keys().map(ToString::to_string).collect();
-        all.into_iter().filter(|topic| !state.script.missing(topic)).collect()
+        all.into_iter().filter(|topic| !state.script.hidden(topic)).collect()
     };
     let asked: Vec<&str> = names.iter().map(String::as_str).collect();
     let scripted = state.script.error(&name(head.api), &asked);

@@ -99,11 +99,11 @@ async fn a_repeated_sequence_is_answered_with_the_first_offset_and_appended_once
     let mut client = connect(&cluster, 1);
     let (_, pid, epoch) = pid(&mut client, -1, -1).await;
     for n in 0..5 {
-        let one = batch(seq(pid, epoch, n), &[n as u32], b"x");
+        let one = batch(seq(pid, epoch, n), &[n.cast_unsigned()], b"x");
         assert_eq!(offer(&mut client, one).await, (0, n.into()));
     }
     for n in 0..5 {
-        let again = batch(seq(pid, epoch, n), &[n as u32], b"x");
+        let again = batch(seq(pid, epoch, n), &[n.cast_unsigned()], b"x");
         assert_eq!(offer(&mut client, again).await, (0, n.into()));
     }
     let appended = truths(&recorder.lines()).iter().filter(|t| t.appended.is_some()).count();
@@ -116,7 +116,7 @@ async fn a_repetition_older_than_five_batches_is_out_of_order() {
     let mut client = connect(&cluster, 1);
     let (_, pid, epoch) = pid(&mut client, -1, -1).await;
     for n in 0..6 {
-        offer(&mut client, batch(seq(pid, epoch, n), &[n as u32], b"x")).await;
+        offer(&mut client, batch(seq(pid, epoch, n), &[n.cast_unsigned()], b"x")).await;
     }
     let old = offer(&mut client, batch(seq(pid, epoch, 0), &[0], b"x")).await;
     assert_eq!(old, (codes::OUT_OF_ORDER_SEQUENCE_NUMBER, -1));

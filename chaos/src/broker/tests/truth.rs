@@ -74,14 +74,14 @@ fn classes(records: &[LogRecord]) -> Vec<&str> {
 async fn a_sound_main_record_is_read_with_thread_sequence_and_event() {
     let crc = crc32_header(&frame(3));
     let headers = [("dashstream-crc32", crc)];
-    let read = inspect(Route::Main, vec![one(Some(3), &headers, frame(3))]).await;
+    let read = inspect(Route::Main, vec![one(Some(3), &headers, &frame(3))]).await;
     assert_eq!((&*read[0].thread, read[0].sequence), ("t0", Some(4)));
     assert_eq!((read[0].events.as_slice(), classes(&read).is_empty()), (&[id(3)][..], true));
 }
 
 #[tokio::test]
 async fn without_a_kafka_header_the_frame_tells_who_it_is() {
-    let read = inspect(Route::Main, vec![one(None, &[], frame(5))]).await;
+    let read = inspect(Route::Main, vec![one(None, &[], &frame(5))]).await;
     assert_eq!(read[0].events, [id(5)]);
 }
 
@@ -91,7 +91,7 @@ async fn a_batch_resolves_to_its_members_in_the_log_and_in_the_request() {
     let events = (0..3).map(|n| event(n, u64::from(n) + 1)).collect();
     let header = event(9, 0).header;
     let batch = encode(Message::EventBatch(EventBatch { header, events }), false);
-    fill(&cluster, Route::Main, vec![one(None, &[], batch)]).await;
+    fill(&cluster, Route::Main, vec![one(None, &[], &batch)]).await;
     assert_eq!(truths(&recorder.lines())[0].events, [Some(id(0)), Some(id(1)), Some(id(2))]);
     assert_eq!(snapshot(&cluster, &recorder, Route::Main)[0].events, [id(0), id(1), id(2)]);
 }
@@ -100,15 +100,14 @@ async fn a_batch_resolves_to_its_members_in_the_log_and_in_the_request() {
 async fn a_learnt_digest_resolves_what_says_nothing_itself() {
     let (cluster, recorder) = cluster();
     cluster.learn_digest(Sha256::digest(b"foreign").into(), id(8));
-    let foreign = one(None, &[], Bytes::from_static(b"foreign"));
+    let foreign = one(None, &[], &Bytes::from_static(b"foreign"));
     fill(&cluster, Route::Main, vec![foreign]).await;
     assert_eq!(truths(&recorder.lines())[0].events, [Some(id(8))]);
 }
 
 #[tokio::test]
 async fn another_runs_record_and_plain_rubbish_resolve_to_nobody() {
-    let rubbish =
-        one(None, &[("dashstream-message-id", Bytes::from_static(&[1; 16]))], Bytes::new());
+    let rubbish = one(None, &[("dashstream-message-id", Bytes::from_static(&[1; 16]))], b"");
     let read = inspect(Route::Main, vec![rubbish]).await;
     assert_eq!((read[0].events.len(), classes(&read)), (0, vec!["frame"]));
 }
@@ -116,18 +115,21 @@ async fn another_runs_record_and_plain_rubbish_resolve_to_nobody() {
 #[tokio::test]
 async fn what_is_wrong_with_a_main_record_is_said_by_class() {
     let wrong = [("dashstream-crc32", Bytes::from_static(b"00000000"))];
-    assert_eq!(classes(&inspect(Route::Main, vec![one(Some(0), &wrong, frame(0))]).await), ["crc"]);
+    assert_eq!(
+        classes(&inspect(Route::Main, vec![one(Some(0), &wrong, &frame(0))]).await),
+        ["crc"]
+    );
     let mut old = event(0, 1);
     old.header.as_mut().unwrap().schema_version = 2;
-    let old = one(Some(0), &[], raw(old));
+    let old = one(Some(0), &[], &raw(old));
     assert_eq!(classes(&inspect(Route::Main, vec![old]).await), ["schema"]);
-    let headless = one(Some(0), &[], raw(Event { header: None, ..event(0, 1) }));
+    let headless = one(Some(0), &[], &raw(Event { header: None, ..event(0, 1) }));
     assert_eq!(classes(&inspect(Route::Main, vec![headless]).await), ["schema"]);
     let mut flagged = event(0, 1);
     flagged.header.as_mut().unwrap().compression = 1;
-    let flagged = one(Some(0), &[], raw(flagged));
+    let flagged = one(Some(0), &[], &raw(flagged));
     assert_eq!(classes(&inspect(Route::Main, vec![flagged]).await), ["compression"]);
-    let other = one(Some(1), &[], frame(0));
+    let other = one(Some(1), &[], &frame(0));
     assert_eq!(classes(&inspect(Route::Main, vec![other]).await), ["frame"]);
 }
 
@@ -147,7 +149,7 @@ fn with(mut letter: Value, name: &str, value: Value) -> Value {
 
 async fn letter_classes(letter: Value) -> Vec<String> {
     let value = Bytes::from(serde_json::to_vec(&letter).unwrap());
-    let read = inspect(Route::Dlq, vec![one(Some(0), &[], value)]).await;
+    let read = inspect(Route::Dlq, vec![one(Some(0), &[], &value)]).await;
     classes(&read).into_iter().map(str::to_owned).collect()
 }
 
@@ -155,7 +157,7 @@ async fn letter_classes(letter: Value) -> Vec<String> {
 async fn a_sound_dead_letter_has_no_defect_and_tells_its_event_without_a_header() {
     assert!(letter_classes(letter(&frame(0))).await.is_empty());
     let value = Bytes::from(serde_json::to_vec(&letter(&frame(6))).unwrap());
-    let read = inspect(Route::Dlq, vec![one(None, &[], value)]).await;
+    let read = inspect(Route::Dlq, vec![one(None, &[], &value)]).await;
     assert_eq!((read[0].events.as_slice(), &*read[0].thread), (&[id(6)][..], "t0"));
 }
 
@@ -196,10 +198,10 @@ async fn what_is_wrong_with_a_dead_letter_is_said_by_class() {
 #[tokio::test]
 async fn a_dead_letter_is_compared_with_the_main_record_of_its_event() {
     let (cluster, recorder) = cluster();
-    fill(&cluster, Route::Main, vec![one(Some(0), &[], frame(0))]).await;
+    fill(&cluster, Route::Main, vec![one(Some(0), &[], &frame(0))]).await;
     let other = encode(Message::Event(event(0, 77)), true);
     let value = Bytes::from(serde_json::to_vec(&letter(&other)).unwrap());
-    fill(&cluster, Route::Dlq, vec![one(Some(0), &[], value)]).await;
+    fill(&cluster, Route::Dlq, vec![one(Some(0), &[], &value)]).await;
     let read = snapshot(&cluster, &recorder, Route::Dlq);
     assert_eq!(read[0].defects, ["payload: not the bytes of the main record 0@0"]);
 }
