@@ -1,7 +1,9 @@
 //! Where scenarios run.
 
 pub mod sim;
+pub mod watchdog;
 pub mod wire;
+pub mod world;
 
 use std::sync::Arc;
 

@@ -74,7 +74,7 @@ impl State {
         if codes::stale_metadata(code) {
             self.metadata_stale = true;
         }
-        let class = codes::class(code);
+        let class = (self.config.classify)(code);
         let again = if self.config.idempotence {
             class == ErrorClass::Retryable
         } else {
@@ -90,7 +90,7 @@ impl State {
             }
             return self.change_epoch(now);
         }
-        let failure = codes::failure(code);
+        let failure = codes::failure(&self.config, code);
         if self.config.idempotence && class == ErrorClass::Fatal {
             let reason = failure.reason.clone();
             let persistence = batch.persistence().max(codes::fatal_persistence(code));
@@ -137,7 +137,7 @@ impl State {
             if self.config.idempotence {
                 self.resend_later(index, batch, now);
             } else {
-                let failure = codes::failure(codes::TRANSPORT);
+                let failure = codes::failure(&self.config, codes::TRANSPORT);
                 self.end_batch(index, batch, Persistence::Possibly, &failure);
             }
         }
@@ -167,7 +167,7 @@ impl State {
         let given_up: Vec<_> =
             queues.chain([&mut self.unassigned]).flat_map(std::mem::take).collect();
         for pending in given_up {
-            self.fail(&pending, Persistence::Not, codes::failure(code));
+            self.fail(&pending, Persistence::Not, codes::failure(&self.config, code));
         }
     }
 
@@ -197,7 +197,7 @@ impl State {
             return;
         }
         self.drain_until = None;
-        self.give_up_batches(&codes::failure(codes::TIMED_OUT));
+        self.give_up_batches(&codes::failure(&self.config, codes::TIMED_OUT));
         if let Some(prior) = self.identity.held() {
             self.identity = Identity::Wanted { prior: Some(prior) };
         }
@@ -228,7 +228,7 @@ impl State {
             self.suspects.extend(self.sent_to());
             self.change_epoch(now);
         }
-        self.give_up_batches(&codes::failure(transmitted));
+        self.give_up_batches(&codes::failure(&self.config, transmitted));
         self.fail_queues(queued);
         self.finish_drain(now);
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use dashproof_reference::core::{ErrorClass, Failure, Persistence};
+use dashproof_reference::core::{Failure, Persistence, errors};
+
+use super::Config;
 
 pub(super) const UNKNOWN_TOPIC: i32 = 3;
 pub(super) const DUPLICATE_SEQUENCE: i32 = 46;
@@ -14,23 +16,11 @@ pub(super) const PURGE_INFLIGHT: i32 = -151;
 pub(super) const PURGE_QUEUE: i32 = -152;
 pub(super) const QUEUE_FULL: i32 = -184;
 pub(super) const TIMED_OUT: i32 = -185;
-const MSG_TIMED_OUT: i32 = -192;
+pub(super) const MSG_TIMED_OUT: i32 = -192;
 pub(super) const TRANSPORT: i32 = -195;
 
-/// The class of a code.
-pub(super) fn class(code: i32) -> ErrorClass {
-    match code {
-        2 | 3 | 5 | 6 | 7 | 8 | 9 | 13 | 19 | 20 | 41 | 56 | 74 | 89 => ErrorClass::Retryable,
-        45 | 47 | 59 | 90 => ErrorClass::Fatal,
-        PURGE_INFLIGHT | PURGE_QUEUE | QUEUE_FULL | TIMED_OUT | MSG_TIMED_OUT | TRANSPORT => {
-            ErrorClass::Retryable
-        }
-        _ => ErrorClass::Permanent,
-    }
-}
-
-/// A failure with this code.
-pub(super) fn failure(code: i32) -> Failure {
+/// A failure with this code, of the class that the producer's settings give it.
+pub(super) fn failure(config: &Config, code: i32) -> Failure {
     let reason: Arc<str> = match code {
         FATAL => "the client lost its idempotence guarantee".into(),
         PURGE_INFLIGHT => "purged while in flight".into(),
@@ -38,14 +28,9 @@ pub(super) fn failure(code: i32) -> Failure {
         TIMED_OUT => "unanswered when the producer epoch had to change".into(),
         MSG_TIMED_OUT => "the attempt timed out".into(),
         TRANSPORT => "the connection was lost before the answer".into(),
-        code => format!("the broker answered with error {code}").into(),
+        code => format!("the broker answered {} ({code})", errors::name(code)).into(),
     };
-    Failure { code, class: class(code), reason }
-}
-
-/// The attempt's own time was up.
-pub(super) fn timed_out() -> Failure {
-    failure(MSG_TIMED_OUT)
+    Failure { code, class: (config.classify)(code), reason }
 }
 
 /// Errors that leave it open whether the broker appended the records. `NOT_LEADER` is among them:

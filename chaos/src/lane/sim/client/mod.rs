@@ -13,11 +13,15 @@ mod wire;
 
 use std::future::Future;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use dashproof_reference::core::{BoxFuture, Delivery, Record, Refused, Transport};
+use dashproof_reference::config::{Acks, ProducerConfig};
+use dashproof_reference::core::{
+    BoxFuture, Connect, Delivery, ErrorClass, Record, Refused, Route, Transport,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -59,8 +63,11 @@ impl Dial for TcpDial {
     }
 }
 
+/// What may be done about an error code.
+pub type Classify = Arc<dyn Fn(i32) -> ErrorClass + Send + Sync>;
+
 /// Settings of one client.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Where to ask for metadata first.
     pub bootstrap: Vec<(String, u16)>,
@@ -74,12 +81,92 @@ pub struct Config {
     pub linger: Duration,
     /// From hand-over to delivery at most.
     pub attempt_timeout: Duration,
-    /// Limit for a record with its overhead, and for a batch.
+    /// Limit for a record with its overhead, and, up to [`BATCH_MAX`], for a batch.
     pub max_message_bytes: usize,
     /// Limit for connecting and agreeing on versions.
     pub connect_timeout: Duration,
     /// Seed of backoff jitter and of the keyless partitioner.
     pub seed: u64,
+    /// The producer's error classes.
+    pub classify: Classify,
+}
+
+/// librdkafka's `batch.size`.
+pub const BATCH_MAX: usize = 1_000_000;
+/// Room for key, Kafka headers and the batch's own fields beside a payload, as for librdkafka.
+const RECORD_OVERHEAD: usize = 64 << 10;
+
+impl Config {
+    /// The settings of a route's client: what the rdkafka transport gives to librdkafka.
+    #[must_use]
+    pub fn of(producer: &ProducerConfig, route: Route, bootstrap: &str, seed: u64) -> Self {
+        let classify = {
+            let producer = producer.clone();
+            Arc::new(move |code| producer.error_class(code))
+        };
+        let (topic, attempt_timeout, acks, largest) = match route {
+            Route::Main => (
+                producer.topic.as_str(),
+                producer.attempt_timeout_or_default(),
+                match producer.acks {
+                    Acks::All => -1,
+                    Acks::One => 1,
+                    Acks::None => 0,
+                },
+                producer.max_message_bytes,
+            ),
+            Route::Dlq => (
+                producer.dlq.topic.as_str(),
+                producer.dlq_attempt_timeout(),
+                -1,
+                producer.dlq.max_record_bytes,
+            ),
+        };
+        Self {
+            bootstrap: bootstrap.split(',').filter_map(address).collect(),
+            topic: topic.into(),
+            idempotence: producer.idempotence,
+            acks,
+            linger: producer.linger,
+            attempt_timeout,
+            max_message_bytes: largest.saturating_add(RECORD_OVERHEAD),
+            connect_timeout: attempt_timeout.clamp(Duration::from_secs(1), Duration::from_secs(30)),
+            seed,
+            classify,
+        }
+    }
+}
+
+fn address(server: &str) -> Option<(String, u16)> {
+    let (host, port) = server.trim().rsplit_once(':')?;
+    Some((host.to_owned(), port.parse().ok()?))
+}
+
+/// Makes clients from producer settings, each with a seed of its own.
+pub struct ClientConnect<D> {
+    producer: ProducerConfig,
+    bootstrap: String,
+    dial: D,
+    seed: u64,
+    made: AtomicU64,
+}
+
+impl<D: Dial + Clone> ClientConnect<D> {
+    /// For these brokers, `host:port,…`.
+    #[must_use]
+    pub fn new(producer: &ProducerConfig, bootstrap: &str, seed: u64, dial: D) -> Self {
+        let (producer, bootstrap) = (producer.clone(), bootstrap.to_owned());
+        Self { producer, bootstrap, dial, seed, made: AtomicU64::new(0) }
+    }
+}
+
+impl<D: Dial + Clone> Connect for ClientConnect<D> {
+    fn connect(&self, route: Route) -> Result<Arc<dyn Transport>, Refused> {
+        let made = self.made.fetch_add(1, Ordering::Relaxed);
+        let seed = self.seed ^ made.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let config = Config::of(&self.producer, route, &self.bootstrap, seed);
+        Ok(Client::start(config, self.dial.clone()))
+    }
 }
 
 pub(crate) struct Shared {

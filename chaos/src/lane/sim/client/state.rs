@@ -11,7 +11,7 @@ use bytes::Bytes;
 use dashproof_reference::core::{Delivery, ErrorClass, Failure, Persistence, Record, Refused};
 use tokio::time::{Duration, Instant};
 
-use super::{Config, codes, partitioner, wire};
+use super::{BATCH_MAX, Config, codes, partitioner, wire};
 
 /// librdkafka's `queue.buffering.max.messages`.
 const QUEUE_MAX: usize = 100_000;
@@ -231,7 +231,7 @@ impl State {
             return Next::Wait(None);
         }
         let mut wait: Option<Instant> = None;
-        let limit = self.config.max_message_bytes;
+        let limit = self.config.max_message_bytes.min(BATCH_MAX);
         for (index, partition) in self.partitions.iter_mut().enumerate() {
             if partition.leader != Some(broker) {
                 continue;
@@ -299,7 +299,11 @@ impl State {
             }
         }
         for pending in expired {
-            self.fail(&pending, Persistence::Not, codes::timed_out());
+            self.fail(
+                &pending,
+                Persistence::Not,
+                codes::failure(&self.config, codes::MSG_TIMED_OUT),
+            );
         }
     }
 
@@ -317,7 +321,12 @@ impl State {
                 self.expire_queues(now);
                 continue;
             }
-            self.end_batch(index, batch, persistence, &codes::timed_out());
+            self.end_batch(
+                index,
+                batch,
+                persistence,
+                &codes::failure(&self.config, codes::MSG_TIMED_OUT),
+            );
             self.change_epoch(now);
         }
     }

@@ -132,9 +132,12 @@ async fn identify<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
         0 => state.identified(answer.producer_id.0, answer.producer_epoch),
         code if codes::identity_is_void(code) => state.identity = Identity::Wanted { prior: None },
         code if codes::identity_is_denied(code) => {
-            state.fail_for_good(&codes::failure(code).reason);
+            let reason = codes::failure(&state.config, code).reason;
+            state.fail_for_good(&reason);
         }
-        code => return Err(io::Error::other(codes::failure(code).reason.to_string())),
+        code => {
+            return Err(io::Error::other(codes::failure(&state.config, code).reason.to_string()));
+        }
     }
     Ok(())
 }

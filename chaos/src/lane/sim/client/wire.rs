@@ -78,7 +78,9 @@ pub(super) fn metadata_request(topic: &str) -> MetadataRequest {
 
 /// A new producer id, or the next epoch of `prior` where the broker's version can bump it.
 pub(super) fn init_producer_id(prior: Option<(i64, i16)>, version: i16) -> InitProducerIdRequest {
-    let request = InitProducerIdRequest::default().with_transaction_timeout_ms(60_000);
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(None)
+        .with_transaction_timeout_ms(60_000);
     match prior.filter(|_| version >= 3) {
         Some((pid, epoch)) => request.with_producer_id(pid.into()).with_producer_epoch(epoch),
         None => request.with_producer_id((-1).into()).with_producer_epoch(-1),
@@ -93,6 +95,7 @@ pub(super) fn produce(config: &Config, partition: i32, records: Bytes) -> Produc
         .with_name(TopicName(StrBytes::from_string(config.topic.to_string())))
         .with_partition_data(vec![data]);
     ProduceRequest::default()
+        .with_transactional_id(None)
         .with_acks(config.acks)
         .with_timeout_ms(timeout_ms)
         .with_topic_data(vec![topic])

@@ -1,0 +1,106 @@
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::history::{Kind, Line};
+use crate::oracle;
+use crate::scenario;
+
+fn load(path: &str) -> Arc<Scenario> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").join(path);
+    let text = fs::read_to_string(&path).unwrap();
+    Arc::new(scenario::parse(&text, &path.display().to_string()).unwrap())
+}
+
+fn cell(path: &str, seed: u64) -> RunInput {
+    RunInput { scenario: load(path), seed, subject: SubjectSpec::Reference }
+}
+
+fn text(lines: &[Line]) -> String {
+    lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect()
+}
+
+#[test]
+fn an_outage_runs_to_its_end_and_keeps_the_laws() {
+    let input = cell("outage/all-brokers-3s.toml", 1);
+    let output = run(&input);
+    assert_eq!(output.error, None);
+    let judgement = oracle::judge(&output.lines, &input.scenario);
+    let broken: Vec<_> =
+        judgement.violations.iter().map(|v| (v.law, &v.expected, &v.observed)).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_history_and_another_seed_another() {
+    let history = |seed| text(&run(&cell("shutdown/in-flight.toml", seed)).lines);
+    let first = history(7);
+    assert!(first.lines().count() > 1000, "nothing happened");
+    assert_eq!(first, history(7));
+    assert_ne!(first, history(8));
+}
+
+#[test]
+fn the_versions_a_replay_relies_on_are_those_of_the_lock_file() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
+    let lock = fs::read_to_string(path).unwrap();
+    for (name, version) in [("turmoil", TURMOIL), ("tokio", TOKIO)] {
+        let entry = format!("name = \"{name}\"\nversion = \"{version}\"");
+        assert!(lock.contains(&entry), "{name} is not {version} in Cargo.lock");
+    }
+}
+
+#[test]
+fn a_driver_is_refused_for_it_is_a_process() {
+    let mut input = cell("shutdown/in-flight.toml", 1);
+    input.subject = SubjectSpec::Driver(vec!["python3".to_owned()]);
+    let error = run(&input).error.unwrap();
+    assert!(error.message.contains("real-time lanes"), "{error}");
+}
+
+/// A subject that does one bad thing at `open`.
+struct Bad(fn());
+
+impl Subject for Bad {
+    fn call(
+        &self,
+        op: crate::subject::protocol::Op,
+    ) -> dashproof_reference::core::BoxFuture<
+        '_,
+        Result<crate::subject::protocol::Answer, crate::subject::protocol::OpError>,
+    > {
+        if matches!(op, crate::subject::protocol::Op::Open { .. }) {
+            (self.0)();
+        }
+        Box::pin(async { Ok(crate::subject::protocol::Answer::default()) })
+    }
+}
+
+fn bad(deed: fn()) -> RunOutput {
+    run::play(&cell("shutdown/in-flight.toml", 1), Arc::new(move |_| Arc::new(Bad(deed))))
+}
+
+#[test]
+fn a_panicking_task_of_the_subject_is_an_error_with_its_text_and_no_abort() {
+    let output = bad(|| drop(tokio::spawn(async { panic!("the task fell over") })));
+    let error = output.error.unwrap();
+    assert!(error.message.contains("the task fell over"), "{error}");
+    let told = output.lines.iter().any(|line| {
+        matches!(&line.kind, Kind::Proc { what, text, .. }
+            if what == "panic" && text.contains("the task fell over"))
+    });
+    assert!(told, "the panic is not in the history");
+}
+
+#[test]
+fn a_host_that_never_waits_is_a_livelock_blamed_on_it() {
+    let output = bad(|| {
+        drop(tokio::spawn(async {
+            loop {
+                tokio::task::yield_now().await;
+            }
+        }));
+    });
+    let error = output.error.unwrap();
+    assert_eq!(error.blame, "implementation", "{error}");
+}
