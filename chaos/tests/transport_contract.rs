@@ -243,19 +243,18 @@ contract! {
     }
 
     async fn a_purge_delivers_the_queue_as_not_and_the_flight_as_possibly(make: Make) {
-        let lingering = |config: &mut ProducerConfig| {
+        let one_by_one = |config: &mut ProducerConfig| {
             plain(config);
             config.attempt_timeout = Some(ms(8000));
-            config.linger = ms(3000);
+            config.max_in_flight_requests = 1;
         };
-        let rig = Rig::new(make, lingering, vec![acks_lost()]).await;
+        let rig = Rig::new(make, one_by_one, vec![acks_lost()]).await;
         rig.warm().await;
         rig.begin(0);
         rig.submit(1, b"key");
-        rig.transport.flush_hint();
         rig.silence(ms(500)).await;
         rig.submit(2, b"key");
-        rig.silence(ms(100)).await;
+        rig.silence(ms(300)).await;
         rig.transport.purge();
         let mut claims = rig.deliveries(2).await;
         claims.sort_by_key(|delivery| delivery.attempt);

@@ -124,6 +124,8 @@ impl Rig {
             self.transport.flush_hint();
             self.delivery().await.result.unwrap();
         }
+        // The hint holds for a moment longer than the records it was for.
+        sleep(ms(300)).await;
     }
 
     pub(crate) fn submit(&self, attempt: u64, key: &[u8]) {

@@ -14,6 +14,7 @@ pub(super) const MSG_SIZE_TOO_LARGE: i32 = 10;
 pub(super) const FATAL: i32 = -150;
 pub(super) const PURGE_INFLIGHT: i32 = -151;
 pub(super) const PURGE_QUEUE: i32 = -152;
+pub(super) const DESTROY: i32 = -197;
 pub(super) const QUEUE_FULL: i32 = -184;
 pub(super) const TIMED_OUT: i32 = -185;
 pub(super) const MSG_TIMED_OUT: i32 = -192;

@@ -247,6 +247,7 @@ impl Transport for Client {
 
     fn shutdown(&self, within: Duration) -> BoxFuture<'_, ()> {
         self.purge();
+        self.shared.lock().closed = true;
         let tasks = self.stop();
         Box::pin(async move {
             if let Some(tasks) = tasks {

@@ -146,6 +146,8 @@ pub(super) struct State {
     /// Connections to be given up: something on them was not answered in time.
     pub(super) suspects: BTreeSet<i32>,
     pub(super) fatal: Option<Arc<str>>,
+    /// Shut down: nothing is taken any more.
+    pub(super) closed: bool,
     outbox: VecDeque<Delivery>,
     waker: Option<Waker>,
     open: usize,
@@ -167,6 +169,7 @@ impl State {
             drain_until: None,
             suspects: BTreeSet::new(),
             fatal: None,
+            closed: false,
             outbox: VecDeque::new(),
             waker: None,
             open: 0,
@@ -176,6 +179,10 @@ impl State {
     /// Takes a record, or says why not.
     pub(super) fn submit(&mut self, record: Record, now: Instant) -> Result<(), Refused> {
         let refuse = |code, class, reason: &str| Refused { code, class, reason: reason.into() };
+        if self.closed {
+            let reason = "the transport was shut down";
+            return Err(refuse(codes::DESTROY, ErrorClass::Retryable, reason));
+        }
         if let Some(fatal) = &self.fatal {
             return Err(refuse(codes::FATAL, ErrorClass::Retryable, fatal));
         }
