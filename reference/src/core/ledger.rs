@@ -43,10 +43,8 @@ pub fn is_legal(outcome: &str, reason: Option<Reason>) -> bool {
         // acks=0 has no failure that a second record could mend
         ("dead_lettered", Some(r)) => !r.is_rejection() && r != Reason::Acks0,
         ("in_doubt", Some(r)) => !r.is_rejection(),
-        // what is possibly persisted, as after these two, is never dropped
-        ("dropped", Some(r)) => {
-            !r.is_rejection() && !matches!(r, Reason::Unconfirmed | Reason::Acks0)
-        }
+        // possibly persisted is never dropped
+        ("dropped", Some(r)) => !r.is_rejection() && r != Reason::Unconfirmed,
         _ => false,
     }
 }
