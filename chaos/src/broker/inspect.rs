@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dashproof_reference::codec::{
-    DecodeErrorKind, DecodePolicy, Decoder, FRAME_ZSTD, header, verify_crc32,
+    DecodeErrorKind, DecodePolicy, Decoder, FRAME_ZSTD, MAX_PAYLOAD, header, measure, verify_crc32,
 };
 use dashproof_reference::core::{CRC32_HEADER, MESSAGE_ID_HEADER};
 use dashproof_reference::proto::dash_stream_message::Message;
@@ -15,7 +15,7 @@ use kafka_protocol::records::Compression;
 use super::batch::{Batch, Record};
 use super::identity::Identity;
 use super::letter::Letter;
-use crate::history::{EventId, LogRecord, Route};
+use crate::history::{EventId, FrameFacts, LogRecord, Route};
 
 /// Reads the records of all logs of a run, main before dead letters: a dead letter is compared with
 /// the main record of the same event.
@@ -85,6 +85,7 @@ impl<'a> Inspector<'a> {
                 let defect = compression_defect(batch, &value, &message);
                 read.defects.extend(defect.map(|text| format!("compression: {text}")));
                 self.name(record, &message, read);
+                read.frame = facts(&value, message);
             }
             Err(error) => {
                 let schema = matches!(
@@ -171,6 +172,7 @@ fn blank(batch: &Batch, offset: i64) -> LogRecord {
         thread: Arc::from(""),
         sequence: None,
         size: 0,
+        frame: None,
         defects: Vec::new(),
     }
 }
@@ -180,6 +182,12 @@ fn crc(record: &Record, value: &[u8], read: &mut LogRecord) {
     if let Err(error) = verify_crc32(value, said) {
         read.defects.push(format!("crc: {error}"));
     }
+}
+
+/// What the compression settings are judged by.
+fn facts(frame: &[u8], mut message: DashStreamMessage) -> Option<FrameFacts> {
+    let payload = measure(&mut message, MAX_PAYLOAD).ok()?;
+    Some(FrameFacts { payload, zstd: frame.first() == Some(&FRAME_ZSTD) })
 }
 
 /// Law C6: header flag and frame byte agree, and nothing is compressed twice.

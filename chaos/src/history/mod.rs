@@ -6,7 +6,7 @@ mod recorder;
 pub mod writer;
 
 pub use record::{
-    BadEventId, DeliveryError, ErrorClass, EventId, FORMAT_VERSION, FaultPhase, Kind, Line,
-    LogRecord, Outcome, Persistence, ProduceTruth, Route, Src,
+    BadEventId, DeliveryError, ErrorClass, EventId, FORMAT_VERSION, FaultPhase, FrameFacts, Kind,
+    Line, LogRecord, Outcome, Persistence, ProduceTruth, Route, Src,
 };
 pub use recorder::{Clock, Recorder};

@@ -291,6 +291,15 @@ pub struct ProduceTruth {
     pub answered: Option<i16>,
 }
 
+/// How a frame was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameFacts {
+    /// Protobuf bytes with compression NONE in the headers: what the threshold looks at.
+    pub payload: usize,
+    /// The body is a zstd frame.
+    pub zstd: bool,
+}
+
 /// One record of a log, as the end-of-run reader saw it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRecord {
@@ -308,6 +317,9 @@ pub struct LogRecord {
     pub sequence: Option<u64>,
     /// Bytes of key, value and headers.
     pub size: usize,
+    /// Main records that decode: how the frame was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<FrameFacts>,
     /// What is wrong with it, each `CLASS: text`. Classes, and the law each is judged by: `frame`
     /// and `schema` (undecodable, C2), `crc` (record header or checksum, C4), `compression` (C6),
     /// `payload` (DLQ payload neither equal nor cut with size and hash, Q1), `loop` (a DLQ record

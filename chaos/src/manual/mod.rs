@@ -9,6 +9,15 @@ pub mod _faults {}
 #[doc = include_str!("drivers.md")]
 pub mod _drivers {}
 
+#[doc = include_str!("laws.md")]
+pub mod _laws {}
+
+#[doc = include_str!("marks.md")]
+pub mod _marks {}
+
+#[doc = include_str!("metrics.md")]
+pub mod _metrics {}
+
 #[cfg(test)]
 mod tests {
     use crate::subject::message::message_id;

@@ -19,7 +19,46 @@ pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
     records::defects(index, "schema", C2, "a strict decoder takes every record", f);
     records::defects(index, "crc", C4, "checksum and CRC header fit every record", f);
     records::defects(index, "compression", C6, "the compression settings are honoured", f);
+    settings(index, f);
     decodes(index, f);
+}
+
+/// Above this, text such as the harness offers always gets smaller by zstd; a subject may leave a
+/// shorter payload plain because compressing it gains nothing.
+const GAINS: usize = 400;
+
+/// C6: what is over the threshold is compressed, and nothing else.
+fn settings(index: &Index<'_>, f: &mut Findings) {
+    let settings = &index.settings.compression;
+    let (enabled, threshold) = (settings.enabled, settings.threshold);
+    for log in index.logs.iter().filter(|log| log.route == Route::Main) {
+        for record in log.records {
+            let Some(frame) = record.frame else { continue };
+            let due = enabled && frame.payload > threshold;
+            let evidence = || {
+                let slot = record.events.first().and_then(|id| index.slot(*id));
+                slot.map_or_else(Evidence::default, Evidence::event)
+            };
+            let found = || {
+                let shape = if frame.zstd { "compressed" } else { "plain" };
+                format!("a {shape} frame of {} protobuf bytes", frame.payload)
+            };
+            f.checked(C6, 1);
+            if frame.zstd && !due {
+                f.broken(C6, "needless", evidence(), || (rule(enabled, threshold), found()));
+            } else if !frame.zstd && due && frame.payload > GAINS {
+                f.broken(C6, "missed", evidence(), || (rule(enabled, threshold), found()));
+            }
+        }
+    }
+}
+
+fn rule(enabled: bool, threshold: usize) -> String {
+    if enabled {
+        format!("payloads over {threshold} bytes are compressed, others are plain")
+    } else {
+        "no payload is compressed".to_owned()
+    }
 }
 
 /// `codec.decode` calls come in the order of the actions' times, then of the file.

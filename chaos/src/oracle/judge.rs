@@ -133,6 +133,12 @@ const JUDGES: &[(&[LawId], Judge)] = &[
     (&[LawId::Protocol], expect::judge_protocol),
 ];
 
+/// True when some function of [`JUDGES`] judges the law, or it is what the scenario pins.
+#[cfg(test)]
+pub(crate) fn has_judge(law: LawId) -> bool {
+    law == LawId::Expect || JUDGES.iter().any(|(laws, _)| laws.contains(&law))
+}
+
 /// Which laws are to be judged, and what becomes of the others.
 struct Selection {
     judged: Vec<LawId>,

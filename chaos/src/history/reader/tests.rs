@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::history::{
-    DeliveryError, ErrorClass, EventId, FaultPhase, Kind, LogRecord, Outcome, Persistence,
-    ProduceTruth, Route, Src, writer,
+    DeliveryError, ErrorClass, EventId, FaultPhase, FrameFacts, Kind, LogRecord, Outcome,
+    Persistence, ProduceTruth, Route, Src, writer,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -78,6 +78,7 @@ fn record() -> impl Strategy<Value = LogRecord> {
             thread,
             sequence,
             size,
+            frame: sequence.map(|n| FrameFacts { payload: size, zstd: n % 2 == 0 }),
             defects,
         },
     )

@@ -3,6 +3,7 @@
 mod bounds;
 mod delivery;
 mod letters;
+mod manual;
 mod metrics;
 mod order;
 mod story;

@@ -187,6 +187,7 @@ impl Story {
             thread,
             sequence: None,
             size: 150,
+            frame: None,
             defects: Vec::new(),
         });
         self.request(route, partition, n, Some(offset), answered, epoch);
@@ -356,6 +357,7 @@ impl Story {
             thread: "".into(),
             sequence: None,
             size: 150,
+            frame: None,
             defects: Vec::new(),
         });
         self

@@ -1,7 +1,7 @@
 //! C2, C4, C6, S3, A1 and the protocol.
 
 use super::story::*;
-use crate::history::{Kind, Src};
+use crate::history::{FrameFacts, Kind, Src};
 use crate::oracle::LawId::{A1, C2, C4, C6, Protocol, S3};
 use crate::oracle::LawStatus;
 use crate::scenario::model::{Action, ActionKind, At, LaneName};
@@ -36,6 +36,24 @@ fn each_class_of_defect_breaks_its_law() {
         s.defect(Main, defect);
         s.breaks(law, defect.split_once(':').unwrap().0);
     }
+}
+
+#[test]
+fn the_compression_threshold_is_honoured_on_both_sides() {
+    let framed = |settings: serde_json::Value, payload, zstd| {
+        let mut s = one_sent();
+        s.at(50).close();
+        s.scenario.producer = json!({ "compression": settings });
+        s.log(Main)[0].frame = Some(FrameFacts { payload, zstd });
+        s
+    };
+    framed(json!({}), 512, false).holds(C6);
+    framed(json!({}), 513, true).holds(C6);
+    framed(json!({ "enabled": false }), 5000, false).holds(C6);
+    framed(json!({ "threshold": 10 }), 60, false).holds(C6);
+    framed(json!({}), 512, true).breaks(C6, "needless");
+    framed(json!({ "enabled": false }), 5000, true).breaks(C6, "needless");
+    insta::assert_snapshot!(framed(json!({}), 1400, false).broken(C6));
 }
 
 /// A scenario that asks for two decodes, one to be taken and one to be refused.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::oracle::lanes::judging;
 use crate::oracle::laws::{self, LAWS, LawId};
 use crate::oracle::marks::{MARKS, mark, names};
 use crate::oracle::metrics::{LEGAL, SERIES};
@@ -29,6 +30,14 @@ fn law_ids_are_unique_and_found_by_name() {
     assert_eq!(LawId::from_name("D10"), Some(LawId::D10));
     assert_eq!(LawId::from_name("EXPECT"), None, "pseudo-laws cannot be left out");
     assert_eq!(laws::names().count(), 53);
+}
+
+#[test]
+fn a_law_that_some_lane_judges_has_a_judge_and_no_other() {
+    for law in LAWS {
+        let judged = LaneName::ALL.iter().any(|lane| judging(law.id, *lane).is_judged());
+        assert_eq!(judged, crate::oracle::judge::has_judge(law.id), "{}", law.id);
+    }
 }
 
 #[test]
