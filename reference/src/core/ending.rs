@@ -33,7 +33,6 @@ impl Core {
             main_left_open,
             acked: None,
         }));
-        self.counters.send_failures += 1;
         self.release_thread(key);
         if !takes || self.closing.dlq_is_cut() {
             self.finish(key);
@@ -110,6 +109,8 @@ impl Core {
                 self.set_stage(next, Stage::DlqQueued);
             }
         }
+        // counted with the outcome: `close` can cut an attempt that is confirmed in time after all
+        self.counters.send_failures += u64::from(!matches!(outcome, Outcome::Acked { .. }));
         self.flushes.resolved(key, &outcome);
         let thread = self.threads.name(entry.thread);
         self.tell(entry.message_id, thread, Some(entry.sequence), outcome);

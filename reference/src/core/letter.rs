@@ -11,13 +11,16 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::MessageId;
+use crate::codec::{DecodePolicy, Decoder, crc32_header, header};
+use crate::proto::dash_stream_message::Message;
 
 /// Longest error text in a record, bytes.
 const MAX_ERROR: usize = 2048;
 /// Longest other text when the record would otherwise not fit, bytes.
 const MAX_TEXT: usize = 128;
-/// Bytes of the two record headers: names, 16 bytes of message id, 8 of CRC32.
-const HEADERS: usize = 64;
+/// Bytes beside key and JSON: the two record headers (61), and the digits that the sizes in the
+/// JSON may grow by once the cut is known.
+const BESIDE: usize = 80;
 
 /// Everything a record is made of. Building the JSON is left to [`Letter::into_parts`], which the
 /// shell calls outside the core's lock.
@@ -72,12 +75,10 @@ impl Letter {
     pub(super) fn into_parts(mut self) -> (Option<Bytes>, Bytes, Bytes) {
         cut(&mut self.error, MAX_ERROR);
         let trace_id = self.message_id.to_string();
-        let tenant = self.consumer.strip_prefix("producer:").unwrap_or_default().to_owned();
-        let mut texts = Texts { thread: self.thread.to_string(), tenant };
+        let mut texts = self.texts();
         let mut room = self.room(&trace_id, &texts);
         if room == 0 {
-            cut(&mut texts.thread, MAX_TEXT);
-            cut(&mut texts.tenant, MAX_TEXT);
+            texts.cut();
             cut(&mut self.error, MAX_TEXT);
             room = self.room(&trace_id, &texts);
         }
@@ -85,15 +86,32 @@ impl Letter {
         let json = self.json(&trace_id, &texts, included);
         // a struct of strings and numbers always has a JSON form
         let value = Bytes::from(serde_json::to_vec(&json).unwrap_or_default());
-        let mut hex = String::with_capacity(8);
-        let _ = write!(hex, "{:08x}", crc32fast::hash(&value));
-        (Some(Bytes::from(trace_id)), value, Bytes::from(hex))
+        let crc32 = crc32_header(&value);
+        (Some(Bytes::from(trace_id)), value, crc32)
+    }
+
+    /// What only the event itself knows is read from its frame, here, off the fast path.
+    fn texts(&self) -> Texts {
+        let consumer = self.consumer.to_string();
+        let tenant = consumer.strip_prefix("producer:").unwrap_or_default().to_owned();
+        let thread = self.thread.to_string();
+        let mut texts = Texts { thread, tenant, consumer, ..Texts::default() };
+        let message = Decoder::new(DecodePolicy::default()).decode(&self.payload);
+        let Ok(message) = message else { return texts };
+        if let Some(header) = header(&message) {
+            texts.tenant.clone_from(&header.tenant_id);
+            texts.parent = hex(&header.parent_id);
+        }
+        if let Some(Message::Event(event)) = message.message {
+            texts.node = event.node_id;
+        }
+        texts
     }
 
     /// Payload bytes that still fit beside everything else.
     fn room(&self, trace_id: &str, texts: &Texts) -> usize {
         let json = serde_json::to_vec(&self.json_of(trace_id, texts, 0, true)).unwrap_or_default();
-        let others = json.len() + trace_id.len() + HEADERS;
+        let others = json.len() + trace_id.len() + BESIDE;
         self.max_record_bytes.saturating_sub(others) / 4 * 3
     }
 
@@ -120,21 +138,34 @@ impl Letter {
             source_partition: self.source_partition,
             source_offset: self.source_offset,
             timestamp: rfc3339(self.ended_us),
-            consumer_id: &self.consumer,
+            consumer_id: &texts.consumer,
             thread_id: &texts.thread,
             tenant_id: &texts.tenant,
             error_type: "kafka_send_error",
             trace_id,
-            node_id: "",
-            parent_trace_id: "",
+            node_id: &texts.node,
+            parent_trace_id: &texts.parent,
         }
     }
 }
 
 /// Texts that are cut only when the record would not fit.
+#[derive(Default)]
 struct Texts {
     thread: String,
     tenant: String,
+    consumer: String,
+    node: String,
+    parent: String,
+}
+
+impl Texts {
+    fn cut(&mut self) {
+        let Self { thread, tenant, consumer, node, parent } = self;
+        for text in [thread, tenant, consumer, node, parent] {
+            cut(text, MAX_TEXT);
+        }
+    }
 }
 
 fn cut(text: &mut String, most: usize) {

@@ -31,6 +31,8 @@ mod producer;
 mod retry;
 mod sequence;
 mod store;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod types;
 

@@ -22,6 +22,9 @@ impl Core {
     /// When [`Core::handle_timeout`] has something to do; `None` while only I/O can go on.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Duration> {
+        if self.is_closed() {
+            return None;
+        }
         let main_waits = !(self.fifo.is_empty() && self.due.is_empty());
         let dlq_waits = !self.dead_letters.ready.is_empty();
         [
@@ -30,7 +33,7 @@ impl Core {
             self.dead_letters.next_timeout(),
             self.links.main.next_timeout(self.now, main_waits),
             self.links.dlq.next_timeout(self.now, dlq_waits),
-            self.closing.next().filter(|_| self.store.len() > 0).map(|(at, _)| at),
+            self.closing.next().map(|(at, _)| at),
         ]
         .into_iter()
         .flatten()

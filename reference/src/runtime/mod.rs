@@ -13,6 +13,8 @@ mod producer;
 pub mod rdkafka;
 mod send;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 pub use builder::{Builder, OpenError};
 pub use metrics::{METRICS, Metric, MetricKind, MetricLabels, ProducerMetrics, RegistryInUse};
