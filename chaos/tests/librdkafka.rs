@@ -1,6 +1,8 @@
 //! The model broker against librdkafka over real sockets: what it says must be Kafka to a client
 //! that knows nothing of us.
 
+#![cfg(test)]
+
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 

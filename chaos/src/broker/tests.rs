@@ -1,4 +1,5 @@
 mod arbitrary;
+mod fetch;
 mod hostile;
 mod listen;
 mod manual;

@@ -85,8 +85,8 @@ pub(super) async fn serve(
     let (scripted, delay, lifts) = {
         let mut state = cluster.state();
         let topics: Vec<&str> = request.topics.iter().map(|t| t.topic.as_str()).collect();
-        let scripted = state.script.error(&name(head.api), &topics);
-        let (delay, lifts) = state.script.delay(&name(head.api), &topics);
+        let scripted = state.script.error(name(head.api), &topics);
+        let (delay, lifts) = state.script.delay(name(head.api), &topics);
         (scripted, delay, lifts)
     };
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(MAX_WAIT);
@@ -122,8 +122,8 @@ pub(super) fn list_offsets(
     let request: ListOffsetsRequest = body(head, &mut frame)?;
     let mut state = cluster.state();
     let names: Vec<&str> = request.topics.iter().map(|t| t.name.as_str()).collect();
-    let scripted = state.script.error(&name(head.api), &names);
-    let (delay, lifts) = state.script.delay(&name(head.api), &names);
+    let scripted = state.script.error(name(head.api), &names);
+    let (delay, lifts) = state.script.delay(name(head.api), &names);
     let mut topics = Vec::new();
     for topic in &request.topics {
         let mut partitions = Vec::new();

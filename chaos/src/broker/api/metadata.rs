@@ -43,8 +43,8 @@ pub(super) fn serve(cluster: &Cluster, head: &Head, mut frame: Bytes) -> Result<
         all.into_iter().filter(|topic| !state.script.hidden(topic)).collect()
     };
     let asked: Vec<&str> = names.iter().map(String::as_str).collect();
-    let scripted = state.script.error(&name(head.api), &asked);
-    let (delay, lifts) = state.script.delay(&name(head.api), &asked);
+    let scripted = state.script.error(name(head.api), &asked);
+    let (delay, lifts) = state.script.delay(name(head.api), &asked);
     let create = request.allow_auto_topic_creation && state.config.auto_create;
     let topics = asked.iter().map(|t| topic(&mut state, t, scripted, create)).collect();
     let brokers = state.live().into_iter().filter_map(|id| {
@@ -120,8 +120,8 @@ pub(super) fn create_topics(
     let request: CreateTopicsRequest = body(head, &mut frame)?;
     let mut state = cluster.state();
     let names: Vec<&str> = request.topics.iter().map(|t| t.name.as_str()).collect();
-    let scripted = state.script.error(&name(head.api), &names);
-    let (delay, lifts) = state.script.delay(&name(head.api), &names);
+    let scripted = state.script.error(name(head.api), &names);
+    let (delay, lifts) = state.script.delay(name(head.api), &names);
     let mut results = Vec::new();
     for topic in &request.topics {
         let wanted = match topic.num_partitions {

@@ -28,10 +28,20 @@ pub const SERVED: [(ApiKey, i16, i16); 8] = [
     (ApiKey::InitProducerId, 0, 4),
 ];
 
-/// Name of an API as in histories and scenario files.
+/// Name of a served API as in histories and scenario files.
 #[must_use]
-pub fn name(api: ApiKey) -> String {
-    format!("{api:?}")
+pub const fn name(api: ApiKey) -> &'static str {
+    match api {
+        ApiKey::Produce => "Produce",
+        ApiKey::Fetch => "Fetch",
+        ApiKey::ListOffsets => "ListOffsets",
+        ApiKey::Metadata => "Metadata",
+        ApiKey::FindCoordinator => "FindCoordinator",
+        ApiKey::ApiVersions => "ApiVersions",
+        ApiKey::CreateTopics => "CreateTopics",
+        ApiKey::InitProducerId => "InitProducerId",
+        _ => "not served",
+    }
 }
 
 /// Where a request came in.
@@ -166,7 +176,7 @@ fn record(
     produce: Vec<ProduceTruth>,
 ) -> Reply {
     let From { broker, conn } = from;
-    let (api, correlation) = (name(head.api), head.correlation);
+    let (api, correlation) = (name(head.api).to_owned(), head.correlation);
     let kind = Kind::Request { broker, api, conn, correlation, produce, answered: None, acks };
     reply.line = cluster.recorder().place(Src::Broker, kind);
     reply

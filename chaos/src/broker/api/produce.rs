@@ -186,8 +186,8 @@ pub(super) fn serve(
     let topics: BTreeSet<&str> = request.topic_data.iter().map(|t| t.name.as_str()).collect();
     let topics: Vec<&str> = topics.into_iter().collect();
     let mut state = cluster.state();
-    let scripted = state.script.error(&name(head.api), &topics);
-    let (delay, lifts) = state.script.delay(&name(head.api), &topics);
+    let scripted = state.script.error(name(head.api), &topics);
+    let (delay, lifts) = state.script.delay(name(head.api), &topics);
     let throttle = state.script.throttle().unwrap_or(Duration::ZERO);
     let (broker, version) = (from.broker, head.version);
     let mut leader = Leader { state: &mut state, broker, acks, version, scripted };

@@ -51,7 +51,7 @@ fn mutated(
         bytes[at] = *byte;
     }
     let keep = cut.index(bytes.len() + 1);
-    if keep % 3 == 0 {
+    if keep.is_multiple_of(3) {
         bytes.truncate(keep);
     }
     Bytes::from(bytes)
