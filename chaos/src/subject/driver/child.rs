@@ -85,18 +85,28 @@ fn claim_panics(messages: mpsc::UnboundedSender<Message>) {
 }
 
 /// Measures how late the runtime serves a timer: what a blocking call on an async path looks like
-/// from outside. The worst beat is told at the end; one over [`STALL`] at once.
+/// from outside. Time for which the system had the runtime's thread wait for a processor is the
+/// machine's and not counted. The worst beat is told at the end; one over [`STALL`] at once.
 async fn beat(messages: mpsc::UnboundedSender<Message>, worst: Arc<AtomicU64>) {
     loop {
-        let before = Instant::now();
+        let (before, waited) = (Instant::now(), waited_for_processor());
         tokio::time::sleep(BEAT).await;
         let late = before.elapsed().saturating_sub(BEAT);
+        let late = late.saturating_sub(waited_for_processor().saturating_sub(waited));
         let micros = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
         worst.fetch_max(micros, Ordering::Relaxed);
         if late > STALL {
             let _ = messages.send(stall(micros));
         }
     }
+}
+
+/// Time that this thread was ready to run and did not, since it began; zero where the system does
+/// not tell.
+fn waited_for_processor() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = stat.split_whitespace().nth(1).and_then(|field| field.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 fn write_messages(mut messages: mpsc::UnboundedReceiver<Message>) {

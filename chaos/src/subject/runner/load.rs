@@ -14,6 +14,9 @@ use crate::subject::protocol::{EventSpec, Op};
 /// Length of the text that fillers are cut from.
 const FILLER: usize = 1 << 16;
 
+/// An event that is offered later than this after its time had to wait for the producer.
+const HELD_UP_US: u64 = 250_000;
+
 /// Text that compresses about as well as prose, the same for the same seed.
 pub(super) fn filler(seed: u64) -> String {
     let mut rng = fastrand::Rng::with_seed(seed);
@@ -73,8 +76,9 @@ impl Director {
             if !self.pass(load.handle).await {
                 return;
             }
-            // A load that had to wait for a producer goes on at its own pace.
-            if load.rate.is_some() && self.now_us() > slot_us + late_us + 20_000 {
+            // A load that had to wait for a producer goes on at its own pace; one that a busy
+            // machine held up catches up, or it would not be through before the next action.
+            if load.rate.is_some() && self.now_us() > slot_us + late_us + HELD_UP_US {
                 late_us = self.now_us().saturating_sub(slot_us);
             }
             let event = EventId {
