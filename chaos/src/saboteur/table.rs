@@ -234,7 +234,7 @@ pub const ALL: &[Saboteur] = &[
         row: "",
         law: "D5",
         lane: Sim,
-        scenarios: &["outage/all-brokers-3s"],
+        scenarios: &["outage/leader-moves"],
         about: "sends some events twice without cause",
         sabotage: Sabotage::Transport(Some(Route::Main), || {
             Box::new(Duplicate { every: 11, seen: 0, copies: BTreeSet::new() })

@@ -228,8 +228,9 @@ impl Trick for Reorder {
                 Self::hand_over(held, to);
                 Ok(())
             }
+            // Other keys pass: only a later record of the same thread makes it a reordering.
             Some(held) => {
-                Self::hand_over(held, to);
+                self.held = Some(held);
                 to.inner.submit(record)
             }
         }
