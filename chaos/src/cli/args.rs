@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::scenario::Selection;
 use crate::scenario::model::LaneName;
+use crate::scenario::{Selection, parse_seeds};
 
 /// Chaos and conformance harness for telemetry pipelines: no event may be lost silently.
 #[derive(Debug, Parser)]
@@ -23,14 +23,25 @@ pub(crate) struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run scenarios and judge what happened.
+    Run(RunArgs),
     /// List scenarios.
     List(ListArgs),
     /// Explain a scenario in words.
     Show(ShowArgs),
     /// Check scenario files without running them.
     Check(CheckArgs),
+    /// Judge a recorded history again.
+    Judge(JudgeArgs),
+    /// Run a recorded cell again and compare the histories byte by byte (sim).
+    Replay(ReplayArgs),
+    /// Run every saboteur and show which law catches it.
+    Prove(ProveArgs),
     /// Say what this build and machine can do, and what is missing.
     Doctor(DoctorArgs),
+    /// The reference behind the driver protocol, on stdin and stdout.
+    #[command(hide = true)]
+    Driver(DriverArgs),
 }
 
 /// How to print.
@@ -71,12 +82,61 @@ impl Which {
     }
 }
 
+/// Which lanes and seeds.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Where {
+    /// Only on this lane (repeatable, or a,b); every lane of this build if not given.
+    #[arg(long, alias = "lanes", value_name = "LANE", value_delimiter = ',', value_parser = lane)]
+    pub(crate) lane: Vec<LaneName>,
+    /// Seed, or seeds as a..b without b (repeatable); 0 if not given. A lane in real time runs the
+    /// first one only.
+    #[arg(long, alias = "seeds", value_name = "SEED|A..B", value_parser = parse_seeds)]
+    pub(crate) seed: Vec<std::ops::Range<u64>>,
+}
+
+impl Where {
+    /// The seeds in the order given, without duplicates.
+    pub(crate) fn seeds(&self) -> Vec<u64> {
+        let mut seeds: Vec<u64> = Vec::new();
+        for range in &self.seed {
+            seeds.extend(range.clone().filter(|seed| !self.before(range, *seed)));
+        }
+        if seeds.is_empty() { vec![0] } else { seeds }
+    }
+
+    /// True when an earlier range already holds the seed.
+    fn before(&self, range: &std::ops::Range<u64>, seed: u64) -> bool {
+        self.seed.iter().take_while(|r| !std::ptr::eq(*r, range)).any(|r| r.contains(&seed))
+    }
+}
+
 fn lane(text: &str) -> Result<LaneName, String> {
     let names = || LaneName::ALL.iter().map(|lane| lane.as_str());
     crate::scenario::lane(text).ok_or_else(|| {
         let help = crate::scenario::suggest(text, names()).unwrap_or_default();
         format!("unknown lane: {help}")
     })
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    #[command(flatten)]
+    pub(crate) at: Where,
+    /// Output.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// Write history, ledger, metrics and scenario of every cell below this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Cells at once; as many as there are processors (sim) or six (real time) if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) jobs: Option<u16>,
+    /// Put this saboteur in the place of the reference.
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub(crate) saboteur: Option<String>,
 }
 
 /// `list`
@@ -111,10 +171,52 @@ pub(crate) struct CheckArgs {
     pub(crate) format: Format,
 }
 
+/// `judge`
+#[derive(Debug, Args)]
+pub(crate) struct JudgeArgs {
+    /// A history, or the folder that `run --out` wrote it to.
+    #[arg(value_name = "events.jsonl|DIR")]
+    pub(crate) history: PathBuf,
+    /// Output.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// `replay`
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// A history, or the folder that `run --out` wrote it to.
+    #[arg(value_name = "events.jsonl|DIR")]
+    pub(crate) history: PathBuf,
+}
+
+/// `prove`
+#[derive(Debug, Args)]
+pub(crate) struct ProveArgs {
+    /// Only these saboteurs; all if not given.
+    #[arg(value_name = "SABOTEUR")]
+    pub(crate) saboteurs: Vec<String>,
+    /// Seeds to try until one catches.
+    #[arg(long, alias = "seeds", value_name = "A..B", value_parser = parse_seeds,
+        default_value = "0..8")]
+    pub(crate) seed: std::ops::Range<u64>,
+    /// Output.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
 /// `doctor`
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `driver`
+#[derive(Debug, Args)]
+pub(crate) struct DriverArgs {
+    /// Serve this saboteur in the place of the reference.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) saboteur: Option<String>,
 }

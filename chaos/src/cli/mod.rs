@@ -4,7 +4,12 @@ mod args;
 mod check;
 mod doctor;
 mod failure;
+mod files;
+mod judge;
 mod list;
+mod pool;
+mod prove;
+mod run;
 mod show;
 mod ui;
 
@@ -16,7 +21,8 @@ use clap::error::ErrorKind;
 
 use crate::exit;
 use crate::scenario::{Library, load_dir};
-use args::{Cli, Command};
+pub(crate) use args::Cli;
+use args::Command;
 use failure::Failure;
 use ui::Ui;
 
@@ -43,11 +49,23 @@ pub fn main() -> ExitCode {
 fn execute(ui: Ui, cli: &Cli) -> Result<u8, Failure> {
     let dir = cli.scenarios.as_deref();
     match &cli.command {
+        Command::Run(args) => run::run(ui, dir, args),
+        Command::Judge(args) => judge::judge(ui, args),
+        Command::Replay(args) => judge::replay(args),
+        Command::Prove(args) => prove::prove(ui, dir, args),
+        Command::Driver(args) => driver(args),
         Command::List(args) => list::list(ui, dir, args),
         Command::Show(args) => show::show(dir, args),
         Command::Check(args) => check::check(dir, args),
         Command::Doctor(args) => Ok(doctor::doctor(ui, args)),
     }
+}
+
+/// Serves the driver protocol until its input ends.
+fn driver(args: &args::DriverArgs) -> Result<u8, Failure> {
+    crate::subject::driver::main(args.saboteur.as_deref())
+        .map(|()| exit::PROVEN)
+        .map_err(|error| Failure::environment(error.to_string()))
 }
 
 /// The folder of scenario files: the one given, or the nearest `scenarios` from here upwards.

@@ -10,14 +10,13 @@ pub(crate) enum Tone {
     /// Bad.
     Bad,
     /// Neither.
-    #[expect(dead_code, reason = "verdicts come with `run`")]
     Unsure,
     /// Of less weight.
     Faint,
 }
 
 /// The two streams of a command.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ui {
     colour: bool,
     progress: bool,

@@ -1,5 +1,11 @@
 //! The manual: how to use the harness, in prose, checked against the code by tests.
 
+#[doc = include_str!("scenarios.md")]
+pub mod _scenarios {}
+
+#[doc = include_str!("cli.md")]
+pub mod _cli {}
+
 #[doc = include_str!("broker.md")]
 pub mod _broker {}
 
@@ -17,6 +23,9 @@ pub mod _marks {}
 
 #[doc = include_str!("metrics.md")]
 pub mod _metrics {}
+
+#[cfg(test)]
+mod pages;
 
 #[cfg(test)]
 mod tests {

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use dashproof_reference::config::ProducerConfig;
 
-use super::model::{ActionKind, At, Brokers, FaultKind, LaneName, Scenario};
+use super::model::{ActionKind, At, Brokers, FaultKind, LaneName, Laws, Scenario};
 use super::value::Fields;
 use super::walk::Walker;
+use crate::oracle::lanes::judging;
+use crate::oracle::{LawId, marks};
 
 /// Longest budget of a file that lists a lane in real time.
 pub const REAL_TIME_BUDGET: Duration = Duration::from_secs(12);
@@ -228,10 +230,26 @@ fn life(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
 fn expectations(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     let Some(fields) = root.table("expect") else { return };
     for (mark, at) in fields.list_with_places("reached") {
+        let shown = |lane: &LaneName| marks::mark(mark).is_some_and(|m| m.is_judged(*lane));
+        if !scenario.lanes.is_empty() && !scenario.lanes.iter().any(shown) {
+            let message = format!("no lane of this file can show the mark `{mark}`");
+            walker.refuse(at, message, Some("drop it, or list a lane that can".to_owned()));
+        }
         let Some(kind) = mark.strip_prefix("fault.") else { continue };
         if !scenario.faults.iter().any(|fault| fault.kind.name() == kind) {
             let message = format!("`{mark}` cannot be reached: the file has no fault `{kind}`");
             walker.refuse(at, message, Some("add the fault or drop the mark".to_owned()));
+        }
+    }
+    if let Laws::These(laws) = &scenario.expect.laws {
+        for law in laws.iter().filter_map(|name| LawId::from_name(name)) {
+            if !scenario.lanes.is_empty()
+                && !scenario.lanes.iter().any(|lane| judging(law, *lane).is_judged())
+            {
+                let message = format!("no lane of this file judges the law `{law}`");
+                let help = "drop it, or list a lane that does".to_owned();
+                walker.refuse(&fields.place("laws"), message, Some(help));
+            }
         }
     }
     if fields.values.contains_key("recovery") && scenario.faults.is_empty() {

@@ -47,3 +47,10 @@ pub fn parse(text: &str, path: &str) -> Result<Scenario, Vec<Diagnostic>> {
     walker.problems.dedup();
     Err(walker.problems)
 }
+
+/// Every kind of fault and action, with its own keys, for the manual.
+#[cfg(test)]
+pub(crate) fn kinds() -> Vec<(&'static str, Vec<&'static str>)> {
+    let keys = |variant: &keys::Variant| variant.keys.iter().map(|key| key.name).collect();
+    keys::FAULTS.iter().chain(keys::ACTIONS).map(|v| (v.name, keys(v))).collect()
+}

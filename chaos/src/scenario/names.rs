@@ -3,6 +3,7 @@
 use kafka_protocol::ResponseError;
 
 use super::model::LaneName;
+use crate::oracle::{self, LawId};
 
 /// Message types a load can offer.
 pub(crate) const MESSAGES: &[&str] = &[
@@ -60,41 +61,11 @@ pub fn lane(name: &str) -> Option<LaneName> {
 }
 
 pub(crate) fn marks() -> Vec<&'static str> {
-    MARKS.to_vec()
+    oracle::marks::MARKS.iter().map(|mark| mark.name).collect()
 }
 
-/// Every mark a scenario may demand.
-const MARKS: &[&str] = &[
-    "fault.broker.down",
-    "fault.broker.flap",
-    "fault.broker.rolling_restart",
-    "fault.broker.message_max_bytes",
-    "fault.broker.throttle",
-    "fault.net.partition",
-    "fault.net.reset",
-    "fault.net.cut_frame",
-    "fault.net.connect_blackhole",
-    "fault.net.latency",
-    "fault.topic.leader_moved",
-    "fault.topic.leaderless",
-    "fault.topic.not_enough_replicas",
-    "fault.topic.missing",
-    "fault.request.error",
-    "fault.request.delay",
-    "fault.subject.crash",
-    "retry",
-];
-
-/// Every law's id.
-const LAWS: &[&str] = &[
-    "D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10", "D11", "M1", "M2", "M3", "M4",
-    "M5", "M6", "Q1", "Q2", "Q3", "Q4", "Q5", "Q6", "C1", "C2", "C3", "C4", "C5", "C6", "K1", "K2",
-    "K3", "K4", "K5", "K6", "K7", "K8", "K9", "K10", "K11", "R1", "R2", "R3", "R4", "R5", "S1",
-    "S2", "S3", "T1", "T2", "T3", "T4", "A1",
-];
-
 pub(crate) fn laws() -> Vec<&'static str> {
-    LAWS.to_vec()
+    oracle::laws::names().map(LawId::as_str).collect()
 }
 
 /// Outcomes that an expectation may bound, each with whether it has reasons and which.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use dashproof_reference::core::BoxFuture;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::Subject;
 use super::protocol::{Answer, Message, Op, OpError, Request};
@@ -109,7 +109,7 @@ pub async fn serve(
 #[derive(Default)]
 struct Pending {
     tasks: JoinSet<()>,
-    sends: BTreeMap<u64, Call>,
+    sends: BTreeMap<u64, (Call, AbortHandle)>,
 }
 
 impl Pending {
@@ -120,18 +120,25 @@ impl Pending {
         is_send: bool,
         messages: mpsc::UnboundedSender<Message>,
     ) {
-        if is_send {
-            self.sends.insert(id, call.clone());
-        }
-        self.tasks.spawn(async move {
+        let send = is_send.then(|| call.clone());
+        let task = self.tasks.spawn(async move {
             if let Some(result) = poll_fn(|cx| call.poll(cx)).await {
                 reply(&messages, id, result);
             }
         });
+        if let Some(send) = send {
+            self.sends.insert(id, (send, task));
+        }
     }
 
     fn cancel(&mut self, request: u64) -> bool {
-        self.sends.remove(&request).is_some_and(|call| call.cancel())
+        let Some((call, task)) = self.sends.remove(&request) else { return false };
+        let cancelled = call.cancel();
+        // Nothing wakes it any more: left alone it would stay for good, and look like a leak.
+        if cancelled {
+            task.abort();
+        }
+        cancelled
     }
 
     /// Forgets what has been answered.
@@ -139,7 +146,7 @@ impl Pending {
         let before = self.tasks.len();
         while self.tasks.try_join_next().is_some() {}
         if self.tasks.len() < before {
-            self.sends.retain(|_, call| !call.is_over());
+            self.sends.retain(|_, (call, _)| !call.is_over());
         }
     }
 }

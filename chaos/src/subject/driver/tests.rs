@@ -114,6 +114,21 @@ async fn cancel_drops_the_future_of_the_send_before_it_is_answered() {
 }
 
 #[tokio::test]
+async fn a_cancelled_send_leaves_no_task_behind() {
+    let mut rig = rig();
+    rig.send(1, 0).await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    rig.ask(2, Op::Metrics).await;
+    rig.reply().await.1.unwrap();
+    let waiting = tasks();
+    rig.ask(3, Op::Cancel { request: 1 }).await;
+    assert_eq!(rig.reply().await.0, 1);
+    assert_eq!(rig.reply().await.0, 3);
+    tokio::task::yield_now().await;
+    assert_eq!(tasks(), waiting - 1);
+}
+
+#[tokio::test]
 async fn cancel_of_an_answered_send_answers_and_changes_nothing() {
     let mut rig = rig();
     rig.send(1, 0).await;

@@ -1,0 +1,73 @@
+//! What a run leaves on disk, and how a history is found again.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::failure::Failure;
+use crate::history::{Kind, Line, reader, writer};
+use crate::report::cell::CellResult;
+use crate::report::json;
+
+/// Name of the history in a cell's folder.
+const HISTORY: &str = "events.jsonl";
+
+/// Writes `events.jsonl`, `ledger.json`, `metrics.prom` and `scenario.toml` into a folder of the
+/// cell's own below `dir`.
+///
+/// # Errors
+/// The file that cannot be written, and why.
+pub(crate) fn write(dir: &Path, result: &CellResult) -> Result<PathBuf, Failure> {
+    let cell = &result.cell;
+    let name = format!("{}-seed{}", cell.lane.as_str(), cell.seed);
+    let folder = dir.join(&cell.scenario.id).join(name);
+    let failed = |path: &Path, error: &io::Error| {
+        Failure::environment(format!("cannot write {}: {error}", path.display()))
+    };
+    fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
+    let history = folder.join(HISTORY);
+    write_history(&history, &result.lines).map_err(|error| failed(&history, &error))?;
+    let ledger = format!("{:#}\n", json::cell(result));
+    let texts = [
+        ("ledger.json", ledger),
+        ("metrics.prom", scraped(&result.lines)),
+        ("scenario.toml", cell.scenario.text.clone()),
+    ];
+    for (name, text) in texts {
+        let path = folder.join(name);
+        fs::write(&path, text).map_err(|error| failed(&path, &error))?;
+    }
+    Ok(folder)
+}
+
+fn write_history(path: &Path, lines: &[Line]) -> io::Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    writer::write(lines, &mut out)?;
+    out.flush()
+}
+
+/// The judging scrape, or the last one where there is none.
+fn scraped(lines: &[Line]) -> String {
+    let scrapes = lines.iter().rev().filter_map(|line| match &line.kind {
+        Kind::Scrape { text, last } => Some((text, *last)),
+        _ => None,
+    });
+    let mut scrapes = scrapes.peekable();
+    let newest = scrapes.peek().map(|(text, _)| (*text).clone()).unwrap_or_default();
+    scrapes.find(|(_, last)| *last).map_or(newest, |(text, _)| text.clone())
+}
+
+/// Reads a history, given the file or the folder that holds it.
+///
+/// # Errors
+/// Where the file is not whole, or not there.
+pub(crate) fn read(path: &Path) -> Result<Vec<Line>, Failure> {
+    let path = if path.is_dir() { path.join(HISTORY) } else { path.to_owned() };
+    let name = path.display().to_string();
+    let file = File::open(&path).map_err(|error| {
+        Failure::usage(format!(
+            "cannot read {name}: {error}\nhelp: `dashproof run --out DIR` writes histories"
+        ))
+    })?;
+    reader::read(BufReader::new(file), &name).map_err(|error| Failure::usage(error.to_string()))
+}

@@ -1,0 +1,146 @@
+//! Executes cells: virtual lanes on threads, lanes in real time a few at once on a runtime.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use super::failure::Failure;
+use crate::lane::{self, HarnessError, RunInput, RunOutput};
+use crate::report::cell::{Cell, CellResult};
+use crate::scenario::model::LaneName;
+
+/// Real-time cells at once where nothing else is said: they mostly wait.
+const REAL_TIME_JOBS: usize = 6;
+/// Runs of a cell on a lane in real time whose marks are not reached.
+const TRIES: u32 = 3;
+
+/// Runs every cell and hands each result over as it comes. Cells that no lane of this build can run
+/// are not accepted here.
+///
+/// # Errors
+/// No runtime for the lanes in real time.
+pub(crate) fn run(
+    cells: Vec<Cell>,
+    jobs: Option<usize>,
+    mut on_result: impl FnMut(CellResult),
+) -> Result<(), Failure> {
+    let (real, simulated): (Vec<_>, Vec<_>) =
+        cells.into_iter().partition(|cell| cell.lane.is_real_time());
+    // First what is virtual: it takes every processor, and would stall the clocks of the others.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    on_threads(&simulated, jobs.unwrap_or(threads), &mut on_result);
+    in_real_time(real, jobs.unwrap_or(REAL_TIME_JOBS), &mut on_result)
+}
+
+fn input(cell: &Cell) -> RunInput {
+    RunInput {
+        scenario: std::sync::Arc::clone(&cell.scenario),
+        seed: cell.seed,
+        subject: cell.subject.clone(),
+    }
+}
+
+/// Runs one simulated cell on this thread.
+pub(crate) fn simulate(cell: Cell) -> CellResult {
+    let begun = Instant::now();
+    let input = input(&cell);
+    let output = catch_unwind(AssertUnwindSafe(|| lane::sim::run(&input)));
+    let output = output.unwrap_or_else(|panic| RunOutput {
+        lines: Vec::new(),
+        error: Some(HarnessError { blame: "harness", message: panic_text(panic.as_ref()) }),
+        not_applicable: None,
+    });
+    CellResult::of(cell, output, begun.elapsed())
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the simulation panicked: {}", text.unwrap_or("without a message"))
+}
+
+fn on_threads(cells: &[Cell], jobs: usize, on_result: &mut impl FnMut(CellResult)) {
+    let next = AtomicUsize::new(0);
+    let (results, received) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, cells.len().max(1)) {
+            let (next, results) = (&next, results.clone());
+            scope.spawn(move || {
+                while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if results.send(simulate(cell.clone())).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(results);
+        for result in received {
+            on_result(result);
+        }
+    });
+}
+
+/// Runs one cell in real time, again where a mark was not reached. A violation is never retried.
+pub(crate) async fn attend(cell: Cell) -> CellResult {
+    let begun = Instant::now();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let output = match cell.lane {
+            LaneName::Wire => lane::wire::run(&input(&cell)).await,
+            other => RunOutput {
+                lines: Vec::new(),
+                error: Some(HarnessError {
+                    blame: "harness",
+                    message: format!("no runner for lane {}", other.as_str()),
+                }),
+                not_applicable: None,
+            },
+        };
+        let mut result = CellResult::of(cell.clone(), output, begun.elapsed());
+        result.tries = tries;
+        if tries == TRIES || !result.is_worth_another_try() {
+            return result;
+        }
+    }
+}
+
+/// The runtime that lanes in real time share.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::environment(format!("no runtime for lanes in real time: {e}")))
+}
+
+fn in_real_time(
+    cells: Vec<Cell>,
+    jobs: usize,
+    on_result: &mut impl FnMut(CellResult),
+) -> Result<(), Failure> {
+    if cells.is_empty() {
+        return Ok(());
+    }
+    let runtime = runtime()?;
+    let waiting = std::sync::Arc::new(Mutex::new(cells.into_iter()));
+    let (results, received) = mpsc::channel();
+    for _ in 0..jobs.max(1) {
+        let (waiting, results) = (std::sync::Arc::clone(&waiting), results.clone());
+        runtime.spawn(async move {
+            loop {
+                let cell = waiting.lock().ok().and_then(|mut cells| cells.next());
+                let Some(cell) = cell else { return };
+                if results.send(attend(cell).await).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    drop(results);
+    for result in received {
+        on_result(result);
+    }
+    Ok(())
+}

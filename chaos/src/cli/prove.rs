@@ -1,0 +1,266 @@
+//! `dashproof prove`: every known weakness put back, and the law that catches it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::args::{Format, ProveArgs};
+use super::failure::Failure;
+use super::ui::{self, Ui};
+use super::{library, pool, run};
+use crate::exit;
+use crate::lane::SubjectSpec;
+use crate::oracle::Verdict;
+use crate::report::cell::{Cell, CellResult};
+use crate::report::table::aligned;
+use crate::saboteur::{self, Saboteur};
+use crate::scenario::model::{LaneName, Scenario};
+use crate::scenario::{Library, suggest};
+
+/// What came of one saboteur in one scenario.
+#[derive(Clone, Debug)]
+struct Trial {
+    saboteur: &'static Saboteur,
+    scenario: &'static str,
+    /// The seed that caught it, and every law that was broken there.
+    caught: Option<(u64, Vec<String>)>,
+    /// What happened instead.
+    instead: String,
+}
+
+pub(crate) fn prove(ui: Ui, dir: Option<&Path>, args: &ProveArgs) -> Result<u8, Failure> {
+    let begun = Instant::now();
+    let library = library(dir)?;
+    let chosen = chosen(&args.saboteurs)?;
+    if !cfg!(tokio_unstable) {
+        return Err(run::sim_is_missing());
+    }
+    let trials: Vec<Trial> = chosen
+        .iter()
+        .flat_map(|saboteur| {
+            saboteur.scenarios.iter().map(|scenario| Trial {
+                saboteur,
+                scenario,
+                caught: None,
+                instead: String::new(),
+            })
+        })
+        .collect();
+    let prover =
+        Prover { library: &library, seeds: args.seed.clone(), references: Mutex::default() };
+    let trials = attempt_all(ui, &prover, trials)?;
+    let caught =
+        |s: &Saboteur| trials.iter().any(|t| t.saboteur.name == s.name && t.caught.is_some());
+    let survivors: Vec<&str> =
+        chosen.iter().filter(|s| !caught(s)).map(|saboteur| saboteur.name).collect();
+    let code = if survivors.is_empty() { exit::PROVEN } else { exit::VIOLATION };
+    let mut line = format!(
+        "dashproof prove: {} of {} saboteurs caught",
+        chosen.len() - survivors.len(),
+        chosen.len()
+    );
+    if !survivors.is_empty() {
+        line.push_str(&format!("; SURVIVED: {}", survivors.join(", ")));
+    }
+    line.push_str(&format!(", {:.1} s: {}", begun.elapsed().as_secs_f64(), exit::name(code)));
+    match args.format {
+        Format::Human => ui::print(&format!("{}{line}\n", matrix(&trials))),
+        Format::Json => {
+            for trial in &trials {
+                ui::print(&format!("{}\n", as_json(trial)));
+            }
+            let survived = json!({ "type": "summary", "survived": survivors, "exit": code,
+                "line": line });
+            ui::print(&format!("{survived}\n"));
+        }
+    }
+    Ok(code)
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Saboteur>, Failure> {
+    if names.is_empty() {
+        return Ok(saboteur::ALL.iter().collect());
+    }
+    let one = |name: &String| {
+        saboteur::find(name).ok_or_else(|| {
+            let help = suggest(name, saboteur::ALL.iter().map(|saboteur| saboteur.name));
+            Failure::usage(format!("unknown saboteur `{name}`: {}", help.unwrap_or_default()))
+        })
+    };
+    names.iter().map(one).collect()
+}
+
+/// Finds the seed that catches a saboteur, and makes sure that the reference passes there.
+struct Prover<'a> {
+    library: &'a Library,
+    seeds: std::ops::Range<u64>,
+    /// What the reference did, by scenario and seed: several saboteurs share a scenario.
+    references: Mutex<BTreeMap<(String, u64), Verdict>>,
+}
+
+impl Prover<'_> {
+    fn cell(&self, trial: &Trial, seed: u64, subject: SubjectSpec) -> Option<Cell> {
+        let scenario: Arc<Scenario> = Arc::clone(self.library.get(trial.scenario)?);
+        Some(Cell { scenario, lane: trial.saboteur.lane, seed, subject })
+    }
+
+    fn wrong(&self, trial: &Trial, seed: u64) -> Option<Cell> {
+        self.cell(trial, seed, SubjectSpec::Saboteur(trial.saboteur.name.to_owned()))
+    }
+
+    /// One seed in virtual time.
+    fn simulate(&self, trial: &mut Trial, seed: u64) {
+        let Some(cell) = self.wrong(trial, seed) else { return unknown(trial) };
+        let Some(broken) = caught(trial, &pool::simulate(cell)) else { return };
+        let key = (trial.scenario.to_owned(), seed);
+        let lock = || self.references.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().get(&key).copied();
+        let reference = known.unwrap_or_else(|| {
+            let cell = self.cell(trial, seed, SubjectSpec::Reference);
+            let verdict = cell.map_or(Verdict::HarnessError, |c| pool::simulate(c).verdict);
+            lock().insert(key, verdict);
+            verdict
+        });
+        compared(trial, seed, broken, reference);
+    }
+
+    /// One seed in real time.
+    async fn attend(&self, trial: &mut Trial, seed: u64) {
+        let Some(cell) = self.wrong(trial, seed) else { return unknown(trial) };
+        let Some(broken) = caught(trial, &pool::attend(cell).await) else { return };
+        let Some(cell) = self.cell(trial, seed, SubjectSpec::Reference) else { return };
+        let reference = pool::attend(cell).await.verdict;
+        compared(trial, seed, broken, reference);
+    }
+}
+
+fn unknown(trial: &mut Trial) {
+    trial.instead = format!("there is no scenario {}", trial.scenario);
+}
+
+/// The laws that were broken, if the saboteur's own is among them.
+fn caught(trial: &mut Trial, result: &CellResult) -> Option<Vec<String>> {
+    let violations = result.judgement.as_ref().map(|j| j.violations.as_slice()).unwrap_or_default();
+    let mut laws: Vec<String> = violations.iter().map(|v| v.law.as_str().to_owned()).collect();
+    laws.dedup();
+    if result.verdict == Verdict::Fail && laws.iter().any(|law| law == trial.saboteur.law) {
+        return Some(laws);
+    }
+    let reason = if laws.is_empty() { result.why.join("; ") } else { laws.join(" ") };
+    trial.instead = match reason.as_str() {
+        "" => result.verdict.as_str().to_owned(),
+        reason => format!("{}: {reason}", result.verdict.as_str()),
+    };
+    None
+}
+
+fn compared(trial: &mut Trial, seed: u64, broken: Vec<String>, reference: Verdict) {
+    if reference == Verdict::Pass {
+        trial.caught = Some((seed, broken));
+    } else {
+        trial.instead = format!("the reference does not pass there: {}", reference.as_str());
+    }
+}
+
+fn attempt_all(ui: Ui, prover: &Prover<'_>, trials: Vec<Trial>) -> Result<Vec<Trial>, Failure> {
+    let total = trials.len();
+    let done = Mutex::new(0_usize);
+    let tell = || {
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        *done += 1;
+        ui.progress(&format!("{done}/{total} saboteurs × scenarios"));
+    };
+    let (virtual_time, real_time): (Vec<Trial>, Vec<Trial>) =
+        trials.into_iter().partition(|trial| trial.saboteur.lane == LaneName::Sim);
+    let waiting = Mutex::new(virtual_time.into_iter());
+    let finished = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some(mut trial) = next else { return };
+                    for seed in prover.seeds.clone() {
+                        prover.simulate(&mut trial, seed);
+                        if trial.caught.is_some() {
+                            break;
+                        }
+                    }
+                    tell();
+                    finished.lock().unwrap_or_else(PoisonError::into_inner).push(trial);
+                }
+            });
+        }
+    });
+    if !real_time.is_empty() {
+        // Real time is expensive: a saboteur that is not caught at once is not caught.
+        let seed = prover.seeds.start;
+        let runtime = pool::runtime()?;
+        std::thread::scope(|scope| {
+            for mut trial in real_time {
+                let (runtime, finished, tell) = (&runtime, &finished, &tell);
+                scope.spawn(move || {
+                    runtime.block_on(prover.attend(&mut trial, seed));
+                    tell();
+                    finished.lock().unwrap_or_else(PoisonError::into_inner).push(trial);
+                });
+            }
+        });
+    }
+    let mut finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let place = |trial: &Trial| saboteur::ALL.iter().position(|s| s.name == trial.saboteur.name);
+    finished.sort_by_key(|trial| (place(trial), trial.scenario));
+    ui.clear();
+    Ok(finished)
+}
+
+fn matrix(trials: &[Trial]) -> String {
+    let mut lines = vec![
+        ["saboteur", "row", "law", "lane", "scenario", "caught", "also breaks", "what it does"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for trial in trials {
+        let saboteur = trial.saboteur;
+        let (how, also) = match &trial.caught {
+            Some((seed, laws)) => {
+                let others: Vec<&str> =
+                    laws.iter().map(String::as_str).filter(|law| *law != saboteur.law).collect();
+                (format!("seed {seed}"), others.join(" "))
+            }
+            None => ("NO".to_owned(), trial.instead.clone()),
+        };
+        let row = if saboteur.row.is_empty() { "·" } else { saboteur.row };
+        lines.push(vec![
+            saboteur.name.to_owned(),
+            row.to_owned(),
+            saboteur.law.to_owned(),
+            saboteur.lane.as_str().to_owned(),
+            trial.scenario.to_owned(),
+            how,
+            if also.is_empty() { "·".to_owned() } else { also },
+            saboteur.about.to_owned(),
+        ]);
+    }
+    aligned(&lines, usize::MAX)
+}
+
+fn as_json(trial: &Trial) -> serde_json::Value {
+    json!({
+        "type": "trial",
+        "saboteur": trial.saboteur.name,
+        "about": trial.saboteur.about,
+        "row": trial.saboteur.row,
+        "law": trial.saboteur.law,
+        "lane": trial.saboteur.lane.as_str(),
+        "scenario": trial.scenario,
+        "caught": trial.caught.is_some(),
+        "seed": trial.caught.as_ref().map(|(seed, _)| seed),
+        "laws": trial.caught.as_ref().map(|(_, laws)| laws),
+        "instead": trial.instead,
+    })
+}

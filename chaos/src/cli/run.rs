@@ -1,0 +1,261 @@
+//! `dashproof run`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::args::{Format, RunArgs};
+use super::failure::{Failure, count};
+use super::ui::{self, Tone, Ui};
+use super::{files, library, pool};
+use crate::lane::SubjectSpec;
+use crate::oracle::Verdict;
+use crate::report::cell::{Cell, CellResult};
+use crate::report::summary::Summary;
+use crate::report::{json, table};
+use crate::scenario::model::{LaneName, Scenario};
+use crate::scenario::{select, suggest};
+
+/// Lanes that this build can run.
+const LANES: [LaneName; 2] = [LaneName::Sim, LaneName::Wire];
+/// Where histories of failed cells go when nothing is said.
+const FAILED: &str = "out";
+/// Cells up to which each is shown with a line of its own.
+const SHOWN: usize = 24;
+/// Failed cells of one scenario and lane that are told in full.
+const TOLD: u64 = 2;
+
+/// What is to be run, and what is not.
+struct Plan {
+    cells: Vec<Cell>,
+    /// Lanes that scenarios list and this build does not have: how many scenarios list each.
+    absent: BTreeMap<LaneName, usize>,
+}
+
+pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Failure> {
+    let begun = Instant::now();
+    let plan = plan(dir, args)?;
+    let total = plan.cells.len();
+    let each = total <= SHOWN;
+    let mut reporter = Reporter { ui, format: args.format, each, ..Reporter::default() };
+    let mut failure = None;
+    ui.progress(&format!("0/{total} cells"));
+    pool::run(plan.cells, args.jobs.map(usize::from), |result| {
+        let kept = keep(args.out.as_deref(), &result);
+        let folder = kept.unwrap_or_else(|error| {
+            failure.get_or_insert(error);
+            None
+        });
+        reporter.add(result, folder);
+        reporter.progress(total);
+    })?;
+    ui.clear();
+    reporter.finish(&plan.absent, begun.elapsed());
+    match failure {
+        Some(failure) => Err(failure),
+        None => Ok(reporter.summary.exit_code()),
+    }
+}
+
+/// Writes the cell where the user wants it; a cell that is no pass is always written.
+fn keep(out: Option<&Path>, result: &CellResult) -> Result<Option<PathBuf>, Failure> {
+    let good = matches!(result.verdict, Verdict::Pass | Verdict::NotApplicable);
+    match out {
+        Some(dir) => files::write(dir, result).map(Some),
+        None if good => Ok(None),
+        None => files::write(Path::new(FAILED), result).map(Some),
+    }
+}
+
+fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
+    let asked = &args.at.lane;
+    for lane in asked {
+        available(*lane)?;
+    }
+    let subject = subject(args.saboteur.as_deref())?;
+    let chosen = select(&library(dir)?, &args.which.selection())?;
+    let seeds = args.at.seeds();
+    let mut plan = Plan { cells: Vec::new(), absent: BTreeMap::new() };
+    for scenario in &chosen {
+        for lane in &scenario.lanes {
+            if !asked.is_empty() && !asked.contains(lane) {
+                continue;
+            }
+            if !LANES.contains(lane) {
+                *plan.absent.entry(*lane).or_default() += 1;
+                continue;
+            }
+            let runs = if lane.is_real_time() { 1 } else { seeds.len() };
+            plan.cells.extend(seeds.iter().take(runs).map(|seed| Cell {
+                scenario: Arc::clone(scenario),
+                lane: *lane,
+                seed: *seed,
+                subject: subject.clone(),
+            }));
+        }
+    }
+    if plan.cells.iter().any(|cell| cell.lane == LaneName::Sim) && !cfg!(tokio_unstable) {
+        return Err(sim_is_missing());
+    }
+    if plan.cells.is_empty() {
+        return Err(nothing_to_run(&chosen, asked));
+    }
+    Ok(plan)
+}
+
+fn nothing_to_run(chosen: &[Arc<Scenario>], asked: &[LaneName]) -> Failure {
+    let names =
+        |lanes: &[LaneName]| lanes.iter().map(|lane| lane.as_str()).collect::<Vec<_>>().join(", ");
+    let mut lanes: Vec<LaneName> = chosen.iter().flat_map(|s| s.lanes.clone()).collect();
+    lanes.sort();
+    lanes.dedup();
+    let asked = if asked.is_empty() { names(&LANES) } else { names(asked) };
+    Failure::inconclusive(format!(
+        "nothing to run: {} selected, none of them is written for {asked}\nhelp: they are written \
+         for {}",
+        count(chosen.len(), "scenario"),
+        names(&lanes)
+    ))
+}
+
+/// The sim lane exists only in a build whose runs replay.
+pub(crate) fn sim_is_missing() -> Failure {
+    Failure::inconclusive(
+        "lane sim is not available: this program was built without --cfg tokio_unstable, so that \
+         its runs would not replay\nhelp: build in the project's folder, where .cargo/config.toml \
+         sets the flag",
+    )
+}
+
+fn available(lane: LaneName) -> Result<(), Failure> {
+    if LANES.contains(&lane) {
+        return Ok(());
+    }
+    Err(Failure::inconclusive(format!(
+        "lane {} is not available in this build; nothing was run\nhelp: `dashproof doctor` tells \
+         what is there",
+        lane.as_str()
+    )))
+}
+
+fn subject(saboteur: Option<&str>) -> Result<SubjectSpec, Failure> {
+    let Some(name) = saboteur else { return Ok(SubjectSpec::Reference) };
+    if crate::saboteur::find(name).is_some() {
+        return Ok(SubjectSpec::Saboteur(name.to_owned()));
+    }
+    let help = suggest(name, crate::saboteur::ALL.iter().map(|saboteur| saboteur.name));
+    Err(Failure::usage(format!("unknown saboteur `{name}`: {}", help.unwrap_or_default())))
+}
+
+/// A result without its history, and the folder that holds it.
+type Kept = (CellResult, Option<PathBuf>);
+
+/// Collects results and prints them.
+#[derive(Default)]
+struct Reporter {
+    ui: Ui,
+    format: Format,
+    each: bool,
+    summary: Summary,
+    told: Vec<Kept>,
+    counts: BTreeMap<(String, LaneName), u64>,
+}
+
+impl Reporter {
+    fn add(&mut self, mut result: CellResult, folder: Option<PathBuf>) {
+        self.summary.add(&result);
+        result.lines = Vec::new();
+        if self.format == Format::Json {
+            ui::print(&format!("{}\n", json::cell(&result)));
+            return;
+        }
+        let bad = !matches!(result.verdict, Verdict::Pass | Verdict::NotApplicable);
+        if bad {
+            let key = (result.cell.scenario.id.clone(), result.cell.lane);
+            let count = self.counts.entry(key).or_default();
+            *count += 1;
+            if *count > TOLD {
+                return;
+            }
+        }
+        if bad || self.each {
+            self.told.push((result, folder));
+        }
+    }
+
+    fn progress(&self, total: usize) {
+        let v = &self.summary.total.verdicts;
+        let bad = v.fail + v.inconclusive + v.harness_error;
+        let bad = if bad == 0 { String::new() } else { format!(", {bad} not proven") };
+        self.ui.progress(&format!("{}/{total} cells{bad}", v.total()));
+    }
+
+    fn finish(&mut self, absent: &BTreeMap<LaneName, usize>, elapsed: std::time::Duration) {
+        if self.format == Format::Json {
+            ui::print(&format!("{}\n", json::summary(&self.summary, elapsed)));
+            return;
+        }
+        self.told.sort_by(|(a, _), (b, _)| {
+            let key = |r: &CellResult| (r.cell.scenario.id.clone(), r.cell.lane, r.cell.seed);
+            key(a).cmp(&key(b))
+        });
+        let mut out = String::new();
+        for (result, folder) in &self.told {
+            out.push_str(&told(self.ui, result));
+            if let Some(folder) = folder.as_ref().filter(|_| result.verdict != Verdict::Pass) {
+                out.push_str(&format!("  history    {}\n\n", folder.display()));
+            }
+        }
+        for ((id, lane), count) in self.counts.iter().filter(|(_, count)| **count > TOLD) {
+            let more = count - TOLD;
+            out.push_str(&format!("{id} on {} has {more} more such cells\n", lane.as_str()));
+        }
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        out.push_str(&table::summary(&self.summary, self.each));
+        for (lane, scenarios) in absent {
+            let listed = count(*scenarios, "scenario");
+            out.push_str(&format!(
+                "NOT RUN: lane {} is not in this build; {listed} would run there\n",
+                lane.as_str()
+            ));
+        }
+        out.push_str(&format!("{}\n", self.summary.line(elapsed)));
+        ui::print(&out);
+    }
+}
+
+/// One cell for people: a line, and everything that is wrong with it.
+pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
+    let (tone, word) = match result.verdict {
+        Verdict::Pass => (Tone::Good, "pass"),
+        Verdict::Fail => (Tone::Bad, "FAIL"),
+        Verdict::Inconclusive => (Tone::Unsure, "inconclusive"),
+        Verdict::NotApplicable => (Tone::Faint, "not applicable"),
+        Verdict::HarnessError => (Tone::Bad, "HARNESS ERROR"),
+    };
+    let mut out = format!("{}  {}", ui.paint(tone, word), result.cell.name());
+    if let Some(judgement) = &result.judgement {
+        let ended: Vec<String> =
+            judgement.ledger.disposition.iter().map(|(key, n)| format!("{key} {n}")).collect();
+        out.push_str(&format!("  {} offered: {}", judgement.ledger.offered, ended.join(", ")));
+    }
+    out.push('\n');
+    if result.tries > 1 {
+        out.push_str(&format!("  it took {} tries to reach every mark\n", result.tries));
+    }
+    let violations = result.judgement.as_ref().map(|j| j.violations.as_slice()).unwrap_or_default();
+    if result.error.is_some() || violations.is_empty() {
+        for why in &result.why {
+            out.push_str(&format!("  {why}\n"));
+        }
+    }
+    for violation in violations {
+        for line in violation.to_string().lines() {
+            out.push_str(&format!("  {line}\n"));
+        }
+    }
+    out
+}

@@ -1,0 +1,176 @@
+//! What all cells of a run say together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::cell::CellResult;
+use crate::exit;
+use crate::oracle::{LawId, LawStatus, Verdict};
+use crate::scenario::model::LaneName;
+
+/// Cells by verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdicts {
+    /// Proven.
+    pub pass: u64,
+    /// A law is broken.
+    pub fail: u64,
+    /// Something that had to happen did not.
+    pub inconclusive: u64,
+    /// The lane cannot express the scenario.
+    pub not_applicable: u64,
+    /// The harness failed.
+    pub harness_error: u64,
+}
+
+impl Verdicts {
+    fn add(&mut self, verdict: Verdict) {
+        let slot = match verdict {
+            Verdict::Pass => &mut self.pass,
+            Verdict::Fail => &mut self.fail,
+            Verdict::Inconclusive => &mut self.inconclusive,
+            Verdict::NotApplicable => &mut self.not_applicable,
+            Verdict::HarnessError => &mut self.harness_error,
+        };
+        *slot += 1;
+    }
+
+    /// All cells.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.pass + self.fail + self.inconclusive + self.not_applicable + self.harness_error
+    }
+}
+
+/// The cells of one family on one lane, or of all.
+#[derive(Clone, Debug, Default)]
+pub struct Row {
+    /// Cells by verdict.
+    pub verdicts: Verdicts,
+    /// Events offered.
+    pub offered: u64,
+    /// Where they ended, by outcome.
+    pub ended: BTreeMap<String, u64>,
+    /// Events without an outcome.
+    pub unresolved: u64,
+    /// Time of the machine, summed over cells.
+    pub took: Duration,
+}
+
+impl Row {
+    fn add(&mut self, result: &CellResult) {
+        self.verdicts.add(result.verdict);
+        self.took += result.took;
+        let Some(judgement) = &result.judgement else { return };
+        self.offered += judgement.ledger.offered;
+        self.unresolved += judgement.ledger.unresolved;
+        for (key, count) in &judgement.ledger.disposition {
+            let outcome = key.split('/').next().unwrap_or(key);
+            *self.ended.entry(outcome.to_owned()).or_default() += count;
+        }
+    }
+
+    /// Events that ended in this outcome.
+    #[must_use]
+    pub fn ended(&self, outcome: &str) -> u64 {
+        self.ended.get(outcome).copied().unwrap_or(0)
+    }
+}
+
+/// What became of a law over all cells, the strongest statement that holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LawSummary {
+    /// Not judged anywhere, for this reason.
+    NotJudged(String),
+    /// Judged, and no run gave it anything to judge.
+    NothingToJudge,
+    /// Judged in this many cells.
+    Judged {
+        /// Cells with at least one check.
+        cells: u64,
+    },
+}
+
+/// Everything that is known after the last cell.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Rows by family and lane.
+    pub rows: BTreeMap<(String, LaneName), Row>,
+    /// All rows together.
+    pub total: Row,
+    /// Laws over all cells.
+    pub laws: BTreeMap<LawId, LawSummary>,
+    /// What single laws did not judge within cells: how often.
+    pub unjudged: BTreeMap<(LawId, String), u64>,
+    /// Scenarios that were run.
+    pub scenarios: BTreeSet<String>,
+    codes: BTreeSet<u8>,
+}
+
+impl Summary {
+    /// Adds a cell.
+    pub fn add(&mut self, result: &CellResult) {
+        let scenario = &result.cell.scenario;
+        let key = (scenario.family().to_owned(), result.cell.lane);
+        self.rows.entry(key).or_default().add(result);
+        self.total.add(result);
+        self.scenarios.insert(scenario.id.clone());
+        self.codes.insert(result.exit_code());
+        let Some(judgement) = &result.judgement else { return };
+        for (law, status) in &judgement.laws {
+            let now = match status {
+                LawStatus::Held { checks: 0 } => LawSummary::NothingToJudge,
+                LawStatus::Held { .. } | LawStatus::Broken { .. } | LawStatus::Undecided(_) => {
+                    LawSummary::Judged { cells: 1 }
+                }
+                LawStatus::NotJudged(reason) | LawStatus::LeftOut(reason) => {
+                    LawSummary::NotJudged(reason.clone())
+                }
+            };
+            let known = self.laws.entry(*law).or_insert_with(|| now.clone());
+            match (&mut *known, now) {
+                (LawSummary::Judged { cells }, LawSummary::Judged { .. }) => *cells += 1,
+                (known, now) if now > *known => *known = now,
+                _ => {}
+            }
+        }
+        for (law, why, count) in &judgement.unjudged {
+            *self.unjudged.entry((*law, why.clone())).or_default() += count;
+        }
+    }
+
+    /// The exit code of the run. A run in which nothing could be proven is inconclusive.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let nothing = self.total.verdicts.total() == self.total.verdicts.not_applicable;
+        let none = nothing.then_some(exit::INCONCLUSIVE);
+        exit::worst(self.codes.iter().copied().chain(none))
+    }
+
+    /// The one line that says it all.
+    #[must_use]
+    pub fn line(&self, elapsed: Duration) -> String {
+        let verdicts = &self.total.verdicts;
+        let mut parts = vec![format!("{} cells", verdicts.total())];
+        let named = [
+            (verdicts.pass, "pass"),
+            (verdicts.fail, "FAIL"),
+            (verdicts.inconclusive, "inconclusive"),
+            (verdicts.not_applicable, "not applicable"),
+            (verdicts.harness_error, "harness error"),
+        ];
+        for (n, name) in named {
+            if n > 0 || name == "pass" {
+                parts.push(format!("{n} {name}"));
+            }
+        }
+        format!(
+            "dashproof run: {}; {} scenarios, {} events offered, {:.1} s: {}",
+            parts.join(", "),
+            self.scenarios.len(),
+            self.total.offered,
+            elapsed.as_secs_f64(),
+            exit::name(self.exit_code())
+        )
+    }
+}

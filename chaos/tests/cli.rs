@@ -1,0 +1,268 @@
+//! The program as a user meets it: what it prints, and the exit code it ends with.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use dashproof::exit;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn dashproof(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dashproof"))
+        .args(args)
+        .current_dir(root())
+        .env_remove("DASHPROOF_SCENARIOS")
+        .output()
+        .unwrap()
+}
+
+fn code(output: &Output) -> u8 {
+    u8::try_from(output.status.code().expect("no signal")).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Exit code and what a person reads on stderr, for snapshots.
+fn refused(args: &[&str]) -> String {
+    let output = dashproof(args);
+    assert_eq!(stdout(&output), "", "something was run");
+    format!("exit {}\n{}", code(&output), stderr(&output))
+}
+
+/// A folder with these files.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    dir
+}
+
+/// A file that is fine but for what is put in.
+fn scenario(id: &str, more: &str) -> String {
+    format!("id = \"{id}\"\nsummary = \"nothing\"\nlanes = [\"sim\"]\n{more}")
+}
+
+#[test]
+fn an_unknown_id_is_a_misuse_and_the_nearest_is_named() {
+    insta::assert_snapshot!(refused(&["run", "outage/all-broker-3s"]), @r"
+    exit 2
+    error: no scenario has the id `outage/all-broker-3s`: did you mean `outage/all-brokers-3s`?
+    help: `dashproof list` shows every id
+    ");
+}
+
+#[test]
+fn a_glob_that_matches_nothing_is_a_misuse() {
+    assert_eq!(code(&dashproof(&["run", "outage/zzz*"])), exit::USAGE);
+}
+
+#[test]
+fn a_missing_scenario_file_is_told_with_its_name() {
+    insta::assert_snapshot!(refused(&["run", "nowhere/at-all.toml"]), @r"
+    exit 2
+    error: nowhere/at-all.toml:1:1: cannot be read: No such file or directory (os error 2)
+      help: name a scenario file, or an id as `dashproof list` shows them
+
+    1 problem in scenario files; nothing was run
+    ");
+}
+
+#[test]
+fn a_malformed_scenario_file_runs_nothing() {
+    let dir = folder(&[("outage/bad.toml", &scenario("outage/bad", "budgt = \"3s\"\n"))]);
+    let path = dir.path().join("outage/bad.toml");
+    let output = dashproof(&["run", path.to_str().unwrap()]);
+    assert_eq!(code(&output), exit::USAGE);
+    assert_eq!(stdout(&output), "");
+    assert!(stderr(&output).contains("bad.toml:4:1: unknown key `budgt`"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("did you mean `budget`?"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_empty_selection_is_inconclusive() {
+    insta::assert_snapshot!(refused(&["run", "--family", "codec", "--tag", "crash"]), @r"
+    exit 3
+    error: the selection is empty: no scenario meets all of its conditions
+    help: drop a condition; `dashproof list` shows what there is
+    ");
+}
+
+#[test]
+fn a_family_that_does_not_exist_selects_nothing() {
+    insta::assert_snapshot!(refused(&["run", "--family", "outages"]), @r"
+    exit 3
+    error: no scenario has the family `outages`: did you mean `outage`?
+    ");
+}
+
+#[test]
+fn a_lane_that_does_not_exist_is_a_misuse() {
+    let output = dashproof(&["run", "--lane", "wired"]);
+    assert_eq!(code(&output), exit::USAGE);
+    assert!(stderr(&output).contains("did you mean `wire`?"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_lane_that_is_not_there_fails_the_command_that_asked_for_it() {
+    insta::assert_snapshot!(refused(&["run", "outage/all-brokers-3s", "--lanes", "sim,kafka"]), @r"
+    exit 3
+    error: lane kafka is not available in this build; nothing was run
+    help: `dashproof doctor` tells what is there
+    ");
+}
+
+#[test]
+fn a_scenario_that_is_not_written_for_the_lane_leaves_nothing_to_run() {
+    insta::assert_snapshot!(refused(&["run", "outage/retryable-codes", "--lane", "wire"]), @r"
+    exit 3
+    error: nothing to run: 1 scenario selected, none of them is written for wire
+    help: they are written for sim
+    ");
+}
+
+#[test]
+fn an_empty_range_of_seeds_is_a_misuse() {
+    let output = dashproof(&["run", "outage/all-brokers-3s", "--seeds", "5..5"]);
+    assert_eq!(code(&output), exit::USAGE);
+    assert!(stderr(&output).contains("the range of seeds `5..5` is empty"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_unknown_saboteur_is_a_misuse() {
+    insta::assert_snapshot!(refused(&["prove", "flush-erly"]), @r"
+    exit 2
+    error: unknown saboteur `flush-erly`: did you mean `flush-early`?
+    ");
+}
+
+#[test]
+fn an_unknown_verb_is_a_misuse_with_a_suggestion() {
+    let output = dashproof(&["lst"]);
+    assert_eq!(code(&output), exit::USAGE);
+    assert!(stderr(&output).contains("list"), "{}", stderr(&output));
+}
+
+#[test]
+fn help_is_no_error() {
+    let output = dashproof(&["--help"]);
+    assert_eq!(code(&output), exit::PROVEN);
+    insta::assert_snapshot!(stdout(&output));
+}
+
+#[test]
+fn list_as_json_is_an_array_of_objects_with_an_id() {
+    let output = dashproof(&["list", "--format", "json"]);
+    assert_eq!(code(&output), exit::PROVEN);
+    let all: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let ids: Vec<&str> = all.iter().map(|object| object["id"].as_str().unwrap()).collect();
+    assert!(ids.contains(&"outage/all-brokers-3s"), "{ids:?}");
+    assert!(ids.is_sorted(), "{ids:?}");
+}
+
+#[test]
+fn families_tags_and_rows_narrow_a_selection() {
+    let ids = |args: &[&str]| {
+        let output = dashproof(&[&["list", "--format", "json"], args].concat());
+        let all: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        all.iter().map(|object| object["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let all = ids(&[]);
+    let crashes = ids(&["--tag", "crash"]);
+    assert!(crashes.contains(&"shutdown/crash-and-restart".to_owned()), "{crashes:?}");
+    assert!(crashes.len() < all.len());
+    assert!(ids(&["--family", "dlq"]).iter().all(|id| id.starts_with("dlq/")));
+    let both = ids(&["--family", "dlq", "--family", "codec"]);
+    assert!(both.len() > ids(&["--family", "dlq"]).len());
+    assert!(ids(&["--row", "PERF-4"]).contains(&"outage/cold-start".to_owned()));
+    assert!(ids(&["outage/queue-*"]).len() >= 2);
+}
+
+#[test]
+fn every_audit_row_that_this_version_answers_is_guarded_by_a_scenario() {
+    let rows = [
+        "RES-1", "RES-2", "RES-3", "OBS-1", "OBS-2", "OBS-3", "OBS-4", "SEC-2", "SEC-3", "INT-1",
+        "INT-5", "PERF-2", "PERF-3", "PERF-4", "SAF-4",
+    ];
+    for row in rows {
+        assert_eq!(code(&dashproof(&["list", "--row", row])), exit::PROVEN, "{row}");
+    }
+}
+
+#[test]
+fn show_tells_a_scenario_in_words() {
+    let output = dashproof(&["show", "outage/all-brokers-3s"]);
+    assert_eq!(code(&output), exit::PROVEN);
+    insta::assert_snapshot!(stdout(&output));
+}
+
+#[test]
+fn check_tells_that_every_shipped_scenario_is_good() {
+    let output = dashproof(&["check"]);
+    assert_eq!(code(&output), exit::PROVEN, "{}", stdout(&output));
+    assert!(stdout(&output).ends_with("scenarios: no problem\n"), "{}", stdout(&output));
+}
+
+#[test]
+fn check_refuses_an_id_that_two_files_use_and_one_that_is_in_the_wrong_place() {
+    let dir = folder(&[
+        ("outage/a.toml", &scenario("outage/a", "")),
+        ("outage/b.toml", &scenario("outage/b", "aliases = [\"outage/a\"]\n")),
+        ("dlq/c.toml", &scenario("outage/c", "")),
+    ]);
+    let output = dashproof(&["check", dir.path().to_str().unwrap()]);
+    assert_eq!(code(&output), exit::USAGE);
+    let text = stdout(&output).replace(dir.path().to_str().unwrap(), "DIR");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn check_as_json_gives_places_to_programs() {
+    let dir = folder(&[("outage/a.toml", &scenario("outage/a", "budgt = \"3s\"\n"))]);
+    let output = dashproof(&["check", dir.path().to_str().unwrap(), "--format", "json"]);
+    assert_eq!(code(&output), exit::USAGE);
+    let problems: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&problems[0]["line"], &problems[0]["column"]), (&4.into(), &1.into()));
+}
+
+#[test]
+fn doctor_tells_what_is_there_and_the_remedy_for_what_is_not() {
+    let output = dashproof(&["doctor", "--json"]);
+    assert_eq!(code(&output), exit::PROVEN, "{}", stdout(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let sim = findings.iter().find(|finding| finding["what"] == "lane sim").unwrap();
+    assert_eq!(sim["here"], true);
+    for finding in findings.iter().filter(|finding| finding["here"] == false) {
+        assert_ne!(finding["remedy"], "", "{finding}");
+    }
+}
+
+#[test]
+fn judging_what_is_no_history_is_a_misuse() {
+    let dir = folder(&[("events.jsonl", "{\"v\":1}\n")]);
+    let output = dashproof(&["judge", dir.path().to_str().unwrap()]);
+    assert_eq!(code(&output), exit::USAGE);
+    assert!(stderr(&output).contains("events.jsonl:1"), "{}", stderr(&output));
+    assert_eq!(code(&dashproof(&["judge", "nowhere.jsonl"])), exit::USAGE);
+    assert_eq!(code(&dashproof(&["replay", "nowhere.jsonl"])), exit::USAGE);
+}
+
+#[test]
+fn nothing_is_coloured_or_overwritten_in_a_pipe() {
+    for args in [&["list"][..], &["doctor"], &["check"], &["show", "outage/flapping"]] {
+        let output = dashproof(args);
+        assert!(!stdout(&output).contains('\x1b'), "{args:?}");
+        assert_eq!(stderr(&output), "", "{args:?}");
+    }
+}

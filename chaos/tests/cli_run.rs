@@ -1,0 +1,156 @@
+//! `run`, `judge`, `replay` and `prove` over the real program: what a user reads, and exit codes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use dashproof::exit;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn dashproof(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dashproof")).args(args).current_dir(root()).output().unwrap()
+}
+
+fn code(output: &Output) -> u8 {
+    u8::try_from(output.status.code().expect("no signal")).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The text with every measured time replaced.
+fn redacted(text: &str) -> String {
+    let mut out = String::new();
+    for word in text.split_inclusive([' ', '\n']) {
+        let bare = word.trim_end_matches([' ', '\n', ',', ':']);
+        let seconds = bare.contains('.') && bare.parse::<f64>().is_ok();
+        out.push_str(&if seconds { word.replacen(bare, "TIME", 1) } else { word.to_owned() });
+    }
+    out
+}
+
+/// Runs a scenario in simulation and keeps what it wrote.
+fn recorded(dir: &Path, args: &[&str]) -> Output {
+    let out = dir.to_str().unwrap();
+    dashproof(&[&["run", "--lane", "sim", "--out", out], args].concat())
+}
+
+const SMALL: &str = "shutdown/in-flight";
+
+#[test]
+fn a_run_ends_with_a_table_the_laws_and_one_line() {
+    let output = dashproof(&["run", SMALL, "--lane", "sim"]);
+    assert_eq!(code(&output), exit::PROVEN, "{}", stdout(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "progress in a pipe");
+    insta::assert_snapshot!(redacted(&stdout(&output)));
+}
+
+#[test]
+fn what_a_run_writes_gives_the_same_verdict_and_replays_byte_for_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(code(&recorded(dir.path(), &[SMALL, "--seed", "3"])), exit::PROVEN);
+    let cell = dir.path().join(SMALL).join("sim-seed3");
+    for name in ["events.jsonl", "ledger.json", "metrics.prom", "scenario.toml"] {
+        assert!(cell.join(name).metadata().unwrap().len() > 0, "{name} is empty");
+    }
+    let judged = dashproof(&["judge", cell.to_str().unwrap()]);
+    assert_eq!(code(&judged), exit::PROVEN, "{}", stdout(&judged));
+    let replayed = dashproof(&["replay", cell.to_str().unwrap()]);
+    assert_eq!(code(&replayed), exit::PROVEN, "{}", stdout(&replayed));
+    assert!(stdout(&replayed).contains("identical"), "{}", stdout(&replayed));
+}
+
+#[test]
+fn another_history_of_the_same_cell_is_nondeterminism() {
+    let dir = tempfile::tempdir().unwrap();
+    recorded(dir.path(), &[SMALL]);
+    let history = dir.path().join(SMALL).join("sim-seed0/events.jsonl");
+    let text = std::fs::read_to_string(&history).unwrap();
+    assert!(text.contains("\"thread\":\"t3\""), "the history has changed its looks");
+    std::fs::write(&history, text.replacen("\"thread\":\"t3\"", "\"thread\":\"t9\"", 1)).unwrap();
+    let replayed = dashproof(&["replay", history.to_str().unwrap()]);
+    assert_eq!(code(&replayed), exit::NONDETERMINISM, "{}", stdout(&replayed));
+    assert!(stdout(&replayed).contains("differs"), "{}", stdout(&replayed));
+}
+
+#[test]
+fn a_history_that_was_cut_is_not_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    recorded(dir.path(), &[SMALL]);
+    let history = dir.path().join(SMALL).join("sim-seed0/events.jsonl");
+    let text = std::fs::read_to_string(&history).unwrap();
+    std::fs::write(&history, &text[..text.len() - 20]).unwrap();
+    assert_eq!(code(&dashproof(&["judge", history.to_str().unwrap()])), exit::USAGE);
+}
+
+#[test]
+fn a_violation_is_told_with_its_law_its_history_and_the_way_back_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["outage/all-brokers-3s", "--saboteur", "discards"];
+    let output = recorded(dir.path(), &args);
+    assert_eq!(code(&output), exit::VIOLATION);
+    let text = stdout(&output);
+    for part in ["D2 broken: ", "  expected ", "  observed ", "  blame ", "  reproduce ", "offered"] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+    let cell = dir.path().join("outage/all-brokers-3s/sim-seed0");
+    let judged = dashproof(&["judge", cell.to_str().unwrap()]);
+    assert_eq!(code(&judged), exit::VIOLATION);
+    let again = |text: &str| {
+        let from = text.find("D2 broken").unwrap();
+        text[from..].lines().take(12).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(again(&stdout(&judged)), again(&text), "judge tells another story");
+}
+
+#[test]
+fn a_fault_that_nobody_met_is_inconclusive_and_never_green() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("late.toml");
+    let text = "id = \"outage/late\"\nsummary = \"a fault after everything is over\"\n\
+                lanes = [\"sim\"]\n[[load]]\nevents = 5\n[[fault]]\nat = \"8s\"\n\
+                kind = \"request.error\"\napi = \"Produce\"\ncode = \"INVALID_RECORD\"\n\
+                [[action]]\nat = \"9s\"\nkind = \"close\"\ndeadline = \"1s\"\n\
+                [expect]\nreached = [\"fault.request.error\"]\n";
+    std::fs::write(&path, text).unwrap();
+    let output = recorded(dir.path(), &[path.to_str().unwrap()]);
+    assert_eq!(code(&output), exit::INCONCLUSIVE, "{}", stdout(&output));
+    assert!(stdout(&output).contains("mark fault.request.error was not reached"));
+}
+
+#[test]
+fn json_is_one_object_per_line_and_the_summary_comes_last() {
+    let output = dashproof(&["run", SMALL, "--lane", "sim", "--seeds", "0..2", "--format", "json"]);
+    assert_eq!(code(&output), exit::PROVEN);
+    let lines: Vec<serde_json::Value> =
+        stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let types: Vec<&str> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["cell", "cell", "summary"]);
+    assert_eq!(lines[0]["verdict"], "pass");
+    assert_eq!(lines[2]["exit"], 0);
+}
+
+#[test]
+fn proving_a_saboteur_names_the_law_and_the_seed() {
+    let output = dashproof(&["prove", "counter-off-by-one"]);
+    assert_eq!(code(&output), exit::PROVEN, "{}", stdout(&output));
+    let text = stdout(&output);
+    assert!(text.lines().nth(1).unwrap().contains("M1"), "{text}");
+    assert!(text.lines().last().unwrap().contains("1 of 1 saboteurs caught"), "{text}");
+}
+
+#[test]
+fn every_saboteur_names_scenarios_and_laws_that_exist() {
+    let library = dashproof::scenario::load_dir(&root().join("scenarios")).unwrap();
+    for saboteur in dashproof::saboteur::ALL {
+        assert!(dashproof::oracle::LawId::from_name(saboteur.law).is_some(), "{saboteur:?}");
+        assert!(!saboteur.scenarios.is_empty(), "{saboteur:?}");
+        for id in saboteur.scenarios {
+            let scenario = library.get(id);
+            assert!(scenario.is_some_and(|s| s.lanes.contains(&saboteur.lane)), "{saboteur:?}");
+        }
+    }
+}
