@@ -99,11 +99,11 @@ async fn a_topic_is_created_once_with_a_legal_name_and_numbers() {
             .with_replication_factor(factor)
     });
     let request = CreateTopicsRequest::default().with_topics(wanted.to_vec());
-    let answer = client.call(5, &request).await.unwrap();
-    let codes: Vec<_> = answer.topics.iter().map(|t| t.error_code).collect();
+    let created = client.call(5, &request).await.unwrap();
+    let codes: Vec<_> = created.topics.iter().map(|t| t.error_code).collect();
     assert_eq!(codes, topics.map(|(.., code)| code));
     assert_eq!(metadata(&mut client, "fresh").await.topics[0].partitions.len(), 2);
     let value: Bytes = batch(PLAIN, &[0], b"x");
     let there = client.call(9, &produce_to("fresh", 0, -1, value)).await.unwrap();
-    assert_eq!(answer(&there).0, codes::NONE);
+    assert_eq!(answer(&there).0, 0);
 }
