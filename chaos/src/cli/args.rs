@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::decode::DecodeArgs;
 use crate::scenario::Selection;
 use crate::scenario::model::LaneName;
 
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// Check scenario files without running them.
     Check(CheckArgs),
+    /// Look into frames: one JSON object per frame.
+    Decode(DecodeArgs),
     /// Say what this build and machine can do, and what is missing.
     Doctor(DoctorArgs),
 }
