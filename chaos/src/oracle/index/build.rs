@@ -243,12 +243,8 @@ impl<'a> Builder<'a> {
                 }
             }
             Kind::Delivery { attempt, persistence, error, late, .. } => {
-                let delivered = Delivered {
-                    at,
-                    persistence: *persistence,
-                    error: error.as_ref(),
-                    late: *late,
-                };
+                let delivered =
+                    Delivered { at, persistence: *persistence, error: error.as_ref(), late: *late };
                 self.delivered(inc, *attempt, delivered);
             }
             _ => {}

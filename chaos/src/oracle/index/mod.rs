@@ -287,7 +287,6 @@ impl<'a> Index<'a> {
     pub(crate) fn is_librdkafka(&self) -> bool {
         matches!(self.lane, LaneName::Wire | LaneName::Mock | LaneName::Kafka | LaneName::External)
     }
-
 }
 
 /// Whole microseconds, saturating.
