@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::decode::DecodeArgs;
 use crate::scenario::model::LaneName;
 use crate::scenario::{Selection, parse_seeds};
 
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Run every saboteur and show which law catches it.
     Prove(ProveArgs),
+    /// Look into frames: one JSON object per frame.
+    Decode(DecodeArgs),
     /// Say what this build and machine can do, and what is missing.
     Doctor(DoctorArgs),
     /// The reference behind the driver protocol, on stdin and stdout.

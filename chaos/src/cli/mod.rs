@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod decode;
 mod doctor;
 mod failure;
 mod files;
@@ -57,6 +58,7 @@ fn execute(ui: Ui, cli: &Cli) -> Result<u8, Failure> {
         Command::List(args) => list::list(ui, dir, args),
         Command::Show(args) => show::show(dir, args),
         Command::Check(args) => check::check(dir, args),
+        Command::Decode(args) => decode::decode(args),
         Command::Doctor(args) => Ok(doctor::doctor(ui, args)),
     }
 }

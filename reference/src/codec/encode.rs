@@ -100,7 +100,7 @@ impl Encoder {
         let mut frame = Vec::with_capacity(payload_len + 1);
         frame.push(FRAME_PLAIN);
         message.encode_raw(&mut frame);
-        self.check_counts(frame.get(1..).unwrap_or_default())?;
+        check_counts(frame.get(1..).unwrap_or_default(), &self.limits)?;
         Ok(Encoded { frame: frame.into(), compressed: false, payload_len, compression_failed })
     }
 
@@ -110,10 +110,21 @@ impl Encoder {
         message: &mut DashStreamMessage,
         payload_len: usize,
     ) -> Result<Compressed, EncodeError> {
-        let Some(context) = &mut self.context else { return Ok(Compressed::Failed) };
         set_compression(message, CompressionType::Zstd);
         self.payload.clear();
         message.encode_raw(&mut self.payload);
+        let outcome = check_counts(&self.payload, &self.limits).map(|()| self.deflate(payload_len));
+        for buffer in [&mut self.payload, &mut self.frame] {
+            if buffer.capacity() > KEEP_CAPACITY {
+                *buffer = Vec::new();
+            }
+        }
+        outcome
+    }
+
+    /// Compresses the payload buffer behind a frame byte.
+    fn deflate(&mut self, payload_len: usize) -> Compressed {
+        let Some(context) = &mut self.context else { return Compressed::Failed };
         self.frame.clear();
         self.frame.reserve(1 + zstd_safe::compress_bound(self.payload.len()));
         self.frame.push(FRAME_ZSTD);
@@ -122,34 +133,20 @@ impl Encoder {
         behind_frame_byte.set_position(1);
         let result = context.compress2(&mut behind_frame_byte, &self.payload);
         self.frame = behind_frame_byte.into_inner();
-        let outcome = match result {
+        match result {
             Err(_) => Compressed::Failed,
-            // The flags in the headers make the inflated message a little longer than the plain
-            // one.
+            // Its flags make the inflated message a little longer than the plain one.
             Ok(len) if len < payload_len && self.payload.len() <= self.config.max_payload => {
-                self.check_counts(&self.payload)?;
                 Compressed::Smaller(Bytes::copy_from_slice(&self.frame))
             }
             Ok(_) => Compressed::NotSmaller,
-        };
-        for buffer in [&mut self.payload, &mut self.frame] {
-            if buffer.capacity() > KEEP_CAPACITY {
-                *buffer = Vec::new();
-            }
         }
-        Ok(outcome)
-    }
-
-    /// Refuses what a strict decoder's scan would refuse. Nothing to do for most messages: they are
-    /// too short to exceed a limit.
-    fn check_counts(&self, payload: &[u8]) -> Result<(), EncodeError> {
-        check_counts(payload, &self.limits)
     }
 }
 
-/// Checks that [`Encoder::encode`] will take a message and says how many protobuf bytes it has. Sets
-/// compression NONE in every header, as the count asks for. Limits on counts are looked at only up
-/// to `max_payload` bytes; a longer message is for the caller to refuse.
+/// Checks that [`Encoder::encode`] will take a message and says how many protobuf bytes it has.
+/// Sets compression NONE in every header, as the length is that of the plain message. Limits on
+/// counts are looked at only up to `max_payload` bytes; a longer message is for the caller to refuse.
 ///
 /// # Errors
 /// What [`Encoder::encode`] would say, but for the size.
@@ -176,6 +173,8 @@ fn check_form(message: &DashStreamMessage, limits: &Limits) -> Result<(), Encode
     check_depth(message, limits.depth())
 }
 
+/// Refuses what a strict decoder's scan would refuse. Nothing to do for most messages: they are too
+/// short to exceed a limit.
 fn check_counts(payload: &[u8], limits: &Limits) -> Result<(), EncodeError> {
     if payload.len() as u64 <= limits.counts_unreachable_up_to() {
         return Ok(());

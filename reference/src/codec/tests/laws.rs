@@ -11,7 +11,7 @@ use super::super::scan::scan;
 use super::generate::{damage, damages, payload, strict_message, tape};
 use crate::codec::{
     CodecConfig, DecodePolicy, Decoder, Encoder, FRAME_PLAIN, FRAME_ZSTD, Legacy, Limits, Region,
-    SchemaPolicy, header,
+    SchemaPolicy, header, measure,
 };
 use crate::proto::dash_stream_message::Message;
 use crate::proto::{CompressionType, DashStreamMessage};
@@ -223,6 +223,8 @@ proptest! {
         };
         let encoded = Encoder::new(&config).encode(&mut message.clone());
         prop_assert_eq!(encoded.is_ok(), strict(&message));
+        let measured = measure(&mut message.clone(), config.max_payload);
+        prop_assert_eq!(measured, encoded.map(|e| e.payload_len));
         super::generate::make_strict(&mut message);
         prop_assert!(Encoder::new(&config).encode(&mut message.clone()).is_ok());
     }
