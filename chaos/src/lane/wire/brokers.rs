@@ -3,21 +3,19 @@
 use std::io;
 use std::sync::Arc;
 
-use dashproof_reference::core::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::broker::{self, Cluster, ClusterConfig};
-use crate::fault::FaultPlan;
+use crate::broker;
 use crate::history::Recorder;
+use crate::lane::world::{ModelWorld, cluster_config};
 use crate::scenario::model::Scenario;
-use crate::subject::runner::World;
 
-/// A cluster with a listener per broker, and the faults of the scenario.
+/// The scenario's cluster with a listener per broker.
 pub(super) struct Brokers {
-    cluster: Arc<Cluster>,
-    faults: FaultPlan,
-    bootstrap: String,
+    pub(super) world: Arc<ModelWorld>,
+    /// `host:port,…` of all brokers.
+    pub(super) bootstrap: String,
     /// Accept loops; they end with this.
     _listeners: JoinSet<()>,
 }
@@ -32,7 +30,7 @@ impl Brokers {
         run: [u8; 10],
         recorder: Recorder,
         seed: u64,
-    ) -> io::Result<Arc<Self>> {
+    ) -> io::Result<Self> {
         let mut sockets: Vec<TcpListener> = Vec::new();
         let mut advertised = Vec::new();
         for _ in 0..scenario.brokers {
@@ -41,54 +39,12 @@ impl Brokers {
             advertised.push(("127.0.0.1".to_owned(), port));
         }
         let servers: Vec<String> = advertised.iter().map(|(h, p)| format!("{h}:{p}")).collect();
-        let topic = |path: &str, default: &str| {
-            scenario.producer.pointer(path).and_then(|t| t.as_str()).unwrap_or(default).to_owned()
-        };
-        let config = ClusterConfig {
-            brokers: scenario.brokers,
-            partitions: scenario.partitions,
-            main_topic: topic("/topic", "dashstream-events"),
-            dlq_topic: topic("/dlq/topic", "dashstream-dlq"),
-            advertised,
-            min_insync: scenario.min_insync,
-            auto_create: scenario.auto_create,
-            message_max_bytes: scenario.message_max_bytes,
-            run,
-        };
-        let cluster = Cluster::new(config, recorder, seed);
+        let config = cluster_config(scenario, run, advertised);
+        let world = ModelWorld::new(scenario, config, recorder, seed);
         let mut listeners = JoinSet::new();
-        for (id, socket) in cluster.broker_ids().into_iter().zip(sockets) {
-            listeners.spawn(broker::accept_loop(Arc::clone(&cluster), id, socket));
+        for (id, socket) in world.cluster().broker_ids().into_iter().zip(sockets) {
+            listeners.spawn(broker::accept_loop(Arc::clone(world.cluster()), id, socket));
         }
-        let faults = FaultPlan::new(scenario, Arc::clone(&cluster));
-        let bootstrap = servers.join(",");
-        Ok(Arc::new(Self { cluster, faults, bootstrap, _listeners: listeners }))
-    }
-
-    /// `host:port,…` of all brokers.
-    pub(super) fn bootstrap(&self) -> &str {
-        &self.bootstrap
-    }
-}
-
-impl World for Brokers {
-    fn begin(&self, fault: usize) {
-        self.faults.begin(fault);
-    }
-
-    fn end(&self, fault: usize) {
-        self.faults.end(fault);
-    }
-
-    fn met(&self, fault: usize) {
-        self.faults.met(fault);
-    }
-
-    fn until_unanswered(&self, records: u64) -> BoxFuture<'_, ()> {
-        Box::pin(self.cluster.until_unanswered(records))
-    }
-
-    fn snapshot(&self) {
-        self.cluster.snapshot_logs();
+        Ok(Self { world, bootstrap: servers.join(","), _listeners: listeners })
     }
 }

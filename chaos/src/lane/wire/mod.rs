@@ -71,10 +71,10 @@ async fn play(input: &RunInput, recorder: &Recorder) -> Result<Option<String>, H
         scenario: Arc::clone(scenario),
         seed: input.seed,
         run: digest,
-        bootstrap: brokers.bootstrap().to_owned(),
+        bootstrap: brokers.bootstrap.clone(),
         measure: message::measure,
         subject: Arc::clone(&home) as Arc<dyn crate::subject::Subject>,
-        world: Arc::clone(&brokers) as Arc<dyn World>,
+        world: Arc::clone(&brokers.world) as Arc<dyn World>,
         control: Arc::clone(&home) as Arc<dyn Control>,
         recorder: recorder.clone(),
     };
