@@ -170,7 +170,8 @@ impl Texts {
 
 fn cut(text: &mut String, most: usize) {
     if text.len() > most {
-        let end = text.floor_char_boundary(most);
+        let fits = text.char_indices().map(|(at, c)| at + c.len_utf8());
+        let end = fits.take_while(|end| *end <= most).last().unwrap_or_default();
         text.truncate(end);
     }
 }

@@ -32,6 +32,7 @@ pub struct Origin {
 
 /// The settings the core looks at on every step, ready for use.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(super) struct Rules {
     pub(super) topic: Arc<str>,
     pub(super) dlq_topic: Arc<str>,

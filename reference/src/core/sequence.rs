@@ -29,13 +29,13 @@ pub(super) struct Thread {
 pub(super) struct Threads {
     base: u64,
     index: BTreeMap<Arc<str>, u32>,
-    threads: Vec<Thread>,
+    known: Vec<Thread>,
 }
 
 impl Threads {
     /// Sequences start at `epoch · 2^40 + 1`.
     pub(super) fn new(epoch: u32) -> Self {
-        Self { base: u64::from(epoch) << EPOCH_SHIFT, index: BTreeMap::new(), threads: Vec::new() }
+        Self { base: u64::from(epoch) << EPOCH_SHIFT, index: BTreeMap::new(), known: Vec::new() }
     }
 
     /// The thread with this id, if it is known, and the sequence its next event will get.
@@ -58,9 +58,9 @@ impl Threads {
     fn learn(&mut self, name: &str) -> u32 {
         let name: Arc<str> = Arc::from(name);
         // one event at least came with each, and sequences of 2^32 threads do not fit any memory
-        let index = u32::try_from(self.threads.len()).unwrap_or(u32::MAX);
+        let index = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
         self.index.insert(name.clone(), index);
-        self.threads.push(Thread {
+        self.known.push(Thread {
             key: (!name.is_empty()).then(|| Bytes::copy_from_slice(name.as_bytes())),
             name,
             last: self.base,
@@ -71,11 +71,11 @@ impl Threads {
     }
 
     pub(super) fn get(&self, index: u32) -> Option<&Thread> {
-        self.threads.get(index as usize)
+        self.known.get(index as usize)
     }
 
     pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Thread> {
-        self.threads.get_mut(index as usize)
+        self.known.get_mut(index as usize)
     }
 
     /// Its name, shared.

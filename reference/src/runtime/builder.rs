@@ -33,11 +33,12 @@ pub enum OpenError {
     /// The registry belongs to another producer.
     #[error(transparent)]
     Registry(#[from] RegistryInUse),
-    /// There is no way to the brokers.
+    /// There is no way to these brokers.
     #[error(
-        "no connect was given and this build has no Kafka client: build with the feature `kafka`, or call `connect`"
+        "no way to {0}: this build has no Kafka client; build with the feature `kafka`, or call \
+         `connect`"
     )]
-    NoClient,
+    NoClient(String),
     /// No entropy for a seed.
     #[error("the system gave no entropy: {0}; set a seed")]
     Entropy(getrandom::Error),
@@ -151,8 +152,7 @@ impl Builder {
         let config = self.config;
         config.validate()?;
         let seed = self.seed.map_or_else(|| getrandom::u64().map_err(OpenError::Entropy), Ok)?;
-        let connect =
-            self.connect.or_else(|| default_connect(&config)).ok_or(OpenError::NoClient)?;
+        let connect = self.connect.map_or_else(|| default_connect(&config), Ok)?;
         let client = |route| {
             connect
                 .connect(route)
@@ -185,14 +185,15 @@ impl Builder {
     }
 }
 
-#[cfg(feature = "kafka")]
-fn default_connect(config: &ProducerConfig) -> Option<Arc<dyn Connect>> {
-    Some(Arc::new(super::rdkafka::RdkafkaConnect::new(config)))
-}
-
-#[cfg(not(feature = "kafka"))]
-fn default_connect(_: &ProducerConfig) -> Option<Arc<dyn Connect>> {
-    None
+#[cfg_attr(
+    feature = "kafka",
+    expect(clippy::unnecessary_wraps, reason = "a build without a Kafka client has none to give")
+)]
+fn default_connect(config: &ProducerConfig) -> Result<Arc<dyn Connect>, OpenError> {
+    #[cfg(feature = "kafka")]
+    return Ok(Arc::new(super::rdkafka::RdkafkaConnect::new(config)));
+    #[cfg(not(feature = "kafka"))]
+    Err(OpenError::NoClient(config.bootstrap.clone()))
 }
 
 /// The system's wall clock; a clock before 1970 counts as 1970.

@@ -70,11 +70,11 @@ impl Encoders {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();
         let mut encoder = taken.unwrap_or_else(|| Encoder::new(&self.config));
-        let encoded = encoder.encode(message)?;
+        let record = encoder.encode(message)?;
         idle().push(encoder);
-        let crc32 = crc32_header(&encoded.frame);
-        let compression_failed = encoded.compression_failed;
-        Ok(Payload { frame: encoded.frame, crc32, compression_failed })
+        let crc32 = crc32_header(&record.frame);
+        let compression_failed = record.compression_failed;
+        Ok(Payload { frame: record.frame, crc32, compression_failed })
     }
 
     fn make_id(&self) -> MessageId {
@@ -114,7 +114,7 @@ impl Shared {
         let draft = self.draft(message, from_dlq)?;
         let admission = Entering { shared: self, draft: &draft, ticket: None }.await;
         match admission {
-            Admission::Accepted { key, sequence } => self.supply(draft, key, sequence),
+            Admission::Accepted { key, sequence } => Ok(self.supply(draft, key, sequence)),
             Admission::Rejected(reason) => {
                 self.pump();
                 Err(self.rejected(reason, &draft))
@@ -208,7 +208,7 @@ impl Shared {
     }
 
     /// Encodes outside the lock and hands the payload to the core.
-    fn supply(&self, draft: Draft, key: Key, sequence: u64) -> Result<Accepted, SendError> {
+    fn supply(&self, draft: Draft, key: Key, sequence: u64) -> Accepted {
         let Draft { mut message, message_id, .. } = draft;
         if let Some(header) = codec::header_mut(&mut message) {
             header.sequence = sequence;
@@ -224,7 +224,7 @@ impl Shared {
             }
         }
         self.pump_from(state);
-        Ok(Accepted { sequence, message_id })
+        Accepted { sequence, message_id }
     }
 }
 

@@ -243,8 +243,8 @@ impl Shared {
                         waker.wake();
                     }
                 }
-                Effect::FlushHint(route) => on(clients, route, |t| t.flush_hint()),
-                Effect::Purge(route) => on(clients, route, |t| t.purge()),
+                Effect::FlushHint(route) => on(clients, route, Transport::flush_hint),
+                Effect::Purge(route) => on(clients, route, Transport::purge),
                 Effect::Retire(route) => self.retire(route),
                 Effect::Rebuild(route) => self.rebuild(route),
                 Effect::DlqFailed(failure) => self.log_dlq_failure(&failure),
@@ -325,7 +325,11 @@ impl Shared {
     }
 }
 
-fn on(clients: &PerRoute<Option<Client>>, route: Route, act: impl FnOnce(&dyn Transport)) {
+fn on(
+    clients: &PerRoute<Option<Client>>,
+    route: Route,
+    act: impl FnOnce(&(dyn Transport + 'static)),
+) {
     if let Some(client) = clients.of(route) {
         act(client.transport.as_ref());
     }

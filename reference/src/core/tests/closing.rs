@@ -1,3 +1,4 @@
+use super::Persistence::{Not, Possibly};
 use super::*;
 
 /// Closes with ten seconds: main until 6, its deliveries until 7, the DLQ until 9.5.
@@ -137,7 +138,6 @@ fn at_the_deadline_everything_is_resolved_whatever_is_open() {
     pair.run_to_rest();
     assert_eq!(pair.now, ms(2000));
     assert!(pair.core.is_closed());
-    use Persistence::{Not, Possibly};
     let abandoned = |main| Outcome::InDoubt { reason: Reason::Abandoned, main, dlq: Possibly };
     let told = pair.told();
     let first = Outcome::InDoubt { reason: Reason::PermanentError, main: Not, dlq: Possibly };
@@ -205,7 +205,6 @@ fn abandoning_resolves_everything_at_once_and_an_open_attempt_as_possibly() {
     // 1 is open at the DLQ, 2 and 3 at main, 4 is queued
     pair.core.abandon(pair.now);
     pair.pump();
-    use Persistence::{Not, Possibly};
     let reason = Reason::Abandoned;
     assert_eq!(
         pair.told(),

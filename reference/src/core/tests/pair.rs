@@ -117,7 +117,7 @@ impl Pair {
         &mut self.wires.dlq
     }
 
-    fn offer_of<'a>(n: u64, thread: &'a str, bytes: usize, from_dlq: bool) -> Offer<'a> {
+    fn offer_of(n: u64, thread: &str, bytes: usize, from_dlq: bool) -> Offer<'_> {
         let measure = Measure { message: bytes, header: 20 };
         Offer { message_id: id(n), thread, tenant: "default", measure, from_dlq }
     }

@@ -1,5 +1,9 @@
 use super::*;
 
+fn gap(pair: &[Duration]) -> Duration {
+    pair[1].checked_sub(pair[0]).unwrap()
+}
+
 #[test]
 fn a_retryable_failure_is_tried_again_after_doubling_back_offs() {
     let mut config = plain();
@@ -26,11 +30,11 @@ fn a_back_off_is_capped_and_its_jitter_stays_in_its_share() {
     pair.run_to_rest();
     let times = pair.times(Route::Main);
     assert_eq!(times.len(), 12);
-    for (n, gap) in times.windows(2).map(|w| w[1] - w[0]).enumerate() {
+    for (n, gap) in times.windows(2).map(gap).enumerate() {
         let plain = ms(100 * (1 << n)).min(ms(1000));
         assert!(gap >= plain && gap <= plain + plain / 4, "gap {n} is {gap:?}");
     }
-    let jittered = times.windows(2).any(|w| !(w[1] - w[0]).as_micros().is_multiple_of(1000));
+    let jittered = times.windows(2).any(|w| !gap(w).as_micros().is_multiple_of(1000));
     assert!(jittered, "{times:?}");
 }
 
@@ -172,8 +176,14 @@ fn the_first_reason_that_holds_is_given() {
             Verdict::Again(at) => assert_eq!((mend, at), (6, ms(1050))),
         }
     }
-    use Reason::*;
-    let wanted = [PermanentError, Acks0, Abandoned, Deadline, Unconfirmed, RetriesExhausted];
+    let wanted = [
+        Reason::PermanentError,
+        Reason::Acks0,
+        Reason::Abandoned,
+        Reason::Deadline,
+        Reason::Unconfirmed,
+        Reason::RetriesExhausted,
+    ];
     assert_eq!(reasons, wanted);
 }
 

@@ -157,13 +157,11 @@ impl Transport for Fake {
 
     fn poll_delivery(&self, cx: &mut Context<'_>) -> Poll<Delivery> {
         let mut inner = self.lock();
-        match inner.ready.pop_front() {
-            Some(delivery) => Poll::Ready(delivery),
-            None => {
-                inner.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
+        if let Some(delivery) = inner.ready.pop_front() {
+            return Poll::Ready(delivery);
         }
+        inner.waker = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     fn flush_hint(&self) {
