@@ -146,8 +146,7 @@ fn security_settings_that_do_not_fit_together_are_told() {
         json!({ "ssl": { "ca_location": "ca.pem" } }),
         json!({ "protocol": "tls", "sasl": { "mechanism": "MD5" } }),
     ];
-    let texts: Vec<String> =
-        tables.iter().map(|t| problems(&json!({ "security": t }))).collect();
+    let texts: Vec<String> = tables.iter().map(|t| problems(&json!({ "security": t }))).collect();
     insta::assert_snapshot!(texts.join("\n"));
 }
 

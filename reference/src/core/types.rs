@@ -254,6 +254,25 @@ impl Reason {
         }
     }
 
+    /// When it is given, in a few words.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::QueueFull => "the queue had no room, and the settings say not to wait",
+            Self::Oversize => "larger than `max_message_bytes`",
+            Self::RateLimited => "the tenant's token bucket was empty",
+            Self::Closed => "offered after `close` began, or waiting for room when it did",
+            Self::Cancelled => "the `send` was dropped while it waited for room",
+            Self::Unserialisable => "no strict decoder would take it",
+            Self::PermanentError => "an error that no retry can mend",
+            Self::Acks0 => "sent with `acks = \"0\"`: nobody will ever know",
+            Self::Abandoned => "`close` or drop cut it",
+            Self::Deadline => "the event's time is over, or would be after the back-off",
+            Self::Unconfirmed => "possibly persisted, and no second copy is allowed",
+            Self::RetriesExhausted => "every permitted attempt failed",
+        }
+    }
+
     /// True for the reasons given at the call, before acceptance.
     #[must_use]
     pub const fn is_rejection(self) -> bool {

@@ -2,3 +2,15 @@
 
 #[doc = include_str!("codec.md")]
 pub mod _01_codec {}
+
+#[doc = include_str!("producer.md")]
+pub mod _02_producer {}
+
+#[doc = include_str!("metrics.md")]
+pub mod _03_metrics {}
+
+#[doc = include_str!("config.md")]
+pub mod _04_config {}
+
+#[cfg(test)]
+mod tests;
