@@ -73,13 +73,18 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
     for lane in asked {
         available(*lane)?;
     }
-    let subject = subject(args.saboteur.as_deref())?;
+    let subject = match &args.driver {
+        Some(command) => driver(command)?,
+        None => subject(args.saboteur.as_deref())?,
+    };
     let chosen = select(&library(dir)?, &args.which.selection())?;
     let seeds = args.at.seeds();
     let mut plan = Plan { cells: Vec::new(), absent: BTreeMap::new() };
     for scenario in &chosen {
         for lane in &scenario.lanes {
-            if !asked.is_empty() && !asked.contains(lane) {
+            // A driver is a process: it has no virtual time to run in.
+            let fits = args.driver.is_none() || lane.is_real_time();
+            if !fits || (!asked.is_empty() && !asked.contains(lane)) {
                 continue;
             }
             if !LANES.contains(lane) {
@@ -137,6 +142,15 @@ fn available(lane: LaneName) -> Result<(), Failure> {
          what is there",
         lane.as_str()
     )))
+}
+
+fn driver(command: &str) -> Result<SubjectSpec, Failure> {
+    let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+    if words.is_empty() {
+        let text = "the driver's command is empty: name a program and its arguments";
+        return Err(Failure::usage(text));
+    }
+    Ok(SubjectSpec::Driver(words))
 }
 
 fn subject(saboteur: Option<&str>) -> Result<SubjectSpec, Failure> {

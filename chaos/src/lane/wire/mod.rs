@@ -156,3 +156,6 @@ fn capability(action: &ActionKind) -> Option<&'static str> {
 fn missing(needed: &BTreeSet<&'static str>, declared: &[String]) -> BTreeSet<&'static str> {
     needed.iter().copied().filter(|need| declared.iter().all(|have| have != need)).collect()
 }
+
+#[cfg(test)]
+mod tests;
