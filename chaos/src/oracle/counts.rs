@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::delivery::d11::recovery_us;
 use super::index::Index;
-use super::load::Peaks;
 use crate::history::Route;
 
 /// Numbers that are the same in every replay of a simulated run.
@@ -48,7 +47,6 @@ impl RunCounts {
             logs.map(|log| log.records.len() as u64).sum()
         };
         let sizes = index.logs.iter().flat_map(|log| log.records.iter());
-        let peaks: Vec<Peaks> = (0..index.incs.len()).map(|inc| Peaks::of(index, inc)).collect();
         Self {
             lines: index.lines.len() as u64,
             main_attempts: attempts(Route::Main, false),
@@ -58,8 +56,8 @@ impl RunCounts {
             main_records: records(Route::Main),
             dlq_records: records(Route::Dlq),
             log_bytes: sizes.map(|record| record.size as u64).fold(0, u64::saturating_add),
-            queue_peak: peaks.iter().map(|p| p.events.count).max().unwrap_or(0),
-            open_peak: peaks.iter().map(|p| p.main.count).max().unwrap_or(0),
+            queue_peak: index.peaks.iter().map(|p| p.events.count).max().unwrap_or(0),
+            open_peak: index.peaks.iter().map(|p| p.main.count).max().unwrap_or(0),
             recovery_us: recovery_us(index),
             end_us: index.lines.iter().map(|line| line.t_us).max().unwrap_or(0),
         }

@@ -4,7 +4,6 @@ use super::delivery::d2::{appended_before, is_timed};
 use super::findings::{Evidence, Findings};
 use super::index::{Attempt, Index, Life, micros, ms};
 use super::laws::LawId::{Q1, Q2, Q3, Q4, Q5, Q6};
-use super::load::Peaks;
 use super::metrics::text;
 use super::records;
 use crate::history::{ErrorClass, Kind, Line, Outcome, Persistence, Route};
@@ -147,7 +146,7 @@ pub(super) fn judge_loops(index: &Index<'_>, f: &mut Findings) {
 pub(super) fn judge_bounds(index: &Index<'_>, f: &mut Findings) {
     let most = index.settings.dlq.max_concurrent as u64;
     for (slot, inc) in index.incs.iter().enumerate() {
-        let peaks = Peaks::of(index, slot);
+        let peaks = index.peaks(slot);
         f.checked(Q4, 1);
         if peaks.letters.count > most {
             let evidence = peaks.letters.at.map_or_else(Evidence::default, Evidence::line);

@@ -50,7 +50,7 @@ fn reproduce(index: &Index<'_>) -> String {
 
 /// Every line about an event: offered, accepted, its attempts and their ends, requests that carried
 /// it, its outcomes, its records.
-fn about(index: &Index<'_>, event: &Event<'_>) -> Vec<Line> {
+fn about(index: &Index<'_>, event: &Event) -> Vec<Line> {
     let mut places: Vec<At> = event.offered.into_iter().collect();
     for life in index.lives_of(event) {
         places.extend(life.offered);

@@ -101,7 +101,7 @@ laws! {
         D2 "an acked event is in the main log before it is said, and so is what is said to be persisted"
         D3 "what is said not to be in a log is not in it"
         D4 "the logs hold nothing that was not offered"
-        D5 "an event is in the main log once, unless a copy is explained by the settings or a crash"
+        D5 "an event is in the main log once, unless the settings, a doubt or a crash explain the copy"
         D6 "within a thread and partition events are in acceptance order, with gapless sequences"
         D7 "retryable errors are retried with backoff inside its bounds, permanent ones never"
         D8 "deadlines bind: of the event, of its DLQ path and of flush"

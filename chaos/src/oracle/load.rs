@@ -10,18 +10,29 @@ pub(crate) struct Peak {
     pub(crate) at: Option<At>,
 }
 
-impl Peak {
-    /// Follows a count through its changes, in the order of the lines. What ends at a line ends
-    /// before what begins there.
-    fn of(mut changes: Vec<(At, i64)>) -> Self {
-        changes.sort_unstable();
-        let mut peak = Self::default();
+/// A count through its changes, line by line.
+struct Changes(Vec<i64>);
+
+impl Changes {
+    fn new(index: &Index<'_>) -> Self {
+        Self(vec![0; index.lines.len()])
+    }
+
+    fn add(&mut self, at: At, change: i64) {
+        if let Some(line) = self.0.get_mut(at.line) {
+            *line = line.saturating_add(change);
+        }
+    }
+
+    fn peak(&self, index: &Index<'_>) -> Peak {
+        let mut peak = Peak::default();
         let mut now: i64 = 0;
-        for (at, change) in changes {
-            now = now.saturating_add(change);
+        for (line, change) in self.0.iter().enumerate() {
+            now = now.saturating_add(*change);
             let count = u64::try_from(now).unwrap_or(0);
             if count > peak.count {
-                peak = Self { count, at: Some(at) };
+                let t_us = index.lines.get(line).map_or(0, |line| line.t_us);
+                peak = Peak { count, at: Some(At { line, t_us }) };
             }
         }
         peak
@@ -44,41 +55,47 @@ pub(crate) struct Peaks {
 }
 
 impl Peaks {
-    pub(crate) fn of(index: &Index<'_>, inc: usize) -> Self {
+    pub(super) fn of(index: &Index<'_>, inc: usize) -> Self {
         let Some(incarnation) = index.incs.get(inc) else { return Self::default() };
-        let (mut main, mut letters) = (vec![], vec![]);
+        let [mut main, mut letters, mut dlq, mut events, mut bytes] =
+            std::array::from_fn(|_| Changes::new(index));
         for attempt in index.attempts.iter().filter(|a| a.inc == inc && !a.refused) {
             let open = match attempt.route {
                 Route::Main => &mut main,
                 Route::Dlq => &mut letters,
             };
-            open.push((attempt.at, 1));
-            open.extend(attempt.delivery.map(|d| (d.at, -1)));
+            open.add(attempt.at, 1);
+            if let Some(delivery) = attempt.delivery {
+                open.add(delivery.at, -1);
+            }
         }
-        let (mut dlq, mut events, mut bytes) = (vec![], vec![], vec![]);
         for life in incarnation.lives.iter().filter_map(|slot| index.lives.get(*slot)) {
             let told = life.outcomes.first().map(|(at, _)| *at);
             if let Some(letter) = index.attempts_of(life, Route::Dlq).next() {
-                dlq.push((letter.at, 1));
-                dlq.extend(told.filter(|at| *at > letter.at).map(|at| (at, -1)));
+                dlq.add(letter.at, 1);
+                if let Some(told) = told.filter(|at| *at > letter.at) {
+                    dlq.add(told, -1);
+                }
             }
             let Some((accepted, _)) = life.accepted else { continue };
-            let size = index.event(life.event).map_or(0, |event| event.bytes);
-            let size = i64::try_from(size).unwrap_or(i64::MAX);
             if told.is_some_and(|told| told < accepted) {
                 continue;
             }
-            events.push((accepted, 1));
-            bytes.push((accepted, size));
-            events.extend(told.map(|at| (at, -1)));
-            bytes.extend(told.map(|at| (at, -size)));
+            let size = index.event(life.event).map_or(0, |event| event.bytes);
+            let size = i64::try_from(size).unwrap_or(i64::MAX);
+            events.add(accepted, 1);
+            bytes.add(accepted, size);
+            if let Some(told) = told {
+                events.add(told, -1);
+                bytes.add(told, -size);
+            }
         }
         Self {
-            main: Peak::of(main),
-            letters: Peak::of(letters),
-            dlq: Peak::of(dlq),
-            events: Peak::of(events),
-            bytes: Peak::of(bytes),
+            main: main.peak(index),
+            letters: letters.peak(index),
+            dlq: dlq.peak(index),
+            events: events.peak(index),
+            bytes: bytes.peak(index),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::findings::{Evidence, Findings};
 use super::index::{At, Index, ms};
 use super::laws::LawId::{R1, R2, R4};
-use super::load::{Peak, Peaks};
+use super::load::Peak;
 use super::metrics::text;
 use crate::history::{Kind, Line, Route, Src};
 use crate::scenario::model::LaneName;
@@ -37,7 +37,7 @@ pub(super) fn judge_caps(index: &Index<'_>, f: &mut Findings) {
         if index.lane != LaneName::Sim {
             continue;
         }
-        let peaks = Peaks::of(index, slot);
+        let peaks = index.peaks(slot);
         let exact = [
             (R1, "open", "open main attempts", peaks.main, open),
             (R2, "events", "accepted and unresolved events", peaks.events, events),

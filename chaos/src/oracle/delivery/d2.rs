@@ -22,7 +22,7 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
 fn said(
     index: &Index<'_>,
     slot: usize,
-    event: &Event<'_>,
+    event: &Event,
     at: At,
     outcome: &Outcome,
     timed: bool,
@@ -61,7 +61,7 @@ fn said(
 }
 
 /// True when a broker's record shows the event appended before that place.
-pub(in crate::oracle) fn appended_before(event: &Event<'_>, route: Route, at: At) -> bool {
+pub(in crate::oracle) fn appended_before(event: &Event, route: Route, at: At) -> bool {
     event.transmissions.iter().any(|t| t.route == route && t.appended && t.at < at)
 }
 
@@ -77,11 +77,13 @@ fn claims(index: &Index<'_>, f: &mut Findings) {
             let delivered = life.attempts.iter().filter_map(|a| index.attempts.get(*a));
             let delivered = delivered.filter_map(|a| Some((a.route, a.delivery?.persistence)));
             let told = life.outcomes.iter().flat_map(|(_, outcome)| match outcome {
-                Outcome::DeadLettered { main, .. } => vec![(Route::Main, *main)],
-                Outcome::Spooled { main, dlq } | Outcome::InDoubt { main, dlq, .. } => {
-                    vec![(Route::Main, *main), (Route::Dlq, *dlq)]
+                Outcome::DeadLettered { main, .. } => {
+                    [(Route::Main, *main), (Route::Dlq, Persistence::Not)]
                 }
-                _ => Vec::new(),
+                Outcome::Spooled { main, dlq } | Outcome::InDoubt { main, dlq, .. } => {
+                    [(Route::Main, *main), (Route::Dlq, *dlq)]
+                }
+                _ => [(Route::Main, Persistence::Not); 2],
             });
             for (route, persistence) in delivered.chain(told) {
                 if persistence != Persistence::Persisted {

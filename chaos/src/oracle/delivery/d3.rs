@@ -27,7 +27,7 @@ fn denied(outcome: &Outcome) -> [Option<Route>; 2] {
     }
 }
 
-fn disposition(index: &Index<'_>, slot: usize, event: &Event<'_>, f: &mut Findings) {
+fn disposition(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
     let Some((_, outcome)) = index.disposition(event) else { return };
     for route in denied(outcome).into_iter().flatten() {
         f.checked(D3, 1);
@@ -47,8 +47,15 @@ fn disposition(index: &Index<'_>, slot: usize, event: &Event<'_>, f: &mut Findin
 }
 
 /// An attempt's *not*, where nothing else can have put the record there meanwhile.
-fn attempts(index: &Index<'_>, slot: usize, event: &Event<'_>, f: &mut Findings) {
+fn attempts(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
     if event.transmissions.iter().all(|t| !t.appended) {
+        return;
+    }
+    let denies = |slot: &usize| {
+        let delivery = index.attempts.get(*slot).and_then(|attempt| attempt.delivery);
+        delivery.is_some_and(|d| d.persistence == Persistence::Not)
+    };
+    if !index.lives_of(event).any(|life| life.attempts.iter().any(denies)) {
         return;
     }
     for route in [Route::Main, Route::Dlq] {

@@ -26,7 +26,7 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
 }
 
 /// An earlier incarnation crashed, or spooled the event as possibly persisted.
-fn resent_after_restart(index: &Index<'_>, event: &Event<'_>) -> bool {
+fn resent_after_restart(index: &Index<'_>, event: &Event) -> bool {
     let lives: Vec<_> = index.lives_of(event).collect();
     let Some((_, earlier)) = lives.split_last() else { return false };
     earlier.iter().any(|life| {
@@ -38,11 +38,8 @@ fn resent_after_restart(index: &Index<'_>, event: &Event<'_>) -> bool {
     })
 }
 
-fn twice(index: &Index<'_>, slot: usize, event: &Event<'_>, f: &mut Findings) {
-    let settings = &index.settings;
-    if !settings.idempotence
-        || settings.retry.retry_possibly_persisted
-        || resent_after_restart(index, event)
+fn twice(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
+    if !index.settings.idempotence || sent_again(index, event) || resent_after_restart(index, event)
     {
         return;
     }
@@ -73,9 +70,30 @@ fn twice(index: &Index<'_>, slot: usize, event: &Event<'_>, f: &mut Findings) {
     });
 }
 
+/// `retry_possibly_persisted` allows a copy for each attempt that ended without knowing and that
+/// another one followed; it allows no copy out of nothing.
+fn sent_again(index: &Index<'_>, event: &Event) -> bool {
+    if !index.settings.retry.retry_possibly_persisted {
+        return false;
+    }
+    let mut unsure = 0;
+    let mut none = true;
+    for life in index.lives_of(event) {
+        let mut attempts = index.attempts_of(life, Route::Main).peekable();
+        while let Some(attempt) = attempts.next() {
+            none = false;
+            let known = attempt.delivery.is_some_and(|d| d.persistence == Persistence::Not);
+            unsure += usize::from(!known && attempts.peek().is_some());
+        }
+    }
+    // Without attempts in the history the setting alone must do; librdkafka may add a copy of its
+    // own to each.
+    none || event.main.len() <= unsure + 1 || (index.is_librdkafka() && unsure > 0)
+}
+
 /// True when the broker's record shows that every copy comes from one hand-over and that one client
 /// appended it under different epochs of one producer id.
-fn made_by_client(index: &Index<'_>, event: &Event<'_>) -> bool {
+fn made_by_client(index: &Index<'_>, event: &Event) -> bool {
     let mut handed: Vec<usize> = index
         .lives_of(event)
         .flat_map(|life| index.attempts_of(life, Route::Main))
@@ -101,7 +119,7 @@ fn made_by_client(index: &Index<'_>, event: &Event<'_>) -> bool {
 
 /// In main and in the DLQ only when main was possibly persisted: when the event was first handed
 /// to the DLQ, some main attempt was open or had ended without knowing.
-fn both(index: &Index<'_>, slot: usize, event: &Event<'_>, f: &mut Findings) {
+fn both(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
     let explained = resent_after_restart(index, event)
         || index.lives_of(event).any(|life| {
             let Some(letter) = index.attempts_of(life, Route::Dlq).next() else { return false };

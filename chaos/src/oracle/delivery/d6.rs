@@ -13,6 +13,9 @@ use dashproof_reference::config::Order;
 /// A sequence is epoch · 2^40 + n, n from 1.
 const EPOCH_BITS: u32 = 40;
 
+/// Place of the empty thread id, which promises no order.
+const NO_THREAD: usize = 0;
+
 pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
     sequences(index, f);
     one_partition(index, f);
@@ -31,16 +34,19 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
 /// offered: refused events take none.
 fn sequences(index: &Index<'_>, f: &mut Findings) {
     for inc in &index.incs {
-        let mut threads: BTreeMap<&str, Vec<(u64, &Life<'_>)>> = BTreeMap::new();
+        let mut threads: Vec<Vec<(u64, &Life<'_>)>> = vec![Vec::new(); index.threads.len()];
         for life in inc.lives.iter().filter_map(|slot| index.lives.get(*slot)) {
             let Some((_, sequence)) = life.accepted else { continue };
             let Some(event) = index.event(life.event) else { continue };
             // A recovered event keeps the sequence of its first incarnation.
-            if life.offered.is_some() && !event.thread.is_empty() {
-                threads.entry(event.thread).or_default().push((sequence, life));
+            if life.offered.is_some()
+                && event.thread != NO_THREAD
+                && let Some(thread) = threads.get_mut(event.thread)
+            {
+                thread.push((sequence, life));
             }
         }
-        for (thread, mut accepted) in threads {
+        for (thread, mut accepted) in index.threads.iter().zip(threads) {
             accepted.sort_by_key(|(sequence, _)| *sequence);
             gapless(thread, &accepted, f);
             offered_order(index, thread, &accepted, f);
@@ -86,18 +92,19 @@ fn offered_order(index: &Index<'_>, thread: &str, accepted: &[(u64, &Life<'_>)],
 
 /// A thread stays in one partition: no fault of ours changes their number.
 fn one_partition(index: &Index<'_>, f: &mut Findings) {
-    let mut home: BTreeMap<&str, (i32, usize)> = BTreeMap::new();
+    let mut home: Vec<Option<(i32, usize)>> = vec![None; index.threads.len()];
     for (slot, event) in index.events.iter().enumerate() {
-        if event.thread.is_empty() || event.offered.is_none() {
+        if event.thread == NO_THREAD || event.offered.is_none() {
             continue;
         }
+        let Some(home) = home.get_mut(event.thread) else { continue };
         for place in &event.main {
             f.checked(D6, 1);
-            let (partition, first) = *home.entry(event.thread).or_insert((place.partition, slot));
+            let (partition, first) = *home.get_or_insert((place.partition, slot));
             if partition != place.partition {
                 let first = index.event(first).map(|e| e.id.to_string()).unwrap_or_default();
                 f.broken(D6, "partition", Evidence::event(slot), || {
-                    let thread = event.thread;
+                    let thread = index.thread(event);
                     let expected =
                         format!("thread {thread:?} in partition {partition}, where {first} is");
                     (expected, places(event, Route::Main))
@@ -110,13 +117,13 @@ fn one_partition(index: &Index<'_>, f: &mut Findings) {
 /// First occurrences of one partition, thread by thread and incarnation by incarnation.
 fn in_order(index: &Index<'_>, log: &LogView<'_>, f: &mut Findings) {
     let mut seen = vec![false; index.events.len()];
-    let mut last: BTreeMap<(usize, &str), (u64, usize)> = BTreeMap::new();
+    let mut last: BTreeMap<(usize, usize), (u64, usize)> = BTreeMap::new();
     for record in log.records {
         for id in &record.events {
             let Some(slot) = index.slot(*id) else { continue };
             let Some(event) = index.event(slot) else { continue };
             let first = seen.get_mut(slot).is_some_and(|seen| !std::mem::replace(seen, true));
-            if !first || event.thread.is_empty() {
+            if !first || event.thread == NO_THREAD {
                 continue;
             }
             let Some((life, sequence)) = accepted(index, event) else { continue };
@@ -135,7 +142,7 @@ fn in_order(index: &Index<'_>, log: &LogView<'_>, f: &mut Findings) {
             {
                 let before = index.event(earlier).map(|e| e.id.to_string()).unwrap_or_default();
                 f.broken(D6, "order", Evidence::event(slot), || {
-                    let thread = event.thread;
+                    let thread = index.thread(event);
                     let expected = format!("thread {thread:?} is in the log in acceptance order");
                     let place = format!("offset {} comes after {before}", record.offset);
                     (expected, format!("{place}, which was accepted later (sequence {other})"))
@@ -146,7 +153,7 @@ fn in_order(index: &Index<'_>, log: &LogView<'_>, f: &mut Findings) {
 }
 
 /// The life in which an event was accepted, with its sequence.
-fn accepted<'i, 'a>(index: &'i Index<'a>, event: &Event<'a>) -> Option<(&'i Life<'a>, u64)> {
+fn accepted<'i, 'a>(index: &'i Index<'a>, event: &Event) -> Option<(&'i Life<'a>, u64)> {
     let slot = event
         .lives
         .iter()
@@ -158,7 +165,7 @@ fn accepted<'i, 'a>(index: &'i Index<'a>, event: &Event<'a>) -> Option<(&'i Life
 /// What the record says of its sequence is what the application was told.
 fn written(
     index: &Index<'_>,
-    event: &Event<'_>,
+    event: &Event,
     slot: usize,
     inside: Option<u64>,
     members: usize,
@@ -178,7 +185,7 @@ fn written(
 }
 
 /// Two attempts may overtake each other, and what the spool gave back came from another time.
-fn is_exempt(index: &Index<'_>, event: &Event<'_>, life: &Life<'_>) -> bool {
+fn is_exempt(index: &Index<'_>, event: &Event, life: &Life<'_>) -> bool {
     let attempts: usize =
         index.lives_of(event).map(|life| index.attempts_of(life, Route::Main).count()).sum();
     let strict = index.settings.order == Order::Strict;

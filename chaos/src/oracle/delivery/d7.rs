@@ -4,16 +4,12 @@ use crate::history::{ErrorClass, Outcome, Persistence, Route};
 use crate::oracle::findings::{Evidence, Findings};
 use crate::oracle::index::{Attempt, Delivered, Index, Life, micros, ms};
 use crate::oracle::laws::LawId::D7;
-use crate::oracle::load::Peaks;
 use crate::scenario::model::LaneName;
 use dashproof_reference::config::Order;
 
 pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
-    let peaks: Vec<Peaks> = (0..index.incs.len()).map(|inc| Peaks::of(index, inc)).collect();
     for life in &index.lives {
-        let crowded = peaks
-            .get(life.inc)
-            .is_some_and(|p| p.main.count >= index.settings.max_in_flight as u64);
+        let crowded = index.peaks(life.inc).main.count >= index.settings.max_in_flight as u64;
         for route in [Route::Main, Route::Dlq] {
             let attempts: Vec<&Attempt<'_>> = index.attempts_of(life, route).collect();
             if attempts.is_empty() {

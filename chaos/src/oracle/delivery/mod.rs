@@ -24,7 +24,7 @@ const CLIENT_LIBRARY: &str = "client_library: appended and answered NOT_LEADER, 
 
 /// True when librdkafka cannot have known that the record was appended: the broker appended it and
 /// answered `NOT_LEADER`.
-fn hidden_by_client(index: &Index<'_>, event: &Event<'_>, route: Route) -> bool {
+fn hidden_by_client(index: &Index<'_>, event: &Event, route: Route) -> bool {
     index.is_librdkafka()
         && event
             .transmissions
@@ -33,7 +33,7 @@ fn hidden_by_client(index: &Index<'_>, event: &Event<'_>, route: Route) -> bool 
 }
 
 /// Where an event is in a route's log, for people.
-fn places(event: &Event<'_>, route: Route) -> String {
+fn places(event: &Event, route: Route) -> String {
     let places = event.places(route);
     if places.is_empty() {
         return format!("no record of it in the {} log", route.as_str());

@@ -8,6 +8,7 @@ use super::{
     Place, Returned, Transmission,
 };
 use crate::history::{EventId, FaultPhase, Kind, Line, Outcome, ProduceTruth, Route, Src};
+use crate::oracle::load::Peaks;
 use crate::oracle::settings::Settings;
 use crate::scenario::model::{LaneName, Scenario};
 
@@ -21,12 +22,17 @@ pub(super) fn build<'a>(lines: &'a [Line], scenario: &'a Scenario) -> Index<'a> 
         builder.line(at, inc, line);
     }
     builder.place_logs();
-    builder.index
+    let mut index = builder.index;
+    index.peaks = (0..index.incs.len()).map(|inc| Peaks::of(&index, inc)).collect();
+    index
 }
 
 struct Builder<'a> {
     index: Index<'a>,
     routes: BTreeMap<&'a str, Route>,
+    /// The topic that was asked for last, since most requests are about one.
+    last_route: Option<(&'a str, Route)>,
+    threads: BTreeMap<&'a str, usize>,
     /// Number of an incarnation in the history → slot.
     incs: BTreeMap<u32, usize>,
     /// Slot of an incarnation → its attempts by number.
@@ -61,10 +67,14 @@ impl<'a> Builder<'a> {
                 panicked: Vec::new(),
                 procs: Vec::new(),
                 requests: Vec::new(),
+                peaks: Vec::new(),
+                threads: vec![""],
                 stall_us: 0,
                 ids: Ids::new(limit),
             },
             routes: BTreeMap::new(),
+            last_route: None,
+            threads: BTreeMap::from([("", 0)]),
             incs: BTreeMap::new(),
             attempts: Vec::new(),
             lives: Vec::new(),
@@ -124,6 +134,16 @@ impl<'a> Builder<'a> {
         slot
     }
 
+    /// Place of a thread's name.
+    fn thread(&mut self, name: &'a str) -> usize {
+        let next = self.index.threads.len();
+        let place = *self.threads.entry(name).or_insert(next);
+        if place == next {
+            self.index.threads.push(name);
+        }
+        place
+    }
+
     /// Slot of an event, made when it is new.
     fn event(&mut self, id: EventId) -> usize {
         if let Some(slot) = self.index.ids.get(id) {
@@ -134,7 +154,7 @@ impl<'a> Builder<'a> {
         self.index.events.push(Event {
             id,
             offered: None,
-            thread: "",
+            thread: 0,
             bytes: 0,
             lives: Vec::new(),
             main: Vec::new(),
@@ -211,6 +231,7 @@ impl<'a> Builder<'a> {
         match kind {
             Kind::Offered { event, thread, bytes } => {
                 let slot = self.event(*event);
+                let thread = self.thread(thread);
                 if let Some(event) = self.index.events.get_mut(slot)
                     && event.offered.is_none()
                 {
@@ -328,8 +349,12 @@ impl<'a> Builder<'a> {
         self.index.anomalies.push(Anomaly { at, event, rule, expected, observed });
     }
 
-    fn transmitted(&mut self, at: At, truth: &ProduceTruth) {
-        let Some(route) = self.route(&truth.topic) else { return };
+    fn transmitted(&mut self, at: At, truth: &'a ProduceTruth) {
+        let known = self.last_route.filter(|(topic, _)| **topic == *truth.topic);
+        let Some(route) = known.map(|(_, route)| route).or_else(|| self.route(&truth.topic)) else {
+            return;
+        };
+        self.last_route = Some((&truth.topic, route));
         let transmission = Transmission {
             at,
             route,

@@ -8,6 +8,7 @@ mod numbers;
 
 use std::collections::BTreeMap;
 
+use super::load::Peaks;
 use super::settings::Settings;
 use crate::history::{
     DeliveryError, EventId, Kind, Line, LogRecord, Outcome, Persistence, Route, Src,
@@ -43,11 +44,12 @@ pub(crate) struct Transmission {
 
 /// An event over the whole run.
 #[derive(Debug)]
-pub(crate) struct Event<'a> {
+pub(crate) struct Event {
     pub(crate) id: EventId,
     /// First time the harness offered it; `None`: never.
     pub(crate) offered: Option<At>,
-    pub(crate) thread: &'a str,
+    /// Place of its thread's name; 0 is no thread.
+    pub(crate) thread: usize,
     pub(crate) bytes: usize,
     /// One per incarnation that knew it.
     pub(crate) lives: Vec<usize>,
@@ -56,7 +58,7 @@ pub(crate) struct Event<'a> {
     pub(crate) transmissions: Vec<Transmission>,
 }
 
-impl Event<'_> {
+impl Event {
     pub(crate) fn places(&self, route: Route) -> &[Place] {
         match route {
             Route::Main => &self.main,
@@ -187,7 +189,7 @@ pub(crate) struct Index<'a> {
     pub(crate) subject: &'a str,
     pub(crate) has_run: bool,
     pub(crate) incs: Vec<Incarnation>,
-    pub(crate) events: Vec<Event<'a>>,
+    pub(crate) events: Vec<Event>,
     pub(crate) lives: Vec<Life<'a>>,
     pub(crate) attempts: Vec<Attempt<'a>>,
     pub(crate) calls: Vec<Call<'a>>,
@@ -203,6 +205,10 @@ pub(crate) struct Index<'a> {
     pub(crate) procs: Vec<At>,
     /// Lines of Produce requests, in order.
     pub(crate) requests: Vec<At>,
+    /// How full it was, by slot of the incarnation.
+    pub(crate) peaks: Vec<Peaks>,
+    /// Names of threads; events carry their place here.
+    pub(crate) threads: Vec<&'a str>,
     /// Longest stall of the machine in microseconds.
     pub(crate) stall_us: u64,
     ids: numbers::Ids,
@@ -224,7 +230,7 @@ impl<'a> Index<'a> {
         build::build(lines, scenario)
     }
 
-    pub(crate) fn event(&self, slot: usize) -> Option<&Event<'a>> {
+    pub(crate) fn event(&self, slot: usize) -> Option<&Event> {
         self.events.get(slot)
     }
 
@@ -233,8 +239,18 @@ impl<'a> Index<'a> {
         self.ids.get(id)
     }
 
+    /// Name of an event's thread.
+    pub(crate) fn thread(&self, event: &Event) -> &'a str {
+        self.threads.get(event.thread).copied().unwrap_or("")
+    }
+
+    /// The peaks of an incarnation.
+    pub(crate) fn peaks(&self, inc: usize) -> Peaks {
+        self.peaks.get(inc).copied().unwrap_or_default()
+    }
+
     /// Lives of an event, in order of incarnation.
-    pub(crate) fn lives_of(&self, event: &Event<'a>) -> impl Iterator<Item = &Life<'a>> {
+    pub(crate) fn lives_of(&self, event: &Event) -> impl Iterator<Item = &Life<'a>> {
         event.lives.iter().filter_map(|slot| self.lives.get(*slot))
     }
 
@@ -256,7 +272,7 @@ impl<'a> Index<'a> {
     }
 
     /// The last outcome over all incarnations.
-    pub(crate) fn disposition(&self, event: &Event<'a>) -> Option<(At, &'a Outcome)> {
+    pub(crate) fn disposition(&self, event: &Event) -> Option<(At, &'a Outcome)> {
         self.lives_of(event).filter_map(|life| life.outcomes.last().copied()).last()
     }
 

@@ -40,7 +40,7 @@ pub(super) fn differs(sample: f64, count: u64) -> bool {
 }
 
 /// Judges one scrape.
-pub(super) fn rows(read: &Exposition, at: At, tally: &Tally, f: &mut Findings) {
+pub(super) fn rows(read: &Exposition, at: At, tally: &Tally<'_>, f: &mut Findings) {
     for series in SERIES {
         row(read, at, series, tally, f);
     }
@@ -49,11 +49,11 @@ pub(super) fn rows(read: &Exposition, at: At, tally: &Tally, f: &mut Findings) {
     }
 }
 
-fn row(read: &Exposition, at: At, series: &Series, tally: &Tally, f: &mut Findings) {
+fn row(read: &Exposition, at: At, series: &Series, tally: &Tally<'_>, f: &mut Findings) {
     let wrong = |f: &mut Findings, name: String, wanted: String, found: Option<f64>| {
         f.broken(M1, series.name, Evidence::line(at), || {
             let found = found.map_or_else(|| "absent".to_owned(), |v| v.to_string());
-            (format!("{name} {wanted}, the number of {}", series.means), found)
+            (format!("{name} {wanted} ({})", series.means), found)
         });
     };
     match series.value {

@@ -114,11 +114,11 @@ pub const LEGAL: &[(&str, &str)] = &[
 #[derive(Clone, Copy)]
 pub(crate) enum Value {
     /// It is this number, for this combination of label values.
-    Exact(fn(&Tally, &[&str]) -> u64),
+    Exact(fn(&Tally<'_>, &[&str]) -> u64),
     /// The sum over an open label is this number.
-    Sum(fn(&Tally) -> u64),
+    Sum(fn(&Tally<'_>) -> u64),
     /// It lies between these: the history shows causes, not the count itself.
-    Between(fn(&Tally, &[&str]) -> (u64, u64)),
+    Between(fn(&Tally<'_>, &[&str]) -> (u64, u64)),
     /// It returns to zero (M3).
     Idle,
     /// A high-water mark, judged against its cap (R1, R2).
@@ -153,7 +153,7 @@ impl Series {
 #[cfg(test)]
 impl Series {
     /// What a truthful subject would export of this series.
-    pub(crate) fn export(&self, tally: &Tally) -> String {
+    pub(crate) fn export(&self, tally: &Tally<'_>) -> String {
         use std::fmt::Write as _;
         let kind = match self.kind {
             SeriesKind::Counter => "counter",

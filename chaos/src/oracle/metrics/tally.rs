@@ -23,9 +23,9 @@ impl PerRoute {
 
 /// Counts over one incarnation.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct Tally<'a> {
     /// By outcome and reason, as the labels have them.
-    pub(crate) outcomes: BTreeMap<(&'static str, String), u64>,
+    pub(crate) outcomes: BTreeMap<(&'static str, &'a str), u64>,
     pub(crate) accepted: u64,
     /// Attempts after the first of an event.
     pub(crate) retries: PerRoute,
@@ -46,9 +46,9 @@ pub(crate) struct Tally {
     pub(crate) panics: (u64, u64),
 }
 
-impl Tally {
+impl<'a> Tally<'a> {
     /// Counts what stands before a line.
-    pub(crate) fn at(index: &Index<'_>, inc: usize, until: usize) -> Self {
+    pub(crate) fn at(index: &Index<'a>, inc: usize, until: usize) -> Self {
         let mut tally = Self::default();
         let Some(incarnation) = index.incs.get(inc) else { return tally };
         for life in incarnation.lives.iter().filter_map(|slot| index.lives.get(*slot)) {
@@ -58,12 +58,12 @@ impl Tally {
         tally
     }
 
-    fn life(&mut self, index: &Index<'_>, life: &Life<'_>, until: usize) {
+    fn life(&mut self, index: &Index<'a>, life: &Life<'a>, until: usize) {
         let told = life.outcomes.iter().filter(|(at, _)| at.line < until);
         let mut resolved = None;
         for (at, outcome) in told {
             resolved = resolved.or(Some(*at));
-            let key = (outcome.label(), outcome.reason().to_owned());
+            let key = (outcome.label(), outcome.reason());
             *self.outcomes.entry(key).or_default() += 1;
             let failed = matches!(
                 outcome,
@@ -109,7 +109,7 @@ impl Tally {
 
     /// Events with this outcome and reason.
     pub(crate) fn exact(&self, label: &str, reason: &str) -> u64 {
-        let same = |(l, r): &(&str, String)| *l == label && r == reason;
+        let same = |(l, r): &(&str, &str)| *l == label && *r == reason;
         self.outcomes.iter().filter(|(key, _)| same(key)).map(|(_, n)| n).sum()
     }
 }
