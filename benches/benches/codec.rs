@@ -2,8 +2,9 @@
 //!
 //! The raw side does the least that a user of prost and zstd can do: the same messages, the same
 //! level and threshold, zstd contexts that are kept, no frame byte, no header check, no limits, no
-//! scan, no checksum. Both sides run in interleaved rounds of one process, so that a busy machine
-//! slows both; the ratio printed is the median of the rounds' ratios (above 1: faster than raw).
+//! scan; once without zstd's checksum and once with it, as ours has it. The sides run in interleaved
+//! rounds of one process, so that a busy machine slows all; a ratio is the median of the rounds'
+//! ratios (above 1: faster than raw).
 //!
 //! `cargo bench -p dashproof-benches --no-default-features --bench codec` (no librdkafka needed);
 //! `-- --quick` and criterion's other flags run criterion's own groups instead of the ratios alone.
@@ -32,11 +33,10 @@ struct Raw {
 }
 
 impl Raw {
-    fn new() -> Self {
-        Self {
-            compressor: Compressor::new(LEVEL).unwrap(),
-            decompressor: Decompressor::new().unwrap(),
-        }
+    fn new(checksum: bool) -> Self {
+        let mut compressor = Compressor::new(LEVEL).unwrap();
+        compressor.include_checksum(checksum).unwrap();
+        Self { compressor, decompressor: Decompressor::new().unwrap() }
     }
 
     fn round(&mut self, message: &DashStreamMessage) -> DashStreamMessage {
@@ -163,31 +163,37 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// Measures one case in interleaved rounds and prints its line.
 fn ratio(name: &str, message: &DashStreamMessage) {
-    const ROUNDS: usize = 101;
-    let (mut raw, mut ours) = (Raw::new(), Ours::new());
+    const ROUNDS: usize = 801;
+    let (mut bare, mut checked, mut ours) = (Raw::new(false), Raw::new(true), Ours::new());
     // Ours writes flags into its message.
     let mut own = message.clone();
-    let once = time(20, || drop(black_box(raw.round(message))));
-    let calls = u32::try_from(10_000_000 / once.as_nanos().max(1)).unwrap().max(1);
-    let (mut raws, mut mine) = (Vec::new(), Vec::new());
+    let once = time(20, || drop(black_box(bare.round(message))));
+    let calls = u32::try_from(1_000_000 / once.as_nanos().max(1)).unwrap().max(1);
+    let mut times = [const { Vec::new() }; 3];
     for round in 0..ROUNDS {
-        let mut sides = [true, false];
-        sides.rotate_left(round % 2);
-        for is_raw in sides {
-            if is_raw {
-                let took = time(calls, || drop(black_box(raw.round(black_box(message)))));
-                raws.push(took.as_secs_f64() * 1e6);
-            } else {
-                let took = time(calls, || drop(black_box(ours.round(black_box(&mut own)))));
-                mine.push(took.as_secs_f64() * 1e6);
+        let mut sides = [0, 1, 2];
+        sides.rotate_left(round % 3);
+        for side in sides {
+            let took = match side {
+                0 => time(calls, || drop(black_box(bare.round(black_box(message))))),
+                1 => time(calls, || drop(black_box(checked.round(black_box(message))))),
+                _ => time(calls, || drop(black_box(ours.round(black_box(&mut own))))),
+            };
+            if let Some(times) = times.get_mut(side) {
+                times.push(took.as_secs_f64() * 1e6);
             }
         }
     }
-    let ratio = median(raws.iter().zip(&mine).map(|(raw, mine)| raw / mine).collect());
-    let (raw, mine) = (median(raws), median(mine));
-    let bytes = message.encoded_len();
+    let [bare, checked, ours] = &times;
+    let over = |raw: &[f64]| median(raw.iter().zip(ours).map(|(raw, ours)| raw / ours).collect());
     println!(
-        "{name:<20} {bytes:>7} B   raw {raw:>9.3} us   codec {mine:>9.3} us   ratio {ratio:.3}"
+        "{name:<20} {:>7} B {:>10.3} {:>10.3} {:>10.3}   {:.3} {:>8.3}",
+        message.encoded_len(),
+        median(bare.clone()),
+        median(checked.clone()),
+        median(ours.clone()),
+        over(bare),
+        over(checked),
     );
 }
 
@@ -196,7 +202,8 @@ fn main() {
     if std::env::args().any(|arg| arg == "--test") {
         return;
     }
-    println!("codec encode + decode against raw prost + zstd (ratio above 1: faster than raw)");
+    println!("encode + decode, us per message (ratio above 1: faster than raw)");
+    println!("{:<30} {:>10} {:>10} {:>10}   ratio +checksum", "", "raw", "+checksum", "codec");
     for (name, message) in cases() {
         ratio(name, &message);
     }
@@ -210,7 +217,7 @@ fn criterion_groups() {
     let mut criterion = Criterion::default().configure_from_args();
     for (name, message) in cases() {
         let mut group = criterion.benchmark_group(name);
-        let mut raw = Raw::new();
+        let mut raw = Raw::new(false);
         group.bench_function("raw", |b| b.iter(|| raw.round(black_box(&message))));
         let (mut ours, mut own) = (Ours::new(), message.clone());
         group.bench_function("codec", |b| b.iter(|| ours.round(black_box(&mut own))));

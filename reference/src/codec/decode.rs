@@ -7,10 +7,11 @@ use tracing::warn;
 
 use super::config::{DecodePolicy, Legacy};
 use super::counters::{CodecCounters, bump};
-use super::error::{DecodeError, DecodeErrorKind as Kind, Place, Region};
+use super::error::{DecodeError, DecodeErrorKind as Kind, Region, Whose};
 use super::frame::{self, Shape};
 use super::header::{HeaderFault, check_headers};
 use super::inflate::Inflater;
+use super::limits::Limits;
 use super::locate;
 use super::scan::{Fault, scan};
 use crate::proto::DashStreamMessage;
@@ -20,7 +21,7 @@ use crate::proto::DashStreamMessage;
 #[derive(Debug)]
 pub struct Decoder {
     policy: DecodePolicy,
-    inflater: Inflater,
+    pub(super) inflater: Inflater,
     counters: Arc<CodecCounters>,
 }
 
@@ -69,46 +70,56 @@ impl Decoder {
         crc32: Option<&[u8]>,
     ) -> Result<DashStreamMessage, DecodeError> {
         bump(&self.counters.messages_received);
+        // Filled in place: an envelope is some hundred bytes, not to be moved about.
+        let mut message = DashStreamMessage::default();
         let result = crc32
             .map_or(Ok(()), |header| frame::verify_crc32(frame, header))
-            .and_then(|()| self.decode_frame(frame));
-        if result.is_err() {
-            bump(&self.counters.decode_failures);
+            .and_then(|()| self.decode_frame(frame, &mut message));
+        self.inflater.trim();
+        match result {
+            Ok(()) => Ok(message),
+            Err(error) => {
+                bump(&self.counters.decode_failures);
+                Err(error)
+            }
         }
-        result
     }
 
-    fn decode_frame(&mut self, frame: &[u8]) -> Result<DashStreamMessage, DecodeError> {
+    fn decode_frame(
+        &mut self,
+        frame: &[u8],
+        message: &mut DashStreamMessage,
+    ) -> Result<(), DecodeError> {
         let Self { policy, inflater, counters } = self;
         let cap = policy.limits.payload;
         check_size(frame, cap)?;
         let shape = frame::shape(frame);
-        let message = match shape {
-            Shape::Plain => {
-                parse(frame.get(1..).unwrap_or_default(), 1, Region::Frame, policy, counters)
-            }
-            Shape::BarePlain if policy.legacy != Legacy::Refuse => {
-                parse(frame, 0, Region::Frame, policy, counters)
-            }
-            Shape::Zstd => {
-                let body = frame.get(1..).unwrap_or_default();
-                let payload = inflater.inflate(body, 1, cap)?;
-                parse(payload, 0, Region::Inflated, policy, counters)
-            }
-            Shape::BareZstd if policy.legacy == Legacy::ProtobufOrZstd => {
-                let payload = inflater.inflate(frame, 0, cap)?;
-                parse(payload, 0, Region::Inflated, policy, counters)
-            }
-            Shape::BarePlain | Shape::BareZstd | Shape::Unknown => Err(unknown_frame(frame, shape)),
+        let allowed = match shape {
+            Shape::Plain | Shape::Zstd => true,
+            Shape::BarePlain => policy.legacy != Legacy::Refuse,
+            Shape::BareZstd => policy.legacy == Legacy::ProtobufOrZstd,
+            Shape::Unknown => false,
         };
-        inflater.trim();
-        if message.is_ok() && matches!(shape, Shape::BarePlain | Shape::BareZstd) {
+        if !allowed {
+            return Err(unknown_frame(frame, shape));
+        }
+        let legacy = matches!(shape, Shape::BarePlain | Shape::BareZstd);
+        let base = usize::from(!legacy);
+        let body = frame.get(base..).unwrap_or_default();
+        let place = if matches!(shape, Shape::Plain | Shape::BarePlain) {
+            Place { payload: body, base, region: Region::Frame }
+        } else {
+            let payload = inflater.inflate(body, base, cap)?;
+            Place { payload, base: 0, region: Region::Inflated }
+        };
+        place.parse(policy, counters, message)?;
+        if legacy {
             let n = bump(&counters.legacy_decodes);
             if n.is_power_of_two() {
                 warn!(count = n, ?shape, "let in a record without a frame byte");
             }
         }
-        message
+        Ok(())
     }
 }
 
@@ -136,72 +147,102 @@ fn unknown_frame(frame: &[u8], shape: Shape) -> DecodeError {
     DecodeError::new(Kind::UnknownFrame, Region::Frame, 0, text)
 }
 
-/// From protobuf bytes, which start at `base` of their region, to a message that the policy
-/// accepts.
-fn parse(
-    payload: &[u8],
+/// Protobuf bytes, and where they came from.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    payload: &'a [u8],
+    /// Where the bytes start in their region.
     base: usize,
     region: Region,
-    policy: &DecodePolicy,
-    counters: &CodecCounters,
-) -> Result<DashStreamMessage, DecodeError> {
-    let limits = &policy.limits;
-    if payload.len() > limits.payload {
-        let text = format!("message is over the payload limit of {} bytes", limits.payload);
-        return Err(DecodeError::new(Kind::PayloadTooLarge, region, base, text)
-            .with_limit(limits.payload as u64));
-    }
-    let explain = |fault: Fault| describe(fault, base, region);
-    // Too short to exceed any limit: then there is nothing that the scan could find.
-    if payload.len() as u64 > limits.unreachable_up_to() {
-        scan::<false>(payload, limits).map_err(explain)?;
-    }
-    let message =
-        DashStreamMessage::decode(payload).map_err(|e| match scan::<true>(payload, limits) {
-            Err(fault) => explain(fault),
-            Ok(_) => DecodeError::new(Kind::Inconsistent, region, base, e.to_string()),
-        })?;
-    match check_headers(&message, |version| policy.schema.accepts(version)) {
-        Ok(()) => Ok(message),
-        Err(fault) if policy.lenient => {
-            let n = bump(&counters.lenient_decodes);
-            if n.is_power_of_two() {
-                warn!(count = n, ?fault, "let in a message that strict decoding refuses");
+}
+
+impl Place<'_> {
+    /// Reads the bytes into an empty message, if the policy accepts it.
+    fn parse(
+        self,
+        policy: &DecodePolicy,
+        counters: &CodecCounters,
+        message: &mut DashStreamMessage,
+    ) -> Result<(), DecodeError> {
+        let Self { payload, .. } = self;
+        let limits = &policy.limits;
+        if payload.len() > limits.payload {
+            return Err(self.too_large(limits));
+        }
+        // Too short to exceed any limit: then there is nothing for the scan to find.
+        if payload.len() as u64 > limits.unreachable_up_to() {
+            scan::<false>(payload, limits).map_err(|fault| self.explain(fault, limits))?;
+        }
+        message.merge(payload).map_err(|e| self.find(&e, limits))?;
+        match check_headers(message, |version| policy.schema.accepts(version)) {
+            Ok(()) => Ok(()),
+            Err(fault) if policy.lenient => {
+                let n = bump(&counters.lenient_decodes);
+                if n.is_power_of_two() {
+                    warn!(count = n, ?fault, "let in a message that strict decoding refuses");
+                }
+                Ok(())
             }
-            Ok(message)
+            Err(fault) => Err(self.refuse(fault, policy)),
         }
-        Err(fault) => Err(refuse(fault, payload, base, region, policy)),
+    }
+
+    #[cold]
+    fn too_large(self, limits: &Limits) -> DecodeError {
+        let limit = limits.payload;
+        let text = format!("message is over the payload limit of {limit} bytes");
+        DecodeError::new(Kind::PayloadTooLarge, self.region, self.base, text)
+            .with_limit(limit as u64)
+    }
+
+    /// Finds what the protobuf library refused, which tells neither kind nor place.
+    #[cold]
+    fn find(self, error: &prost::DecodeError, limits: &Limits) -> DecodeError {
+        match scan::<true>(self.payload, limits) {
+            Err(fault) => self.explain(fault, limits),
+            Ok(_) => {
+                DecodeError::new(Kind::Inconsistent, self.region, self.base, error.to_string())
+            }
+        }
+    }
+
+    #[cold]
+    fn refuse(self, fault: HeaderFault, policy: &DecodePolicy) -> DecodeError {
+        let (kind, member, text) = match fault {
+            HeaderFault::NoMessage => {
+                (Kind::MissingMessage, None, "envelope holds no message".to_owned())
+            }
+            HeaderFault::NoHeader { member } => {
+                (Kind::MissingHeader, member, format!("{} has no header", Whose(member)))
+            }
+            HeaderFault::Version { member, found } => {
+                let policy = policy.schema.as_str();
+                let whose = Whose(member);
+                let text = format!(
+                    "{whose} has schema version {found}, which policy `{policy}` does not accept"
+                );
+                (Kind::SchemaVersion, member, text)
+            }
+        };
+        let offset = self.base + locate::message(self.payload, member);
+        DecodeError::new(kind, self.region, offset, text)
+    }
+
+    #[cold]
+    fn explain(self, fault: Fault, limits: &Limits) -> DecodeError {
+        let text = words(fault.kind);
+        let limit = limits.of(fault.kind);
+        let text = match limit {
+            Some(limit) => format!("{text}: the limit is {limit}"),
+            None => text.to_owned(),
+        };
+        let error = DecodeError::new(fault.kind, self.region, self.base + fault.offset, text);
+        limit.into_iter().fold(error, DecodeError::with_limit)
     }
 }
 
-fn refuse(
-    fault: HeaderFault,
-    payload: &[u8],
-    base: usize,
-    region: Region,
-    policy: &DecodePolicy,
-) -> DecodeError {
-    let (kind, member, text) = match fault {
-        HeaderFault::NoMessage => {
-            (Kind::MissingMessage, None, "envelope holds no message".to_owned())
-        }
-        HeaderFault::NoHeader { member } => {
-            (Kind::MissingHeader, member, format!("{} has no header", Place(member)))
-        }
-        HeaderFault::Version { member, found } => {
-            let policy = policy.schema.as_str();
-            let place = Place(member);
-            let text = format!(
-                "{place} has schema version {found}, which policy `{policy}` does not accept"
-            );
-            (Kind::SchemaVersion, member, text)
-        }
-    };
-    DecodeError::new(kind, region, base + locate::message(payload, member), text)
-}
-
-fn describe(fault: Fault, base: usize, region: Region) -> DecodeError {
-    let text = match fault.kind {
+fn words(kind: Kind) -> &'static str {
+    match kind {
         Kind::Truncated => "field reaches past the end of its message",
         Kind::Varint => "varint is longer than ten bytes or does not fit 64 bits",
         Kind::Key => "field key has an impossible number or wire type",
@@ -215,11 +256,5 @@ fn describe(fault: Fault, base: usize, region: Region) -> DecodeError {
         Kind::MapEntries => "frame has too many map entries",
         Kind::DecodedBytes => "decoding could take too much memory",
         _ => "bytes are not a message",
-    };
-    let text = match fault.limit {
-        Some(limit) => format!("{text}: the limit is {limit}"),
-        None => text.to_owned(),
-    };
-    let error = DecodeError::new(fault.kind, region, base + fault.offset, text);
-    fault.limit.into_iter().fold(error, DecodeError::with_limit)
+    }
 }

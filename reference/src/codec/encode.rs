@@ -181,7 +181,7 @@ fn check_counts(payload: &[u8], limits: &Limits) -> Result<(), EncodeError> {
     }
     scan::<false>(payload, limits).map(|_| ()).map_err(|fault| EncodeError::Limit {
         kind: fault.kind,
-        limit: fault.limit.unwrap_or_default(),
+        limit: limits.of(fault.kind).unwrap_or_default(),
     })
 }
 

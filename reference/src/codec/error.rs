@@ -213,13 +213,13 @@ pub enum EncodeError {
     #[error("envelope holds no message: set `message`")]
     MissingMessage,
     /// The message, or a member of its batch, has no header.
-    #[error("{} has no header: set `header`", Place(*member))]
+    #[error("{} has no header: set `header`", Whose(*member))]
     MissingHeader {
         /// Position of the batch member, or `None` for the message itself.
         member: Option<usize>,
     },
     /// A header asks for a schema version that this encoder does not write.
-    #[error("{} has schema version {found}: set `schema_version` to 1", Place(*member))]
+    #[error("{} has schema version {found}: set `schema_version` to 1", Whose(*member))]
     SchemaVersion {
         /// Position of the batch member, or `None` for the message itself.
         member: Option<usize>,
@@ -237,9 +237,9 @@ pub enum EncodeError {
 }
 
 /// Names the message or the batch member in an error text.
-pub(super) struct Place(pub(super) Option<usize>);
+pub(super) struct Whose(pub(super) Option<usize>);
 
-impl fmt::Display for Place {
+impl fmt::Display for Whose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             None => f.write_str("message"),

@@ -15,7 +15,7 @@ const FIRST_GUESS: usize = 16 * 1024;
 /// Inflates zstd frames into a buffer of its own, up to a cap.
 pub(super) struct Inflater {
     context: Option<DCtx<'static>>,
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
 }
 
 impl fmt::Debug for Inflater {

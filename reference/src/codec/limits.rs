@@ -1,5 +1,6 @@
 //! Bounds on what is decoded, and why they hold memory under a ceiling.
 
+use super::error::DecodeErrorKind;
 use super::frame::MAX_PAYLOAD;
 use super::schema::MAX_COST_PER_BYTE;
 
@@ -52,6 +53,22 @@ impl Limits {
         self.depth.min(MAX_DEPTH)
     }
 
+    /// The limit that an error of this kind ran into.
+    pub(super) fn of(&self, kind: DecodeErrorKind) -> Option<u64> {
+        match kind {
+            DecodeErrorKind::FrameTooLarge | DecodeErrorKind::PayloadTooLarge => {
+                Some(self.payload as u64)
+            }
+            DecodeErrorKind::Depth => Some(self.depth().into()),
+            DecodeErrorKind::BatchMembers => Some(self.batch_members),
+            DecodeErrorKind::RepeatedElements => Some(self.repeated),
+            DecodeErrorKind::TotalElements => Some(self.elements),
+            DecodeErrorKind::MapEntries => Some(self.map_entries),
+            DecodeErrorKind::DecodedBytes => Some(self.decoded_bytes),
+            _ => None,
+        }
+    }
+
     /// Payloads up to this many bytes cannot exceed any limit but [`Self::depth`]: the smallest
     /// packed element takes one byte, the smallest message two, and no byte costs more memory than
     /// [`MAX_COST_PER_BYTE`].
@@ -63,8 +80,13 @@ impl Limits {
             .min(self.decoded_bytes / u64::from(MAX_COST_PER_BYTE))
     }
 
-    /// Payloads up to this many bytes cannot exceed any limit: a nested message takes two bytes.
+    /// Payloads up to this many bytes need no scan before they are decoded. A nested message takes
+    /// at least two bytes; the deepest limit, [`MAX_DEPTH`], the protobuf library enforces itself.
     pub(super) fn unreachable_up_to(&self) -> u64 {
-        self.counts_unreachable_up_to().min(u64::from(self.depth()) * 2)
+        let depth = match self.depth() {
+            MAX_DEPTH => u64::MAX,
+            depth => u64::from(depth) * 2,
+        };
+        self.counts_unreachable_up_to().min(depth)
     }
 }

@@ -8,12 +8,11 @@ use super::limits::Limits;
 use super::schema::{self, CONTENT_COST, CONTENT_MIN, Counter, Field};
 use super::wire::{self, WireType};
 
-/// What is wrong, and where in the payload.
+/// What is wrong, and where in the payload. Two words, so that it is returned in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) kind: Kind,
     pub(super) offset: usize,
-    pub(super) limit: Option<u64>,
 }
 
 /// What a payload holds, as far as the limits ask.
@@ -40,11 +39,7 @@ struct Scan<'a, const UTF8: bool> {
 }
 
 fn fault(kind: Kind, offset: usize) -> Fault {
-    Fault { kind, offset, limit: None }
-}
-
-fn over(kind: Kind, offset: usize, limit: u64) -> Fault {
-    Fault { kind, offset, limit: Some(limit) }
+    Fault { kind, offset }
 }
 
 impl<const UTF8: bool> Scan<'_, UTF8> {
@@ -60,10 +55,7 @@ impl<const UTF8: bool> Scan<'_, UTF8> {
             let (number, wire) = wire::key(buf, &mut pos).map_err(at)?;
             let field = fields.get(number as usize).filter(|f| f.kind != schema::Kind::None);
             let Some(field) = field else {
-                unknown(number, wire, buf, &mut pos, left).map_err(|kind| match kind {
-                    Kind::Depth => self.too_deep(base + start),
-                    kind => at(kind),
-                })?;
+                unknown(number, wire, buf, &mut pos, left).map_err(at)?;
                 continue;
             };
             match (field.kind, wire) {
@@ -91,7 +83,7 @@ impl<const UTF8: bool> Scan<'_, UTF8> {
                 }
                 // The library reads a map entry whatever wire type its key names, and so do we.
                 (schema::Kind::Message(inner), WireType::Len) | (schema::Kind::Map(inner), _) => {
-                    let left = left.checked_sub(1).ok_or_else(|| self.too_deep(base + start))?;
+                    let left = left.checked_sub(1).ok_or_else(|| at(Kind::Depth))?;
                     let content = wire::len(buf, &mut pos).map_err(at)?;
                     self.count(field, 1, &mut repeated, base + start)?;
                     self.message(inner, content, base + pos - content.len(), left)?;
@@ -116,10 +108,6 @@ impl<const UTF8: bool> Scan<'_, UTF8> {
         Ok(())
     }
 
-    fn too_deep(&self, offset: usize) -> Fault {
-        over(Kind::Depth, offset, self.limits.depth().into())
-    }
-
     /// Counts `n` more elements or entries of a field against its limits.
     #[inline]
     fn count(&mut self, field: &Field, n: u64, repeated: &mut u64, at: usize) -> Result<(), Fault> {
@@ -129,7 +117,7 @@ impl<const UTF8: bool> Scan<'_, UTF8> {
             Counter::Map => {
                 self.usage.map_entries += n;
                 if self.usage.map_entries > map_entries {
-                    return Err(over(Kind::MapEntries, at, map_entries));
+                    return Err(fault(Kind::MapEntries, at));
                 }
             }
             Counter::Batch | Counter::Repeated => {
@@ -137,16 +125,16 @@ impl<const UTF8: bool> Scan<'_, UTF8> {
                 if field.counter == Counter::Batch {
                     self.usage.batch_members += n;
                     if self.usage.batch_members > batch_members {
-                        return Err(over(Kind::BatchMembers, at, batch_members));
+                        return Err(fault(Kind::BatchMembers, at));
                     }
                 } else {
                     *repeated += n;
                     if *repeated > self.limits.repeated {
-                        return Err(over(Kind::RepeatedElements, at, self.limits.repeated));
+                        return Err(fault(Kind::RepeatedElements, at));
                     }
                 }
                 if self.usage.elements > elements {
-                    return Err(over(Kind::TotalElements, at, elements));
+                    return Err(fault(Kind::TotalElements, at));
                 }
             }
         }
@@ -167,7 +155,7 @@ impl<const UTF8: bool> Scan<'_, UTF8> {
     fn charge(&mut self, bytes: u64, at: usize) -> Result<(), Fault> {
         self.usage.decoded_bytes = self.usage.decoded_bytes.saturating_add(bytes);
         if self.usage.decoded_bytes > self.limits.decoded_bytes {
-            return Err(over(Kind::DecodedBytes, at, self.limits.decoded_bytes));
+            return Err(fault(Kind::DecodedBytes, at));
         }
         Ok(())
     }

@@ -217,6 +217,14 @@ fn a_small_frame_after_a_large_one_is_not_mixed_up_with_it() {
     }
 }
 
+#[test]
+fn a_frame_that_inflates_too_far_leaves_no_large_buffer_behind() {
+    let mut decoder = strict();
+    assert!(decoder.decode(&streamed(&vec![0; 20 << 20])).is_err());
+    assert!(decoder.decode(&streamed(&event_message(&noise(3_000_000)).encode_to_vec())).is_ok());
+    assert!(decoder.inflater.buffer.capacity() <= 1 << 20);
+}
+
 struct CountWarnings(Arc<AtomicU64>);
 
 impl tracing::Subscriber for CountWarnings {

@@ -204,7 +204,7 @@ proptest! {
         let mut payload = payload(&tape);
         damage(&mut payload, &damages);
         let whole = DashStreamMessage::decode(payload.as_slice()).is_ok();
-        let over = scan::<false>(&payload, &limits).is_err_and(|f| f.limit.is_some());
+        let over = scan::<false>(&payload, &limits).is_err_and(|f| f.kind.is_limit());
         if whole && over {
             prop_assert!(payload.len() as u64 > limits.unreachable_up_to());
         }

@@ -143,3 +143,16 @@ fn ten_mebibytes_of_legitimate_events_pass_the_default_limits() {
     assert!(frame.len() > 10_000_000);
     assert_eq!(strict().decode(&frame).unwrap(), message);
 }
+
+#[test]
+fn under_the_defaults_payloads_up_to_200_kilobytes_need_no_scan() {
+    // As the manual says.
+    assert_eq!(Limits::default().unreachable_up_to(), 200_000);
+}
+
+#[test]
+fn every_limit_has_a_kind_of_error_and_only_they_have() {
+    for kind in Kind::ALL {
+        assert_eq!(Limits::default().of(kind).is_some(), kind.is_limit(), "{kind}");
+    }
+}

@@ -109,7 +109,7 @@ fn scan_and_library_agree_at_the_deepest_level_on_known_and_unknown_fields_and_g
             let scanned = scan::<true>(&payload, &Limits::default());
             assert_eq!(library.is_ok(), scanned.is_ok(), "{depth} {inner:?} {scanned:?}");
             if let Err(fault) = scanned {
-                assert_eq!((fault.kind, fault.limit), (DecodeErrorKind::Depth, Some(100)));
+                assert_eq!(fault.kind, DecodeErrorKind::Depth);
             }
         }
     }
@@ -123,7 +123,8 @@ fn a_lower_depth_limit_binds_at_its_own_edge() {
         let beyond = levels(limit as usize + 1, &[]);
         assert!(scan::<true>(&at, &limits).is_ok(), "{limit}");
         let fault = scan::<true>(&beyond, &limits).unwrap_err();
-        assert_eq!((fault.kind, fault.limit), (DecodeErrorKind::Depth, Some(limit.into())));
+        assert_eq!(fault.kind, DecodeErrorKind::Depth);
+        assert_eq!(limits.of(fault.kind), Some(limit.into()));
     }
 }
 
