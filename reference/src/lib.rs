@@ -3,10 +3,10 @@
 //! # The promise
 //!
 //! Every event that is offered to a [`Producer`](runtime::Producer) ends in exactly one
-//! [`Outcome`](core::Outcome): acked, dead-lettered, in doubt, dropped, or rejected at the call. The
-//! outcome is told to the application, and counted by reason in metrics that equal the ledger to the
-//! last event: after an outage, a cancelled future, a full queue, a panicking callback, a close that
-//! ran out of time, or a handle that was just dropped.
+//! [`Outcome`](core::Outcome): acked, dead-lettered, in doubt, dropped, or rejected at the call.
+//! The outcome is told to the application, and counted by reason in metrics that equal the ledger
+//! to the last event: after an outage, a cancelled future, a full queue, a panicking callback, a
+//! close that ran out of time, or a handle that was just dropped.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -14,7 +14,8 @@
 //!
 //! use dashproof_reference::config::ProducerConfig;
 //! use dashproof_reference::core::Connect;
-//! use dashproof_reference::proto::{DashStreamMessage, Event, Header, dash_stream_message::Message};
+//! use dashproof_reference::proto::dash_stream_message::Message;
+//! use dashproof_reference::proto::{DashStreamMessage, Event, Header};
 //! use dashproof_reference::runtime::Producer;
 //!
 //! /// `connect` is given for tests and simulations; real brokers need none, see
@@ -34,7 +35,7 @@
 //!         .await?;
 //!
 //!     let header = Header { thread_id: "session-42".to_owned(), ..Header::default() };
-//!     let event = Event { header: Some(header), node_id: "planner".to_owned(), ..Event::default() };
+//!     let event = Event { header: Some(header), ..Event::default() };
 //!     let message = DashStreamMessage { message: Some(Message::Event(event)) };
 //!     let accepted = producer.send(message).await?;
 //!     assert_eq!(accepted.sequence, 1);

@@ -146,7 +146,8 @@ impl Encoder {
 
 /// Checks that [`Encoder::encode`] will take a message and says how many protobuf bytes it has.
 /// Sets compression NONE in every header, as the length is that of the plain message. Limits on
-/// counts are looked at only up to `max_payload` bytes; a longer message is for the caller to refuse.
+/// counts are looked at only up to `max_payload` bytes; a longer message is for the caller to
+/// refuse.
 ///
 /// # Errors
 /// What [`Encoder::encode`] would say, but for the size.

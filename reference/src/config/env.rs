@@ -35,7 +35,7 @@ impl ProducerConfig {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    /// As [`ProducerConfig::from_env`], with the look-up given: for tests, and for applications that
+    /// As [`ProducerConfig::from_env`], with the look-up given: for tests, and applications that
     /// keep their environment elsewhere. An empty value counts as absent.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ pub enum WhenFull {
     Reject,
 }
 
-/// What a broker's `POLICY_VIOLATION` means: some policies are quotas that pass, others are verdicts.
+/// What a broker's `POLICY_VIOLATION` means: some policies are quotas that pass, others verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PolicyViolation {
     /// The record will never be taken.

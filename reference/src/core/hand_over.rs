@@ -189,8 +189,8 @@ impl Core {
     }
 
     /// The transport did not take the record: no attempt was made. Retryable (and fatal, which is
-    /// the client's fault and not the event's) leaves the event queued until its deadline; permanent
-    /// ends its route.
+    /// the client's fault and not the event's) leaves the event queued until its deadline;
+    /// permanent ends its route.
     pub fn refused(&mut self, now: Duration, attempt: AttemptId, refused: &Refused) {
         let now = self.advance(now);
         let Slot::Open { route, generation, .. } = self.attempts.get(attempt) else {

@@ -1,4 +1,5 @@
-//! Sans-IO state machines: time, entropy and results come in as arguments, effects go out as values.
+//! Sans-IO state machines: time, entropy and results come in as arguments, effects go out as
+//! values.
 //!
 //! [`Core`] is the producer without tokio, clock, randomness, files or sockets. A shell calls it,
 //! carries out the [`Effect`]s that [`Core::poll`] hands out, and reports what came of them:

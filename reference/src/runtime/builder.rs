@@ -23,7 +23,10 @@ pub enum OpenError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// No client for a route could be made. Says which setting is at fault.
-    #[error("the {} client could not be made: {}; check the settings it names", route.as_str(), refused.reason)]
+    #[error(
+        "the {} client could not be made: {}; check the settings it names",
+        route.as_str(), refused.reason
+    )]
     Connect {
         /// Which route.
         route: Route,

@@ -1,7 +1,7 @@
 //! The metrics: one table of series, read from the core's counters at each scrape.
 //!
-//! Nothing is counted twice and nothing is copied on the way: a scrape locks the core for the moment
-//! of one copy, so that it never shows an event in two places or in none.
+//! Nothing is counted twice and nothing is copied on the way: a scrape locks the core for the
+//! moment of one copy, so that it never shows an event in two places or in none.
 
 use std::collections::BTreeMap;
 use std::fmt;

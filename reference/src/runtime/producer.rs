@@ -166,9 +166,10 @@ impl Producer {
         Err(FlushError { pending: flushed.pending, counts: counts(&flushed.tally) })
     }
 
-    /// Ends the incarnation. At once new and waiting sends are rejected (`closed`); what is accepted
-    /// goes on for its share of the time, then is cut route by route; at `within` everything has an
-    /// outcome. Returns as soon as that is so. The clients are shut down in the background.
+    /// Ends the incarnation. At once new and waiting sends are rejected (`closed`); what is
+    /// accepted goes on for its share of the time, then is cut route by route; at `within`
+    /// everything has an outcome. Returns as soon as that is so. The clients are shut down in the
+    /// background.
     ///
     /// Every further call returns the same report.
     #[tracing::instrument(name = "close", skip_all, fields(within = ?within))]
