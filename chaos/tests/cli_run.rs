@@ -93,7 +93,8 @@ fn a_violation_is_told_with_its_law_its_history_and_the_way_back_to_it() {
     let output = recorded(dir.path(), &args);
     assert_eq!(code(&output), exit::VIOLATION);
     let text = stdout(&output);
-    for part in ["D2 broken: ", "  expected ", "  observed ", "  blame ", "  reproduce ", "offered"] {
+    for part in ["D2 broken: ", "  expected ", "  observed ", "  blame ", "  reproduce ", "offered"]
+    {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }
     let cell = dir.path().join("outage/all-brokers-3s/sim-seed0");
