@@ -22,9 +22,7 @@ mod state;
 mod truth;
 
 #[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use api::{SERVED, name as api_name};
 pub use cluster::{Cluster, ClusterConfig};

@@ -1,3 +1,5 @@
+pub(crate) mod kit;
+
 mod arbitrary;
 mod fetch;
 mod hostile;

@@ -5,7 +5,7 @@ use tokio::io::DuplexStream;
 use tokio::time::{sleep, timeout};
 
 use crate::broker::client::Client;
-use crate::broker::testing::*;
+use crate::broker::tests::kit::*;
 use crate::broker::{Cluster, codes};
 use crate::fault::FaultPlan;
 use crate::history::{FaultPhase, Recorder};

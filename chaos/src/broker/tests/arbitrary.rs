@@ -12,7 +12,7 @@ use crate::broker::api::{self, From, SERVED};
 use crate::broker::batch::Batch;
 use crate::broker::letter::Letter;
 use crate::broker::log::{Appended, Log};
-use crate::broker::testing::*;
+use crate::broker::tests::kit::*;
 
 fn serve(frame: Bytes) {
     let runtime = tokio::runtime::Builder::new_current_thread()

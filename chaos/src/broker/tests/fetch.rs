@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::broker::batch::Batch;
 use crate::broker::client::Client;
 use crate::broker::codes;
-use crate::broker::testing::*;
+use crate::broker::tests::kit::*;
 
 fn fetch(offset: i64, wait_ms: i32, max_bytes: i32) -> FetchRequest {
     let wanted = FetchPartition::default()

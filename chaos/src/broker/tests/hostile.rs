@@ -6,7 +6,7 @@ use kafka_protocol::protocol::Decodable;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::broker::testing::*;
+use crate::broker::tests::kit::*;
 use crate::broker::{Cluster, MAX_REQUEST, codes};
 
 /// What the broker says to these bytes: everything until it closes, or until it waits for more.

@@ -8,7 +8,7 @@ use kafka_protocol::messages::ApiVersionsRequest;
 use tokio::time::sleep;
 
 use crate::broker::client::Client;
-use crate::broker::testing::config;
+use crate::broker::tests::kit::config;
 use crate::broker::{Cluster, accept_loop};
 use crate::fault::FaultPlan;
 use crate::history::{Clock, FaultPhase, Kind, Line, Recorder};

@@ -2,7 +2,7 @@ use bytes::BytesMut;
 use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest};
 
 use crate::broker::codes;
-use crate::broker::testing::*;
+use crate::broker::tests::kit::*;
 
 fn seq(pid: i64, epoch: i16, sequence: i32) -> Batched {
     Batched { pid, epoch, sequence }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use tokio::io::DuplexStream;
 
 use crate::broker::reader::{Dial, ReadError, Reader, record_logs};
-use crate::broker::testing::*;
+use crate::broker::tests::kit::*;
 use crate::broker::{Cluster, Identity, codes, serve};
 use crate::history::{Kind, Line};
 use crate::scenario::model::{FaultKind, TopicSel};

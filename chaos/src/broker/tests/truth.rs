@@ -9,7 +9,7 @@ use dashproof_reference::proto::{DashStreamMessage, Event, EventBatch, Header};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::broker::testing::*;
+use crate::broker::tests::kit::*;
 use crate::broker::{Cluster, codes};
 use crate::history::{Kind, LogRecord, Recorder, Route};
 

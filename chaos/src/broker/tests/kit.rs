@@ -17,8 +17,8 @@ use kafka_protocol::records::{
 };
 use tokio::io::DuplexStream;
 
-use super::client::Client;
-use super::{Cluster, ClusterConfig, serve};
+use crate::broker::client::Client;
+use crate::broker::{Cluster, ClusterConfig, serve};
 use crate::history::{Clock, EventId, FaultPhase, Kind, Line, ProduceTruth, Recorder};
 
 /// Counts up at every look, and follows tokio's clock.
