@@ -122,7 +122,7 @@ pub(crate) const ROOT: &[Key] = &[
     may(
         "tick",
         Shape::Span { zero: false },
-        "sim: step of the virtual network, 10ms if not given.",
+        "sim: step of the virtual network, 2ms if not given.",
     ),
     may("cluster", Shape::Table(CLUSTER), "The brokers."),
     may("subject", Shape::Table(SUBJECT), "The implementation under test."),

@@ -471,7 +471,7 @@ impl Default for Scenario {
             lanes: vec![LaneName::Sim],
             budget: Duration::from_secs(12),
             tags: Vec::new(),
-            tick: Duration::from_millis(10),
+            tick: Duration::from_millis(2),
             brokers: 3,
             partitions: 3,
             min_insync: 2,
