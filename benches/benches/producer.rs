@@ -8,7 +8,12 @@
 //!
 //! `cargo bench -p dashproof-benches --bench producer`; `-- memory` sends a million events instead
 //! and prints the peak memory of the producer's process.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints, and fails loudly")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a bench prints, and fails loudly"
+)]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};

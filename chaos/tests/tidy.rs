@@ -110,10 +110,10 @@ fn too_long_functions(text: &str) -> Vec<String> {
             continue;
         }
         let close = format!("{}}}", " ".repeat(indent));
-        if let Some(len) = lines.iter().skip(i).position(|l| *l == close) {
-            if len + 1 > 70 {
-                out.push(format!("{}: function of {} lines, at most 70", i + 1, len + 1));
-            }
+        if let Some(len) = lines.iter().skip(i).position(|l| *l == close)
+            && len + 1 > 70
+        {
+            out.push(format!("{}: function of {} lines, at most 70", i + 1, len + 1));
         }
     }
     out

@@ -100,7 +100,7 @@ pub(super) fn claims(inner: Claims, gossip: Gossip) -> Claims {
         let Kind::Outcome { event, outcome } = &kind else { return inner(kind) };
         let n = seen.fetch_add(1, Ordering::Relaxed) + 1;
         match &gossip {
-            Gossip::Twice(every) if n % every == 0 => {
+            Gossip::Twice(every) if n.is_multiple_of(*every) => {
                 inner(kind.clone());
                 inner(kind);
             }

@@ -57,10 +57,10 @@ impl Meddled {
         let State { trick, invented, waker } = &mut *guard;
         let mut hands = Hands { inner: &*self.inner, invented };
         let out = f(&mut **trick, &mut hands);
-        if !invented.is_empty() {
-            if let Some(waker) = waker.take() {
-                waker.wake();
-            }
+        if !invented.is_empty()
+            && let Some(waker) = waker.take()
+        {
+            waker.wake();
         }
         out
     }
@@ -135,7 +135,7 @@ pub(super) struct Discard {
 impl Trick for Discard {
     fn submit(&mut self, record: Record, to: &mut Hands<'_>) -> Result<(), Refused> {
         self.seen += 1;
-        if self.seen % self.every != 0 {
+        if !self.seen.is_multiple_of(self.every) {
             return to.inner.submit(record);
         }
         to.invented.push_back(delivered(record.attempt));
@@ -156,10 +156,10 @@ pub(super) struct Reclass {
 
 impl Trick for Reclass {
     fn delivery(&mut self, mut delivery: Delivery) -> Option<Delivery> {
-        if let Err(failure) = &mut delivery.result {
-            if failure.class == self.from {
-                failure.class = self.to;
-            }
+        if let Err(failure) = &mut delivery.result
+            && failure.class == self.from
+        {
+            failure.class = self.to;
         }
         Some(delivery)
     }
@@ -187,7 +187,7 @@ pub(super) struct Duplicate {
 impl Trick for Duplicate {
     fn submit(&mut self, record: Record, to: &mut Hands<'_>) -> Result<(), Refused> {
         self.seen += 1;
-        let copy = (self.seen % self.every == 0).then(|| {
+        let copy = self.seen.is_multiple_of(self.every).then(|| {
             // Numbers from the top never meet those of the core, which counts up from zero.
             let attempt = AttemptId(u64::MAX - self.seen);
             Record { attempt, ..record.clone() }

@@ -119,11 +119,7 @@ pub(crate) const ROOT: &[Key] = &[
     need("lanes", Shape::NameList(LANES), "Lanes it is written for."),
     may("budget", Shape::Span { zero: false }, "Time of the lane's own clock a run may take."),
     may("tags", Shape::Words, "Free words, for --tag."),
-    may(
-        "tick",
-        Shape::Span { zero: false },
-        "sim: step of the virtual network, 2ms if not given.",
-    ),
+    may("tick", Shape::Span { zero: false }, "sim: step of the virtual network, 2ms if not given."),
     may("cluster", Shape::Table(CLUSTER), "The brokers."),
     may("subject", Shape::Table(SUBJECT), "The implementation under test."),
     may("load", Shape::Tables(LOAD), "Events to offer; loads and faults run concurrently."),

@@ -203,7 +203,13 @@ impl Director {
             inc,
         };
         match self.act(op).await {
-            Some(Ok(_)) => Ok(()),
+            // The first scrape: every series with closed labels must be there, at zero (law M2).
+            Some(Ok(_)) => {
+                if let Some(Ok(answer)) = self.act(Op::Metrics).await {
+                    self.scraped(answer.text, false);
+                }
+                Ok(())
+            }
             Some(Err(error)) => Err(HarnessError {
                 blame: "implementation",
                 message: format!("open failed: {}", text(&error)),

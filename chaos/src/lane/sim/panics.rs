@@ -29,6 +29,7 @@ impl Ear {
     }
 
     /// Takes what was heard since the last call.
+    #[expect(clippy::unused_self, reason = "only who holds the ear may ask it")]
     pub(super) fn heard(&self) -> Vec<String> {
         CAUGHT.with_borrow_mut(|caught| caught.as_mut().map(std::mem::take).unwrap_or_default())
     }

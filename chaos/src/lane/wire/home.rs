@@ -110,12 +110,11 @@ impl Home {
 impl Subject for Home {
     fn call(&self, op: Op) -> BoxFuture<'_, Result<Answer, OpError>> {
         Box::pin(async move {
-            match self.process() {
-                Some(process) => process.call(op).await,
-                None => {
-                    let text = "the subject is between two lives".to_owned();
-                    Err(OpError::new("exited", text, true))
-                }
+            if let Some(process) = self.process() {
+                process.call(op).await
+            } else {
+                let text = "the subject is between two lives".to_owned();
+                Err(OpError::new("exited", text, true))
             }
         })
     }

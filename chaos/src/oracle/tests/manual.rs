@@ -18,12 +18,11 @@ struct Notes(Vec<&'static str>);
 
 impl Notes {
     fn mark(&mut self, note: &'static str) -> usize {
-        match self.0.iter().position(|known| *known == note) {
-            Some(at) => at + 1,
-            None => {
-                self.0.push(note);
-                self.0.len()
-            }
+        if let Some(at) = self.0.iter().position(|known| *known == note) {
+            at + 1
+        } else {
+            self.0.push(note);
+            self.0.len()
         }
     }
 }

@@ -139,20 +139,21 @@ fn read_requests(requests: &mpsc::Sender<Request>, refusals: &mpsc::UnboundedSen
                     return;
                 }
             }
-            Err(message) => drop(refusals.send(message)),
+            Err(message) => drop(refusals.send(*message)),
         }
     }
 }
 
 /// A request, or the reply to a line that is none.
-fn parse(line: &str) -> Result<Request, Message> {
+fn parse(line: &str) -> Result<Request, Box<Message>> {
     serde_json::from_str(line).map_err(|error| {
         let id = serde_json::from_str::<serde_json::Value>(line)
             .ok()
             .and_then(|v| v.get("id").and_then(serde_json::Value::as_u64))
             .unwrap_or(0);
         let text = format!("not a request: {error}");
-        Message::Reply { id, ok: None, error: Some(OpError::new("protocol", text, true)) }
+        let error = Some(OpError::new("protocol", text, true));
+        Box::new(Message::Reply { id, ok: None, error })
     })
 }
 
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_request_is_answered_with_its_id_where_it_has_one() {
-        let error = |line| match parse(line).unwrap_err() {
+        let error = |line| match *parse(line).unwrap_err() {
             Message::Reply { id, error: Some(error), .. } => (id, error.code),
             other => panic!("{other:?}"),
         };

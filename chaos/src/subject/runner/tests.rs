@@ -112,7 +112,7 @@ async fn play(
 
 fn scenario(loads: Vec<Load>, actions: Vec<Action>) -> Scenario {
     let producer = serde_json::json!({ "idempotence": false });
-    Scenario { loads, actions, producer, ..Scenario::default() }
+    Scenario { producer, loads, actions, ..Scenario::default() }
 }
 
 fn offered(lines: &[Line]) -> Vec<(u64, u32, String)> {
