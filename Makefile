@@ -10,8 +10,7 @@ CARGO ?= cargo
 TLS := $(shell pkg-config --exists openssl 2>/dev/null && echo tls || echo tls-vendored)
 FEATURES := --no-default-features --features $(TLS)
 DASHPROOF := target/debug/dashproof
-SEEDS ?= 0..4
-JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+SEEDS ?= 0..8
 OUT ?= target/chaos
 
 .PHONY: help chaos test prove lint fmt bench docs build fuzz-check clean

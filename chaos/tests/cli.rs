@@ -1,4 +1,5 @@
 //! The program as a user meets it: what it prints, and the exit code it ends with.
+#![cfg(test)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

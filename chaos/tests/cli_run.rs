@@ -1,4 +1,5 @@
 //! `run`, `judge`, `replay` and `prove` over the real program: what a user reads, and exit codes.
+#![cfg(test)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -4,6 +4,7 @@
 //! the clock, the time each step takes. Each child plays the same cells and prints a digest of every
 //! history; the parent compares. A second run in the same process is compared as well: statics that
 //! remember are leaks too.
+#![cfg(test)]
 
 use std::path::Path;
 use std::process::Command;

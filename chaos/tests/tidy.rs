@@ -2,6 +2,7 @@
 //!
 //! Each rule is a function from a file's text to complaints, and has a test of its own that it
 //! bites. A complaint says what to use instead.
+#![cfg(test)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

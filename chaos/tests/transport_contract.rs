@@ -2,6 +2,7 @@
 //!
 //! A scenario means the same on both lanes only if both clients retry, give up and claim alike. Each
 //! test is one sentence of the contract, run over both transports on loopback TCP.
+#![cfg(test)]
 
 #[path = "transport_contract/rig.rs"]
 mod rig;

@@ -1,4 +1,5 @@
 //! The wire lane over the real program: children, drivers in another language, and who is blamed.
+#![cfg(test)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

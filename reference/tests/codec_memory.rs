@@ -4,7 +4,7 @@
 //! that get the most memory for a byte: empty messages in repeated fields, one-entry maps, packed
 //! numbers, bombs. It is one test, since other tests in this process would be counted too. (What
 //! zstd takes for its context is not Rust's: about 160 KiB, whatever the frame.)
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![cfg(test)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -12,7 +12,7 @@ use crate::report::cell::{Cell, CellResult};
 use crate::scenario::model::LaneName;
 
 /// Real-time cells at once where nothing else is said: they mostly wait.
-const REAL_TIME_JOBS: usize = 6;
+const REAL_TIME_JOBS: usize = 8;
 /// Runs of a cell on a lane in real time whose marks are not reached.
 const TRIES: u32 = 3;
 
