@@ -243,14 +243,27 @@ fn an_event_twice_in_the_log_breaks_d5() {
 }
 
 #[test]
-fn copies_that_the_settings_allow_keep_d5() {
-    for settings in
-        [json!({ "idempotence": false }), json!({ "retry": { "retry_possibly_persisted": true } })]
-    {
-        let mut s = copied(LaneName::Sim, [0, 0]);
-        s.scenario.producer = settings;
-        s.holds(D5);
-    }
+fn without_idempotence_a_copy_keeps_d5() {
+    let mut s = copied(LaneName::Sim, [0, 0]);
+    s.scenario.producer = json!({ "idempotence": false });
+    s.holds(D5);
+}
+
+#[test]
+fn the_setting_excuses_a_copy_after_a_doubt_but_none_out_of_nothing() {
+    let allowed = json!({ "retry": { "retry_possibly_persisted": true } });
+    let mut s = copied(LaneName::Sim, [0, 0]);
+    s.scenario.producer = allowed.clone();
+    s.breaks(D5, "twice");
+
+    let mut s = Story::on(LaneName::Sim, "reference");
+    s.scenario.producer = allowed;
+    s.at(10).taken(0);
+    let first = s.at(20).attempt(Main, 0);
+    s.at(25).appended_to(Main, 0, 0, None, 0);
+    s.at(30).failed(first, Main, -192, Possibly);
+    s.at(150).sent(0).at(900).close();
+    s.holds(D5);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn retried(code: i32, again_at: u64) -> Story {
 
 #[test]
 fn a_retry_inside_the_backoff_keeps_d7() {
-    for at in [120, 140, 150] {
+    for at in [120, 140, 147] {
         retried(-195, at).holds(D7);
     }
 }

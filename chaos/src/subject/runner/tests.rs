@@ -238,7 +238,7 @@ async fn actions_of_the_same_moment_run_in_the_order_of_the_file() {
             _ => None,
         })
         .collect();
-    assert_eq!(ops, ["open", "clone", "drop", "flush", "close", "metrics"]);
+    assert_eq!(ops, ["open", "metrics", "clone", "drop", "flush", "close", "metrics"]);
 }
 
 #[tokio::test(start_paused = true)]
