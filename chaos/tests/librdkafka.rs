@@ -137,6 +137,31 @@ fn acked(producer: &BaseProducer<Reports>) -> usize {
     reports.iter().filter(|(_, result)| result.is_ok()).count()
 }
 
+/// Reads up to `wanted` records of the main topic through librdkafka; how many each partition gave.
+fn read_back(rig: &Rig, wanted: usize) -> [usize; 3] {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &rig.bootstrap)
+        .set("group.id", "reader")
+        .set("enable.auto.commit", "false")
+        .create()
+        .unwrap();
+    let mut assigned = TopicPartitionList::new();
+    for partition in 0..3 {
+        assigned.add_partition_offset("events", partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&assigned).unwrap();
+    let mut partitions = [0; 3];
+    let until = Instant::now() + Duration::from_secs(10);
+    while partitions.iter().sum::<usize>() < wanted && Instant::now() < until {
+        if let Some(message) = consumer.poll(Duration::from_millis(200)) {
+            let message = message.unwrap();
+            assert_eq!(message.payload(), Some("v".repeat(200).as_bytes()));
+            partitions[usize::try_from(message.partition()).unwrap()] += 1;
+        }
+    }
+    partitions
+}
+
 const IDEMPOTENT: &[(&str, &str)] = &[("enable.idempotence", "true"), ("linger.ms", "5")];
 
 #[test]
@@ -147,28 +172,8 @@ fn an_idempotent_producer_with_zstd_batches_is_acked_logged_and_read_back() {
     producer.flush(Duration::from_secs(10)).unwrap();
     assert_eq!(acked(&producer), 500);
 
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &rig.bootstrap)
-        .set("group.id", "reader")
-        .set("enable.auto.commit", "false")
-        .create()
-        .unwrap();
-    let mut wanted = TopicPartitionList::new();
-    for partition in 0..3 {
-        wanted.add_partition_offset("events", partition, Offset::Beginning).unwrap();
-    }
-    consumer.assign(&wanted).unwrap();
-    let (mut read, mut partitions) = (0, [0; 3]);
-    let until = Instant::now() + Duration::from_secs(10);
-    while read < 500 && Instant::now() < until {
-        if let Some(message) = consumer.poll(Duration::from_millis(200)) {
-            let message = message.unwrap();
-            assert_eq!(message.payload().unwrap().len(), 200);
-            partitions[usize::try_from(message.partition()).unwrap()] += 1;
-            read += 1;
-        }
-    }
-    assert_eq!(read, 500);
+    let partitions = read_back(&rig, 500);
+    assert_eq!(partitions.iter().sum::<usize>(), 500);
     assert!(partitions.iter().all(|n| *n > 0), "{partitions:?}");
     assert_eq!(rig.logged(), all(500));
 }
@@ -182,7 +187,7 @@ fn every_other_codec_passes_through_untouched() {
         producer.flush(Duration::from_secs(10)).unwrap();
         assert_eq!(acked(&producer), 50, "{codec}");
     }
-    rig.cluster.snapshot_logs();
+    assert_eq!(read_back(&rig, 200).iter().sum::<usize>(), 200);
 }
 
 #[test]
@@ -240,4 +245,19 @@ fn leaders_that_move_are_found_again() {
     producer.flush(Duration::from_secs(15)).unwrap();
     assert_eq!((acked(&producer), rig.effects()), (50, 1));
     assert_eq!(rig.logged(), all(50));
+}
+
+#[test]
+fn a_reset_is_a_reset_on_real_sockets() {
+    use std::io::{ErrorKind, Read};
+    let rig = rig();
+    let address = rig.bootstrap.split(',').next().unwrap();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    // Nobody speaks: by now the broker has taken the connection.
+    assert!(stream.read(&mut [0]).is_err());
+    rig.plan(FaultKind::NetReset { brokers: Brokers::All }).begin(0);
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(rig.effects(), 1);
 }
