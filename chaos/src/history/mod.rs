@@ -1,12 +1,14 @@
 //! The recorded stream of claims and truth.
 
+mod event_id;
 pub mod reader;
 mod record;
 mod recorder;
 pub mod writer;
 
+pub use event_id::{BadEventId, EventId};
 pub use record::{
-    BadEventId, DeliveryError, ErrorClass, EventId, FORMAT_VERSION, FaultPhase, FrameFacts, Kind,
-    Line, LogRecord, Outcome, Persistence, ProduceTruth, Route, Src,
+    DeliveryError, ErrorClass, FORMAT_VERSION, FaultPhase, FrameFacts, Kind, Line, LogRecord,
+    Outcome, Persistence, ProduceTruth, Route, Src,
 };
 pub use recorder::{Clock, Recorder};

@@ -36,8 +36,8 @@ pub enum ReadError {
     },
     /// The last line stops in the middle.
     #[error(
-        "{path}:{line}: the last line is cut off after {bytes} bytes: the writer was stopped in the \
-         middle; a history without its end proves nothing, run the scenario again"
+        "{path}:{line}: the last line is cut off after {bytes} bytes: the writer was stopped \
+         in the middle; a history without its end proves nothing, run the scenario again"
     )]
     Truncated {
         /// The file.

@@ -1,7 +1,7 @@
 //! The one thread that looks after simulated runs from outside.
 //!
-//! A simulated host that goes on for ever without waiting would stop time, and the thread that steps
-//! it with it. The criterion is counted in polls, so that the verdict does not depend on the
+//! A simulated host that goes on for ever without waiting would stop time, and the thread that
+//! steps it with it. The criterion is counted in polls, so that the verdict does not depend on the
 //! machine; only when it is looked at does. A task that never even yields is beyond that: after a
 //! long time on the wall the process is ended.
 

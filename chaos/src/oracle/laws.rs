@@ -98,10 +98,10 @@ pub struct Law {
 laws! {
     Delivery {
         D1 "every offered event has exactly one outcome when close or drop has returned"
-        D2 "an acked event is in the main log before it is said, and so is what is said to be persisted"
+        D2 "an acked event is in the main log before it is said, and so is what is said persisted"
         D3 "what is said not to be in a log is not in it"
         D4 "the logs hold nothing that was not offered"
-        D5 "an event is in the main log once, unless the settings, a doubt or a crash explain the copy"
+        D5 "an event is in the main log once, unless settings, a doubt or a crash explain the copy"
         D6 "within a thread and partition events are in acceptance order, with gapless sequences"
         D7 "retryable errors are retried with backoff inside its bounds, permanent ones never"
         D8 "deadlines bind: of the event, of its DLQ path and of flush"

@@ -20,6 +20,10 @@ pub struct Selection {
     pub rows: Vec<String>,
 }
 
+fn hint(help: Option<&str>) -> String {
+    help.map(|help| format!(": {help}")).unwrap_or_default()
+}
+
 /// A selection that names nothing, or something that is broken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -28,7 +32,7 @@ pub enum SelectError {
     #[error("{} problem(s) in scenario files", .0.len())]
     Broken(Vec<Diagnostic>),
     /// An id, glob, family, tag or row that no scenario has.
-    #[error("no scenario has the {what} `{name}`{}", .help.as_ref().map(|h| format!(": {h}")).unwrap_or_default())]
+    #[error("no scenario has the {what} `{name}`{}", hint(.help.as_deref()))]
     Unknown {
         /// `id`, `family`, ….
         what: &'static str,

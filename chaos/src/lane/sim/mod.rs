@@ -1,8 +1,9 @@
 //! Model broker and reference in turmoil: virtual time, seeded, byte-identical replay.
 //!
 //! Determinism relies on: one thread per run; every random draw from the seed; tokio's scheduler
-//! seeded (`--cfg tokio_unstable`); ordered containers; virtual time only; a registry and a recorder
-//! of the run's own. A run that was built without the first condition is refused, never uncertified.
+//! seeded (`--cfg tokio_unstable`); ordered containers; virtual time only; a registry and a
+//! recorder of the run's own. A run that was built without the first condition is refused, never
+//! uncertified.
 
 pub mod client;
 mod clock;

@@ -222,7 +222,7 @@ pub const SERIES: &[Series] = &[
         "dashstream_send_failures_total",
         Labels::None,
         Unit::Event,
-        "accepted events whose main ended without success: dead_lettered, spooled, in_doubt, dropped",
+        "accepted events whose main failed: dead_lettered, spooled, in_doubt, dropped",
         Value::Exact(|t, _| {
             ["dead_lettered", "spooled", "in_doubt", "dropped"].map(|l| t.outcome(l)).iter().sum()
         }),
