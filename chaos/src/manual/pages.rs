@@ -47,7 +47,7 @@ fn every_kind_of_fault_and_action_is_on_the_page_with_its_keys() {
         let row = rows.iter().find(|row| row[0] == kind);
         let row = row.unwrap_or_else(|| panic!("{kind} is not on the page"));
         for key in keys.iter().filter(|key| **key != "for") {
-            assert!(row[1].contains(&format!("{key}")), "{kind}: {key} is not on the page");
+            assert!(row[1].contains(&key.to_string()), "{kind}: {key} is not on the page");
         }
     }
 }
