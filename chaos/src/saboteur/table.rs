@@ -113,7 +113,7 @@ pub const ALL: &[Saboteur] = &[
         row: "OBS-2",
         law: "M6",
         lane: Wire,
-        scenarios: &["outage/all-brokers-3s"],
+        scenarios: &["codec/threshold"],
         about: "the library prints to stderr",
         sabotage: Sabotage::Operations(|| Lie::Print),
     },
