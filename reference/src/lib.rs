@@ -80,6 +80,7 @@
 pub mod codec;
 pub mod config;
 pub mod core;
+pub mod fs;
 pub mod manual;
 pub mod proto;
 pub mod runtime;
