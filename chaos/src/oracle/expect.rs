@@ -9,8 +9,8 @@ use crate::scenario::model::{Amount, Bound, Cmp};
 /// Judges the counts that the scenario pins.
 pub(super) fn judge(index: &Index<'_>, ledger: &Ledger, f: &mut Findings) {
     let expect = &index.scenario.expect;
-    for (name, bound) in &expect.outcomes {
-        pinned(name, *bound, ledger, f);
+    for (name, bound) in expect.outcomes_on(index.lane) {
+        pinned(name, bound, ledger, f);
     }
     let lost = ledger.count("lost_in_crash");
     match expect.lost_in_crash {

@@ -397,6 +397,33 @@ pub struct Expect {
     pub recovery: Option<Duration>,
     /// Unresolved events a crash may lose at most.
     pub lost_in_crash: Option<Bound>,
+    /// What holds on one lane only, over what is said for all.
+    pub on: BTreeMap<LaneName, OnLane>,
+}
+
+/// Expectations of one lane.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OnLane {
+    /// Bounds there; one for the same outcome replaces the general one.
+    pub outcomes: Vec<(String, Bound)>,
+    /// As [`Expect::recovery`], there.
+    pub recovery: Option<Duration>,
+}
+
+impl Expect {
+    /// The bounds that hold on a lane.
+    #[must_use]
+    pub fn outcomes_on(&self, lane: LaneName) -> Vec<(&str, Bound)> {
+        let own = self.on.get(&lane).map_or(&[][..], |on| &on.outcomes);
+        let general = self.outcomes.iter().filter(|(name, _)| own.iter().all(|(n, _)| n != name));
+        general.chain(own).map(|(name, bound)| (name.as_str(), *bound)).collect()
+    }
+
+    /// The bound on recovery that holds on a lane.
+    #[must_use]
+    pub fn recovery_on(&self, lane: LaneName) -> Option<Duration> {
+        self.on.get(&lane).and_then(|on| on.recovery).or(self.recovery)
+    }
 }
 
 impl Default for Expect {
@@ -408,6 +435,7 @@ impl Default for Expect {
             outcomes: Vec::new(),
             recovery: None,
             lost_in_crash: None,
+            on: BTreeMap::new(),
         }
     }
 }

@@ -100,12 +100,12 @@ impl Rig {
         let scenario = Scenario { faults: faults.collect(), ..Scenario::default() };
         let faults = FaultPlan::new(&scenario, cluster);
         let connect = make(&config);
-        let transport = connect.connect(Route::Main).unwrap();
+        let transport = connect.connect(Route::Main).await.unwrap();
         Self { transport, connect, config, faults, recorder, _listeners: tasks }
     }
 
-    pub(crate) fn client(&self, route: Route) -> Arc<dyn Transport> {
-        self.connect.connect(route).unwrap()
+    pub(crate) async fn client(&self, route: Route) -> Arc<dyn Transport> {
+        self.connect.connect(route).await.unwrap()
     }
 
     pub(crate) fn begin(&self, fault: usize) {

@@ -182,11 +182,12 @@ pub trait Transport: Send + Sync + 'static {
 
 /// Makes a transport, and makes it anew after a fatal error.
 pub trait Connect: Send + Sync + 'static {
-    /// Creates a client for a route. Must not block on the network.
+    /// Creates a client for a route, off the async path where that may block (certificates are read
+    /// from disk, threads are started). Does not wait for any broker.
     ///
     /// # Errors
     /// A text that names the setting at fault and the remedy.
-    fn connect(&self, route: Route) -> Result<Arc<dyn Transport>, Refused>;
+    fn connect(&self, route: Route) -> BoxFuture<'_, Result<Arc<dyn Transport>, Refused>>;
 }
 
 /// Why an event was refused, dropped or is in doubt: a closed list, extended here only.
