@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Headers;
+
 /// The 16 bytes that identify an event: protobuf `Header.message_id` and the Kafka header
 /// [`MESSAGE_ID_HEADER`] carry the same value.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,7 +147,7 @@ pub struct Record {
     /// The frame (main) or JSON (DLQ).
     pub value: Bytes,
     /// Kafka record headers in order.
-    pub headers: Vec<(&'static str, Bytes)>,
+    pub headers: Headers,
     /// Milliseconds since the Unix epoch.
     pub timestamp_ms: i64,
 }

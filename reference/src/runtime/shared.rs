@@ -182,7 +182,7 @@ impl Shared {
             drop(state);
             told += self.carry_out(&clients, &mut effects, &mut reports);
             state = self.lock();
-            take_reports(&mut state.core, self.now(), &mut reports);
+            take_reports(&mut state.core, now, &mut reports);
         }
         state.pumping = false;
         state.effects = effects;

@@ -7,6 +7,7 @@
 
 mod context;
 mod ffi;
+mod mailbox;
 mod settings;
 mod state;
 mod transport;

@@ -8,7 +8,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
 use crate::config::{Acks, Mechanism, Protocol};
-use crate::core::{AttemptId, Delivery, ErrorClass, Persistence, Record};
+use crate::core::{AttemptId, Delivery, ErrorClass, HeaderValue, Headers, Persistence, Record};
 
 fn table(config: &ProducerConfig, route: Route) -> String {
     settings::plain(config, route).into_iter().fold(String::new(), |mut out, (key, value)| {
@@ -96,7 +96,7 @@ fn record(attempt: u64) -> Record {
         topic: "dashstream-events".into(),
         key: Some(Bytes::from_static(b"t0")),
         value: Bytes::from_static(b"\0value"),
-        headers: vec![("dashstream-crc32", Bytes::from_static(b"00000000"))],
+        headers: Headers::one("dashstream-crc32", HeaderValue::new(b"00000000")),
         timestamp_ms: 1_700_000_000_000,
     }
 }
