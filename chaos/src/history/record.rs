@@ -252,6 +252,9 @@ pub struct LogRecord {
     pub sequence: Option<u64>,
     /// Bytes of key, value and headers.
     pub size: usize,
+    /// DLQ records: everything they say but for the payload, as JSON text; law S3 reads it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub letter: String,
     /// Main records that decode: how the frame was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame: Option<FrameFacts>,

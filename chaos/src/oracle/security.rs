@@ -70,7 +70,9 @@ fn texts(line: &Line, secrets: &[String]) -> Option<&'static str> {
         Kind::Log { records, .. } => {
             let defects = records.iter().flat_map(|record| record.defects.iter());
             let threads = records.iter().map(|record| &*record.thread);
-            (defects.map(String::as_str).chain(threads).any(holds), "a record")
+            let letters = records.iter().map(|record| record.letter.as_str());
+            let texts = defects.map(String::as_str).chain(threads).chain(letters);
+            (texts.into_iter().any(holds), "a record")
         }
         Kind::Fs { path, error, .. } => {
             (holds(path) || error.as_deref().is_some_and(holds), "a file name")
