@@ -425,7 +425,8 @@ pub enum Kind {
     /// A process fact.
     Proc {
         /// start, ready, crash, drop (the last handle went without `close`), exit, stdout, stderr
-        /// (a line printed outside the protocol), panic, tasks, threads, fds, memory, stall.
+        /// (a line printed outside the protocol), log (a line the subject logged, asked for where
+        /// the scenario hands out a secret), panic, tasks, threads, fds, memory, stall.
         what: String,
         /// exit: code, or minus the signal. tasks, threads, fds: how many. memory: bytes. stall:
         /// microseconds (source `os`: of the machine; source `subject`: of its runtime).

@@ -78,9 +78,7 @@ impl Subject for Lying {
                     let answer = self.inner.call(op).await;
                     Ok(answer.unwrap_or_default())
                 }
-                (Lie::DecodeBy(policy), Op::CodecDecode { frame }) => {
-                    decode(frame, |frame| policy(frame))
-                }
+                (Lie::DecodeBy(policy), Op::CodecDecode { frame }) => decode(frame, policy),
                 _ => self.inner.call(op).await,
             }
         })

@@ -58,8 +58,8 @@ fn event(spec: &EventSpec, header: Option<Header>) -> Event {
 }
 
 /// Builds the message: identity in the header (and, for an `event` and the first of the two members
-/// of an `event_batch`, in the attribute `dashproof.id`), the filler where the type has room for text. `None` when the message id is not
-/// 32 hex digits or the type is none of [`MESSAGE_TYPES`].
+/// of an `event_batch`, in the attribute `dashproof.id`), the filler where the type has room for
+/// text. `None` when the message id is not 32 hex digits or the type is none of [`MESSAGE_TYPES`].
 #[must_use]
 pub fn build(spec: &EventSpec) -> Option<DashStreamMessage> {
     let id = message_id(&spec.message_id)?;
