@@ -31,6 +31,7 @@ mod measure;
 mod producer;
 mod retry;
 mod sequence;
+mod spooling;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,7 @@ pub use ledger::{Counters, Gauges, PerRoute, Tally};
 pub use limiter::{Allowance, OTHER_TENANTS};
 pub use measure::Measure;
 pub use producer::{Core, Origin};
+pub use spooling::{Recovered, SpoolEntry, SpoolId, SpoolRecord};
 pub use store::Key;
 pub use timers::Flushed;
 pub use types::{
