@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{MessageId, PerRoute, Persistence};
+use super::{Key, MessageId, PerRoute, Persistence};
 
 /// Names a record in a spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +34,47 @@ pub struct SpoolRecord {
     pub claims: PerRoute<Persistence>,
     /// The frame.
     pub frame: Bytes,
+}
+
+/// Why an entry is not on the spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SpoolFault {
+    /// There is no room under the settings.
+    Full,
+    /// The file system refused, or the spool is closed.
+    Failed,
+}
+
+/// What an entry is for: the shell gives it back with the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpoolTicket {
+    /// Keeps an event that waits for the answer.
+    Keep(Key),
+    /// Tells more about an event that is on the spool and waits for the answer.
+    Update(Key),
+    /// Ends a record; nobody waits but `close`.
+    End,
+}
+
+/// An entry that a shell is asked to make durable; it answers with
+/// [`spooled`](super::Core::spooled).
+#[derive(Clone, Debug)]
+pub struct SpoolWrite {
+    /// To be given back.
+    pub ticket: SpoolTicket,
+    /// The entry.
+    pub entry: SpoolEntry,
+}
+
+/// What a spool gave back when it was asked with [`Effect::Recall`](super::Effect::Recall).
+#[derive(Clone, Debug, Default)]
+pub struct Recalled {
+    /// The events, in order.
+    pub events: Vec<Recovered>,
+    /// Records that are left to be asked for.
+    pub left: usize,
+    /// Protobuf bytes of the next of them.
+    pub next_bytes: usize,
 }
 
 /// One thing to be made durable.

@@ -5,6 +5,7 @@
 //! any [`Connect`](crate::core::Connect).
 
 mod builder;
+mod desk;
 mod driver;
 mod metrics;
 mod outcomes;

@@ -32,6 +32,6 @@ mod store;
 mod tests;
 
 pub use segment::{Damage, MAGIC, VERSION};
-pub use store::{Spool, SpoolError, SpoolFault, SpoolOptions, SpoolStatus};
+pub use store::{Spool, SpoolError, SpoolOptions, SpoolStatus};
 
-pub use crate::core::{Recovered, SpoolEntry, SpoolId, SpoolRecord};
+pub use crate::core::{Recovered, SpoolEntry, SpoolFault, SpoolId, SpoolRecord};

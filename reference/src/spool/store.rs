@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::entry::{self, Body};
 use super::recovery::{self, LOCK, Live, Recovery, Segment};
 use super::{Damage, epoch, segment};
-use crate::core::{PerRoute, Persistence, Recovered, SpoolEntry, SpoolId};
+use crate::core::{PerRoute, Persistence, Recovered, SpoolEntry, SpoolFault, SpoolId};
 use crate::fs::{Fs, FsError, FsFile, FsLock, LockError};
 
 /// A segment this long is full; the next batch begins another.
@@ -58,15 +58,6 @@ pub enum SpoolError {
         /// The directory.
         directory: PathBuf,
     },
-}
-
-/// Why an entry is not on the spool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SpoolFault {
-    /// There is no room under `max_bytes`.
-    Full,
-    /// The file system refused, or the producer is over.
-    Failed,
 }
 
 /// What is so of a spool, and what was found when it was opened.
