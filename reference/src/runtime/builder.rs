@@ -12,6 +12,7 @@ use super::metrics::{ProducerMetrics, RegistryInUse};
 use super::producer::Producer;
 use super::send::Encoders;
 use super::shared::{Client, OnOutcome, Parts, Shared};
+use super::std_fs::{StdFs, holder};
 use crate::config::{ConfigError, ProducerConfig};
 use crate::core::{Connect, Core, Origin, OutcomeRecord, PerRoute, Refused, Route};
 use crate::fs::{Fs, FsError};
@@ -246,10 +247,10 @@ async fn open_spool(
     inline: bool,
 ) -> Result<Option<Spool>, OpenError> {
     let Some(directory) = &config.spool.directory else { return Ok(None) };
-    let fs = fs.ok_or_else(|| OpenError::NoClient(directory.clone()))?;
+    let fs = fs.unwrap_or_else(|| Arc::new(StdFs));
     let mut options = SpoolOptions::new(directory);
     options.max_bytes = config.spool.max_bytes as u64;
-    let holder = format!("producer {} of process {}", config.client_id, std::process::id());
+    let holder = format!("producer {} of {}", config.client_id, holder());
     let until = tokio::time::Instant::now() + HAND_OVER;
     loop {
         let (fs, options, holder) = (Arc::clone(&fs), options.clone(), holder.clone());

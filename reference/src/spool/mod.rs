@@ -29,7 +29,7 @@ mod recovery;
 mod segment;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use segment::{Damage, MAGIC, VERSION};
 pub use store::{Spool, SpoolError, SpoolOptions, SpoolStatus};

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::fs::{DirEntry, Fs, FsFile, FsLock, LockError};
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Data {
-    pub(super) bytes: Vec<u8>,
-    pub(super) synced: usize,
+pub(crate) struct Data {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) synced: usize,
 }
 
 type Node = Arc<Mutex<Data>>;
@@ -30,11 +30,11 @@ struct Inner {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct MemFs(Arc<Mutex<Inner>>);
+pub(crate) struct MemFs(Arc<Mutex<Inner>>);
 
 /// What a crash leaves of bytes and names that were not synced.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Crash {
+pub(crate) enum Crash {
     Nothing,
     Half,
     All,
@@ -58,24 +58,24 @@ impl MemFs {
         Ok(inner)
     }
 
-    pub(super) fn ops(&self) -> usize {
+    pub(crate) fn ops(&self) -> usize {
         self.lock().ops
     }
 
-    pub(super) fn die_after(&self, ops: usize) {
+    pub(crate) fn die_after(&self, ops: usize) {
         self.lock().left = Some(ops);
     }
 
-    pub(super) fn fail_syncs(&self, n: usize) {
+    pub(crate) fn fail_syncs(&self, n: usize) {
         self.lock().failing_syncs = n;
     }
 
-    pub(super) fn capacity(&self, bytes: Option<usize>) {
+    pub(crate) fn capacity(&self, bytes: Option<usize>) {
         self.lock().capacity = bytes;
     }
 
     /// The disk after a power failure, for another life.
-    pub(super) fn crashed(&self, how: Crash) -> Self {
+    pub(crate) fn crashed(&self, how: Crash) -> Self {
         let inner = self.lock();
         let mut names = inner.durable.clone();
         if !matches!(how, Crash::Nothing) {
@@ -98,12 +98,12 @@ impl MemFs {
     }
 
     /// Names in order.
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
         self.lock().live.keys().map(name).collect()
     }
 
-    pub(super) fn put(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) {
         let data = Data { bytes: bytes.to_vec(), synced: bytes.len() };
         let node = Arc::new(Mutex::new(data));
         let mut inner = self.lock();
@@ -111,7 +111,7 @@ impl MemFs {
         inner.durable.insert(Path::new("/spool").join(name), node);
     }
 
-    pub(super) fn bytes(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
         self.lock().live[&Path::new("/spool").join(name)].lock().unwrap().bytes.clone()
     }
 

@@ -1,6 +1,6 @@
 mod damage;
 mod entries;
-mod mem;
+pub(crate) mod mem;
 mod storing;
 
 use std::sync::Arc;
