@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::model::{
-    Action, ActionKind, At, Expect, Fault, FaultKind, Laws, Load, Scenario, Size, TopicSel,
+    Action, ActionKind, At, Expect, Fault, FaultKind, Laws, Load, Scenario, Size, SpoolDamage,
+    TopicSel,
 };
 use super::value::Fields;
 
@@ -134,6 +135,11 @@ fn topic_or_request(name: &str, fields: &Fields, main: TopicSel) -> Option<Fault
             count: fields.count("count"),
             topic: either,
         },
+        "spool.damage" => {
+            let what = fields.text("what").unwrap_or_default();
+            let found = SpoolDamage::ALL.into_iter().find(|(name, _)| *name == what);
+            FaultKind::SpoolDamage { what: found?.1 }
+        }
         "subject.crash" => FaultKind::SubjectCrash,
         _ => return None,
     })

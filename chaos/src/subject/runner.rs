@@ -22,7 +22,7 @@ use super::Subject;
 use super::protocol::{Answer, Op, OpError};
 use crate::history::{EventId, Kind, Outcome, Recorder, Src};
 use crate::lane::HarnessError;
-use crate::scenario::model::{ActionKind, At, Scenario};
+use crate::scenario::model::{ActionKind, At, Scenario, SpoolDamage};
 
 use board::{Board, Phase};
 
@@ -57,6 +57,11 @@ pub trait Control: Send + Sync {
     fn crash(&self) -> BoxFuture<'_, ()>;
     /// Starts the subject anew after a crash.
     fn restart(&self) -> BoxFuture<'_, ()>;
+    /// Damages the spool of the subject on its disk; false when there is nothing to damage.
+    fn damage_spool(&self, what: SpoolDamage) -> bool {
+        let _ = what;
+        false
+    }
     /// Records what the operating system (or the runtime) shows of the subject; `when` is `before`
     /// (no producer is open) or `after` (closed, and the grace is over).
     fn observe(&self, when: &'static str) -> BoxFuture<'_, ()>;

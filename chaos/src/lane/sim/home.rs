@@ -8,8 +8,10 @@ use dashproof_reference::core::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::disk::SimDisk;
 use crate::history::{Kind, Recorder, Src};
 use crate::lane::watchdog::Watched;
+use crate::scenario::model::SpoolDamage;
 use crate::subject::protocol::{Answer, Message, Op, OpError, Request};
 use crate::subject::runner::Control;
 use crate::subject::{Subject, driver};
@@ -31,6 +33,7 @@ pub(super) enum Order {
 pub(super) struct Home {
     recorder: Recorder,
     watched: Arc<Watched>,
+    disk: SimDisk,
     inside: Mutex<Option<Inside>>,
     pending: Mutex<BTreeMap<u64, oneshot::Sender<CallResult>>>,
     next: AtomicU64,
@@ -50,10 +53,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Home {
-    pub(super) fn new(recorder: Recorder, watched: Arc<Watched>) -> Arc<Self> {
+    pub(super) fn new(recorder: Recorder, watched: Arc<Watched>, disk: SimDisk) -> Arc<Self> {
         Arc::new(Self {
             recorder,
             watched,
+            disk,
             inside: Mutex::default(),
             pending: Mutex::default(),
             next: AtomicU64::new(1),
@@ -175,6 +179,10 @@ impl Control for Home {
                 arrived.await;
             }
         })
+    }
+
+    fn damage_spool(&self, what: SpoolDamage) -> bool {
+        self.disk.damage(what)
     }
 
     fn observe(&self, when: &'static str) -> BoxFuture<'_, ()> {

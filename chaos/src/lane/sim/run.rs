@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::clock::SimClock;
+use super::disk::SimDisk;
 use super::home::{Home, Order};
 use super::panics::Ear;
 use crate::broker;
@@ -21,6 +22,7 @@ use crate::lane::{HarnessError, RunInput, RunOutput};
 use crate::scenario::model::LaneName;
 use crate::subject::runner::{self, Stage};
 use crate::subject::{Subject, message};
+use dashproof_reference::fs::Fs;
 
 /// Port of the first broker.
 const PORT: u16 = 9001;
@@ -32,7 +34,7 @@ const LATENCY: (Duration, Duration) = (Duration::from_micros(100), Duration::fro
 const SLACK: Duration = Duration::from_secs(60);
 
 /// Makes the subject; called once per life of its host.
-pub(super) type MakeSubject = Arc<dyn Fn(Recorder) -> Arc<dyn Subject>>;
+pub(super) type MakeSubject = Arc<dyn Fn(Recorder, Arc<dyn Fs>) -> Arc<dyn Subject>>;
 
 type Ended = Arc<Mutex<Option<Result<(), HarnessError>>>>;
 
@@ -69,13 +71,14 @@ fn steps(
     let scenario = &input.scenario;
     let tick = scenario.tick.max(Duration::from_millis(1));
     let watched = Watched::begin();
-    let home = Home::new(recorder.clone(), watched.clone());
+    let disk = SimDisk::new(input.seed);
+    let home = Home::new(recorder.clone(), watched.clone(), disk.clone());
     let ended = Ended::default();
     let mut sim = builder(input.seed, tick).build();
     {
-        let (home, recorder) = (home.clone(), recorder.clone());
+        let (home, recorder, disk) = (home.clone(), recorder.clone(), disk.clone());
         sim.host("subject", move || {
-            let (home, subject) = (home.clone(), make(recorder.clone()));
+            let (home, subject) = (home.clone(), make(recorder.clone(), disk.mount()));
             async move {
                 home.live(subject).await;
                 Ok(())
@@ -108,6 +111,7 @@ fn steps(
             match order {
                 Order::Crash(dead) => {
                     home.depart();
+                    disk.power_off();
                     clock.frozen(|| sim.crash("subject"));
                     let _ = dead.send(());
                 }

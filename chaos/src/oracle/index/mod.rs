@@ -250,7 +250,7 @@ impl<'a> Index<'a> {
     }
 
     /// Lives of an event, in order of incarnation.
-    pub(crate) fn lives_of(&self, event: &Event) -> impl Iterator<Item = &Life<'a>> {
+    pub(crate) fn lives_of(&self, event: &Event) -> impl DoubleEndedIterator<Item = &Life<'a>> {
         event.lives.iter().filter_map(|slot| self.lives.get(*slot))
     }
 
