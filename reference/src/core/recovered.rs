@@ -181,10 +181,16 @@ impl Core {
             Some(outcome) => {
                 // a delivery that came meanwhile, or no spool: the record, if any, is not needed
                 self.conclude(key, outcome);
-                record.into_iter().for_each(|id| self.end_record(id));
+                if let Some(id) = record {
+                    self.end_record(id);
+                }
             }
             // it got its outcome without the spool
-            None => record.into_iter().for_each(|id| self.end_record(id)),
+            None => {
+                if let Some(id) = record {
+                    self.end_record(id);
+                }
+            }
         }
     }
 }

@@ -153,7 +153,9 @@ fn work(owner: &Arc<Shared>) {
     while let Some(done) = desk.next_group() {
         let mut state = owner.lock();
         let now = owner.now();
-        done.into_iter().for_each(|done| done.tell(&mut state.core, now));
+        for done in done {
+            done.tell(&mut state.core, now);
+        }
         owner.pump_from(state);
     }
 }

@@ -109,7 +109,9 @@ fn read(
     let scan = segment::scan(generation, bytes);
     let mut counts: BTreeMap<Damage, u64> = BTreeMap::new();
     scan.damage.iter().for_each(|damage| *counts.entry(*damage).or_default() += 1);
-    counts.into_iter().for_each(|(damage, count)| out.note(damage, path, count));
+    for (damage, count) in counts {
+        out.note(damage, path, count);
+    }
     if scan.newer {
         out.other_bytes += bytes.len() as u64;
         return;

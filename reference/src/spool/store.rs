@@ -179,7 +179,7 @@ impl Spool {
     /// [`SpoolError`] when that could not be made durable; nothing is given back then.
     pub fn take(&mut self, events: usize, bytes: usize) -> Result<Vec<Recovered>, SpoolError> {
         let (mut out, mut begun, mut size, mut taken) = (Vec::new(), Vec::new(), 0, 0);
-        for live in self.pending.iter() {
+        for live in &self.pending {
             if out.len() >= events || size + live.bytes > bytes {
                 break;
             }

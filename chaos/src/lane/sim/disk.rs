@@ -77,17 +77,18 @@ impl SimDisk {
         (*files, *durable) = (kept.clone(), kept);
     }
 
+    /// Segments of spools with their content.
+    pub(super) fn segments(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let is_spool = |path: &PathBuf| path.extension().is_some_and(|e| e == "spool");
+        let inner = lock(&self.0);
+        let files = inner.files.iter().filter(|(path, _)| is_spool(path));
+        files.map(|(path, node)| (path.clone(), lock(node).bytes.clone())).collect()
+    }
+
     /// Damages the spool; false when there is nothing to damage.
     pub(super) fn damage(&self, what: SpoolDamage) -> bool {
+        let Some((path, bytes)) = spool::damage(what, &self.segments()) else { return false };
         let mut inner = lock(&self.0);
-        let is_spool = |path: &PathBuf| path.extension().is_some_and(|e| e == "spool");
-        let segments: BTreeMap<PathBuf, Vec<u8>> = inner
-            .files
-            .iter()
-            .filter(|(path, _)| is_spool(path))
-            .map(|(path, node)| (path.clone(), lock(node).bytes.clone()))
-            .collect();
-        let Some((path, bytes)) = spool::damage(what, &segments) else { return false };
         let node = Arc::new(Mutex::new(Data { synced: bytes.len(), bytes }));
         inner.files.insert(path.clone(), Arc::clone(&node));
         inner.durable.insert(path, node);

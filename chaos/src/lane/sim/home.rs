@@ -1,6 +1,7 @@
 //! Where the subject of a simulated run lives: a host that can be killed and started anew.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -179,6 +180,10 @@ impl Control for Home {
                 arrived.await;
             }
         })
+    }
+
+    fn spool(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        self.disk.segments()
     }
 
     fn damage_spool(&self, what: SpoolDamage) -> bool {

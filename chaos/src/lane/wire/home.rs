@@ -158,12 +158,16 @@ impl Control for Home {
         })
     }
 
-    fn damage_spool(&self, what: SpoolDamage) -> bool {
+    fn spool(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut segments = BTreeMap::new();
         if let Some(root) = &self.root {
             segments_under(root, &mut segments);
         }
-        spool::damage(what, &segments)
+        segments
+    }
+
+    fn damage_spool(&self, what: SpoolDamage) -> bool {
+        spool::damage(what, &self.spool())
             .is_some_and(|(path, bytes)| std::fs::write(path, bytes).is_ok())
     }
 

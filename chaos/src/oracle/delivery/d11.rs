@@ -4,7 +4,6 @@ use crate::history::Outcome;
 use crate::oracle::findings::{Evidence, Findings};
 use crate::oracle::index::{At, Incarnation, Index, micros, ms};
 use crate::oracle::laws::LawId::D11;
-use crate::scenario::model::FaultKind;
 
 pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
     spool_drains(index, f);
@@ -38,15 +37,7 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
 /// What one incarnation spooled, the next one gets: it takes new events only after all of the spool.
 /// Damage may cost what it hit.
 fn spool_drains(index: &Index<'_>, f: &mut Findings) {
-    let mut costs: usize = index
-        .faults
-        .keys()
-        .filter_map(|(n, _)| index.scenario.faults.get(*n))
-        .map(|fault| match fault.kind {
-            FaultKind::SpoolDamage { what } => what.costs(),
-            _ => 0,
-        })
-        .sum();
+    let mut costs = index.damaged_entries();
     for (slot, event) in index.events.iter().enumerate() {
         let mut lives = index.lives_of(event);
         let Some(last) = lives.next_back() else { continue };

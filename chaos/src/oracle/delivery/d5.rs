@@ -45,6 +45,12 @@ fn after_ack(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
         let told = life.outcomes.iter().any(|(_, o)| matches!(o, Outcome::Acked { .. }));
         acked = acked.or((noted && told).then_some(number));
     }
+    if acked.is_some() && index.spool.as_ref().is_some_and(|held| held.contains(&event.id)) {
+        f.broken(D5, "on_spool", Evidence::event(slot), || {
+            let expected = "an acked event is not on the spool, to be sent again".to_owned();
+            (expected, "the files of the spool hold its record at the end".to_owned())
+        });
+    }
 }
 
 /// An earlier incarnation crashed, or spooled the event as possibly persisted: each explains one

@@ -6,7 +6,7 @@ use super::*;
 fn four() -> (MemFs, String) {
     let fs = MemFs::default();
     write(&mut open(&fs), &[keep(1, "a"), keep(2, "a"), keep(3, "a"), keep(4, "a")]);
-    let name = fs.names().into_iter().find(|n| n.ends_with(".spool")).unwrap();
+    let name = segments(&fs).remove(0);
     (fs, name)
 }
 
@@ -99,7 +99,7 @@ fn an_entry_inside_of_a_frame_is_not_taken_for_a_record() {
     outer.frame = Bytes::from(inner);
     let fs = MemFs::default();
     write(&mut open(&fs), &[SpoolEntry::Record(Box::new(outer)), keep(3, "a")]);
-    let name = fs.names().into_iter().find(|n| n.ends_with(".spool")).unwrap();
+    let name = segments(&fs).remove(0);
     let mut bytes = fs.bytes(&name);
     bytes[crate::spool::segment::HEADER + 5] ^= 1;
     fs.put(&name, &bytes);

@@ -1,3 +1,5 @@
+//! The spool over a file system in memory.
+
 mod damage;
 mod entries;
 pub(crate) mod mem;
@@ -43,4 +45,10 @@ fn drain(spool: &mut Spool) -> Vec<u64> {
 /// Writes entries, each of which must be taken.
 fn write(spool: &mut Spool, entries: &[SpoolEntry]) -> Vec<SpoolId> {
     spool.write(entries).into_iter().map(Result::unwrap).collect()
+}
+
+/// Names of the segments on a disk.
+fn segments(fs: &MemFs) -> Vec<String> {
+    let names = fs.names().into_iter();
+    names.filter(|name| crate::spool::segment::generation(name).is_some()).collect()
 }
