@@ -3,7 +3,8 @@
 //! # The promise
 //!
 //! Every event that is offered to a [`Producer`](runtime::Producer) ends in exactly one
-//! [`Outcome`](core::Outcome): acked, dead-lettered, in doubt, dropped, or rejected at the call.
+//! [`Outcome`](core::Outcome): acked, dead-lettered, spooled, in doubt, dropped, or rejected at the
+//! call.
 //! The outcome is told to the application, and counted by reason in metrics that equal the ledger
 //! to the last event: after an outage, a cancelled future, a full queue, a panicking callback, a
 //! close that ran out of time, or a handle that was just dropped.
@@ -66,6 +67,7 @@
 //! * [`core`] is the whole behaviour as state machines without I/O: it takes time and results as
 //!   arguments and gives effects as values. Simulation, tests and production drive the same core.
 //! * [`runtime`] carries the effects out: one task per producer, two clients, a metrics registry.
+//! * [`spool`] keeps on disk what neither main nor the DLQ took, for the next open.
 //! * [`codec`] and [`proto`] are the frame and the schema; decoding is strict by default.
 //! * [`config`] is the settings, each problem told at once and with its remedy.
 //! * [`manual`] says what all of it promises; its tables are tested against the code.
@@ -73,8 +75,8 @@
 //! # What it does not do
 //!
 //! It does not deliver exactly once: an event may be in main and in the DLQ when nobody could say
-//! whether main has it, and is `in_doubt` when nobody could say at all. It has no transactions. It
-//! keeps no event over a crash of the process: what was unresolved then is lost.
+//! whether main has it, and is `in_doubt` when nobody could say at all. It has no transactions. Of
+//! a crash of the process only what was on the spool survives: what was unresolved then is lost.
 #![forbid(unsafe_op_in_unsafe_fn)]
 
 pub mod codec;
@@ -84,3 +86,4 @@ pub mod fs;
 pub mod manual;
 pub mod proto;
 pub mod runtime;
+pub mod spool;

@@ -7,6 +7,7 @@
 
 mod lanes;
 mod plan;
+pub mod spool;
 #[cfg(test)]
 mod tests;
 

@@ -2,6 +2,7 @@
 
 pub mod pool;
 pub mod sim;
+pub mod spool;
 pub mod watchdog;
 pub mod wire;
 pub mod world;

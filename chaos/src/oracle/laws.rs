@@ -98,7 +98,8 @@ pub struct Law {
 laws! {
     Delivery {
         D1 "every offered event has exactly one outcome when close or drop has returned"
-        D2 "an acked event is in the main log before it is said, and so is what is said persisted"
+        D2 "an acked event is in the main log before it is said, and so is what is said persisted; a \
+            spooled one is in the spool's files"
         D3 "what is said not to be in a log is not in it"
         D4 "the logs hold nothing that was not offered"
         D5 "an event is in the main log once, unless settings, a doubt or a crash explain the copy"

@@ -81,6 +81,7 @@ pub const MARKS: &[Mark] = &[
     fault("fault.topic.missing", "topic.missing"),
     fault("fault.request.error", "request.error"),
     fault("fault.request.delay", "request.delay"),
+    fault("fault.spool.damage", "spool.damage"),
     fault("fault.subject.crash", "subject.crash"),
     seen("retry", "an event with two main attempts in one incarnation", SIM, |i| {
         i.lives.iter().any(|life| i.attempts_of(life, Route::Main).count() > 1)
@@ -101,6 +102,12 @@ pub const MARKS: &[Mark] = &[
     seen("acked", "an outcome acked", ALL, |i| told(i, "acked", "")),
     seen("dead_lettered", "an outcome dead_lettered", ALL, |i| told(i, "dead_lettered", "")),
     seen("spooled", "an outcome spooled", ALL, |i| told(i, "spooled", "")),
+    seen(
+        "recovered",
+        "an outcome of an event in an incarnation that it was not offered to",
+        ALL,
+        |i| i.lives.iter().any(|life| life.offered.is_none() && !life.outcomes.is_empty()),
+    ),
     seen("in_doubt", "an outcome in_doubt", ALL, |i| told(i, "in_doubt", "")),
     seen("dropped", "an outcome dropped", ALL, |i| told(i, "dropped", "")),
     seen("lost_in_crash", "an outcome lost_in_crash", ALL, |i| told(i, "lost_in_crash", "")),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::scenario::model::{
     Action, ActionKind, Amount, At, Bound, Brokers, Cmp, Fault, FaultKind, Laws, Load, Scenario,
-    Size, TopicSel,
+    Size, SpoolDamage, TopicSel,
 };
 
 /// What happens, what must hold, and why it is tested, as text for a terminal.
@@ -179,6 +179,12 @@ fn fault_kind(kind: &FaultKind) -> String {
             format!("{} takes batches of {bytes} bytes at most", topic(*t))
         }
         FaultKind::Throttle { delay } => format!("Produce is throttled by {}", span(*delay)),
+        FaultKind::SpoolDamage { what } => match what {
+            SpoolDamage::TornTail => "the spool's newest segment loses its last bytes".to_owned(),
+            SpoolDamage::FlippedBit => "a bit of the spool's oldest segment flips".to_owned(),
+            SpoolDamage::ForeignFile => "a foreign file appears beside the spool".to_owned(),
+            SpoolDamage::NewerVersion => "a segment of a newer version appears".to_owned(),
+        },
         FaultKind::SubjectCrash => "the process is killed".to_owned(),
     }
 }

@@ -4,6 +4,7 @@
 //! its claims), never its inside. It is *caught* when the law it names is violated in a scenario it
 //! names while the reference passes there. A saboteur that survives is a hole in the harness.
 
+mod spool;
 mod subject;
 mod table;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod transport;
 use std::sync::Arc;
 
 use dashproof_reference::core::{Route, Transport};
+use dashproof_reference::fs::Fs;
 
 use crate::history::Kind;
 use crate::scenario::model::LaneName;
@@ -56,6 +58,8 @@ enum Sabotage {
     Transport(Option<Route>, fn() -> Box<dyn transport::Trick>),
     /// Wraps the operations.
     Operations(fn() -> subject::Lie),
+    /// Wraps the file system.
+    Disk(fn(Arc<dyn Fs>) -> Arc<dyn Fs>),
     /// Wraps the claims.
     Claims(fn() -> subject::Gossip),
 }
@@ -91,6 +95,15 @@ impl Saboteur {
     pub fn subject(&self, inner: Arc<dyn Subject>) -> Arc<dyn Subject> {
         match self.sabotage {
             Sabotage::Operations(lie) => Arc::new(subject::Lying { inner, lie: lie() }),
+            _ => inner,
+        }
+    }
+
+    /// The file system that its producer really gets.
+    #[must_use]
+    pub fn disk(&self, inner: Arc<dyn Fs>) -> Arc<dyn Fs> {
+        match self.sabotage {
+            Sabotage::Disk(wrap) => wrap(inner),
             _ => inner,
         }
     }

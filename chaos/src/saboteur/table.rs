@@ -6,6 +6,7 @@ use dashproof_reference::codec::{DecodePolicy, Legacy};
 use dashproof_reference::core::{ErrorClass, Route};
 use serde_json::{Value, json};
 
+use super::spool;
 use super::subject::{Gossip, Lie, edit_samples};
 use super::transport::{AckEarly, ClaimNot, Discard, Duplicate, EditDlq, Reclass, Reorder};
 use super::{Sabotage, Saboteur};
@@ -153,6 +154,33 @@ pub const ALL: &[Saboteur] = &[
         sabotage: Sabotage::Operations(|| {
             Lie::Metrics(|text| edit_samples(text, |s| events(s, "dropped"), |_| Some(0.0)))
         }),
+    },
+    Saboteur {
+        name: "spool-resends-acked",
+        row: "RES-3",
+        law: "D5",
+        lane: Sim,
+        scenarios: &["shutdown/spool-and-drain"],
+        about: "the spool never learns that a record was acknowledged, and sends it again",
+        sabotage: Sabotage::Disk(spool::no_ends),
+    },
+    Saboteur {
+        name: "spool-forgets-tail",
+        row: "RES-3",
+        law: "D11",
+        lane: Sim,
+        scenarios: &["shutdown/spool-and-drain"],
+        about: "the last records of the spool are not given back",
+        sabotage: Sabotage::Disk(spool::no_tail),
+    },
+    Saboteur {
+        name: "sequences-restart",
+        row: "SAF-4",
+        law: "D6",
+        lane: Sim,
+        scenarios: &["shutdown/sequences-continue"],
+        about: "sequences begin anew with every producer, although there is a directory",
+        sabotage: Sabotage::Disk(spool::no_epoch),
     },
     Saboteur {
         name: "unknown-operation-panics",

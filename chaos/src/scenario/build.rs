@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::model::{
     Action, ActionKind, At, Expect, Fault, FaultKind, LaneName, Laws, Load, OnLane, Scenario, Size,
-    TopicSel,
+    SpoolDamage, TopicSel,
 };
 use super::value::Fields;
 
@@ -136,6 +136,11 @@ fn topic_or_request(name: &str, fields: &Fields, main: TopicSel) -> Option<Fault
             count: fields.count("count"),
             topic: either,
         },
+        "spool.damage" => {
+            let what = fields.text("what").unwrap_or_default();
+            let found = SpoolDamage::ALL.into_iter().find(|(name, _)| *name == what);
+            FaultKind::SpoolDamage { what: found?.1 }
+        }
         "subject.crash" => FaultKind::SubjectCrash,
         _ => return None,
     })

@@ -107,6 +107,7 @@ const MESSAGES: Names = Names { what: "message type", list: || super::names::MES
 const TOPICS: Names = Names { what: "topic", list: || super::names::TOPICS.to_vec() };
 const APIS: Names = Names { what: "API", list: || super::names::APIS.to_vec() };
 const WANTS: Names = Names { what: "result", list: || super::names::WANTS.to_vec() };
+const DAMAGE: Names = Names { what: "damage", list: super::names::damage };
 const DIRECTIONS: Names = Names { what: "direction", list: || super::names::DIRECTIONS.to_vec() };
 
 /// The top level of a file.
@@ -268,6 +269,11 @@ pub(crate) const FAULTS: &[Variant] = &[
             EITHER,
             FOR,
         ],
+    },
+    Variant {
+        name: "spool.damage",
+        about: "Files of the subject's spool are damaged while no producer is open.",
+        keys: &[need("what", Shape::Name(DAMAGE), "How.")],
     },
     Variant { name: "subject.crash", about: "The subject's process is killed.", keys: &[] },
 ];

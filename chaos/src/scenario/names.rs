@@ -2,7 +2,7 @@
 
 use kafka_protocol::ResponseError;
 
-use super::model::LaneName;
+use super::model::{LaneName, SpoolDamage};
 use crate::oracle::{self, LawId};
 
 /// Message types a load can offer.
@@ -16,6 +16,11 @@ pub(crate) const DIRECTIONS: &[&str] = &["both", "requests", "responses"];
 
 /// What a `decode` must end in.
 pub(crate) const WANTS: &[&str] = &["message", "error"];
+
+/// Kinds of damage to a spool.
+pub(crate) fn damage() -> Vec<&'static str> {
+    SpoolDamage::ALL.iter().map(|(name, _)| *name).collect()
+}
 
 /// APIs the model broker answers.
 pub(crate) const APIS: &[&str] = &[

@@ -12,7 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use dashproof_reference::codec::{CodecConfig, DecodePolicy, Decoder, Encoder};
 use dashproof_reference::config::ProducerConfig;
 use dashproof_reference::core::{BoxFuture, Connect};
-use dashproof_reference::runtime::{Counts, OutcomeRecord, Producer};
+use dashproof_reference::fs::Fs;
+use dashproof_reference::runtime::{Counts, OutcomeRecord, Producer, StdFs};
 use prometheus::{Registry, TextEncoder};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -63,6 +64,7 @@ pub struct ReferenceSubject {
     claims: Claims,
     saboteur: Option<&'static Saboteur>,
     wall_origin_us: i64,
+    fs: Option<Arc<dyn Fs>>,
     state: Mutex<State>,
 }
 
@@ -116,6 +118,7 @@ impl ReferenceSubject {
             claims,
             saboteur: None,
             wall_origin_us: WALL_ORIGIN_US,
+            fs: None,
             state: Mutex::default(),
         }
     }
@@ -124,6 +127,13 @@ impl ReferenceSubject {
     #[must_use]
     pub fn wall_origin_us(mut self, origin: i64) -> Self {
         self.wall_origin_us = origin;
+        self
+    }
+
+    /// A simulated file system for the spool, which takes no time; by default the machine's.
+    #[must_use]
+    pub fn disk(mut self, fs: Arc<dyn Fs>) -> Self {
+        self.fs = Some(fs);
         self
     }
 
@@ -180,7 +190,16 @@ impl ReferenceSubject {
         let on_outcome = move |record: &OutcomeRecord| {
             ledger.outcome(record.message_id, record.sequence, &record.outcome);
         };
-        let producer = Producer::builder(config)
+        let builder = match (&self.fs, self.saboteur) {
+            (Some(fs), saboteur) => {
+                let fs = Arc::clone(fs);
+                let fs = saboteur.map_or(fs.clone(), |s| s.disk(fs));
+                Producer::builder(config).fs(fs).inline_files()
+            }
+            (None, Some(saboteur)) => Producer::builder(config).fs(saboteur.disk(Arc::new(StdFs))),
+            (None, None) => Producer::builder(config),
+        };
+        let producer = builder
             .connect(connect)
             .registry(registry)
             .seed(seed)

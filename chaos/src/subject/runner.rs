@@ -10,6 +10,8 @@ mod load;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,8 +23,8 @@ use tokio::time::{sleep, timeout};
 use super::Subject;
 use super::protocol::{Answer, Op, OpError};
 use crate::history::{EventId, Kind, Outcome, Recorder, Src};
-use crate::lane::HarnessError;
-use crate::scenario::model::{ActionKind, At, Scenario};
+use crate::lane::{HarnessError, spool};
+use crate::scenario::model::{ActionKind, At, Scenario, SpoolDamage};
 
 use board::{Board, Phase};
 
@@ -57,6 +59,15 @@ pub trait Control: Send + Sync {
     fn crash(&self) -> BoxFuture<'_, ()>;
     /// Starts the subject anew after a crash.
     fn restart(&self) -> BoxFuture<'_, ()>;
+    /// Damages the spool of the subject on its disk; false when there is nothing to damage.
+    fn damage_spool(&self, what: SpoolDamage) -> bool {
+        let _ = what;
+        false
+    }
+    /// Files of the subject's spool, if it has one.
+    fn spool(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        BTreeMap::new()
+    }
     /// Records what the operating system (or the runtime) shows of the subject; `when` is `before`
     /// (no producer is open) or `after` (closed, and the grace is over).
     fn observe(&self, when: &'static str) -> BoxFuture<'_, ()>;
@@ -93,6 +104,9 @@ pub async fn drive(stage: Stage) -> Result<(), HarnessError> {
     let director = Director::new(stage);
     let ended = timeout(limit, director.clone().run()).await;
     director.stage.world.snapshot();
+    if director.stage.scenario.producer.pointer("/spool/directory").is_some() {
+        spool::record(&director.stage.recorder, &director.stage.control.spool());
+    }
     ended.unwrap_or_else(|_| {
         Err(HarnessError {
             blame: "harness",

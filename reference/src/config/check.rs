@@ -16,6 +16,9 @@ const MAX_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 /// A DLQ record cannot be smaller than its fields around an empty payload.
 const MIN_DLQ_RECORD: usize = 4096;
 
+/// Room for what the spool writes beside an event.
+const SPOOL_FIELDS: usize = 4096;
+
 /// All problems, in the order of the settings table.
 pub(super) fn problems(config: &ProducerConfig) -> Vec<Problem> {
     let mut found = Found(Vec::new());
@@ -25,6 +28,7 @@ pub(super) fn problems(config: &ProducerConfig) -> Vec<Problem> {
     sizes(config, &mut found);
     retries(config, &mut found);
     dlq(config, &mut found);
+    spool(config, &mut found);
     rate(config, &mut found);
     security(config, &mut found);
     found.0
@@ -198,6 +202,25 @@ fn dlq(config: &ProducerConfig, found: &mut Found) {
         "dlq.max_record_bytes",
         format!("is under {MIN_DLQ_RECORD}, too small for a record's own fields"),
         "set it just below the broker's message.max.bytes",
+    );
+}
+
+fn spool(config: &ProducerConfig, found: &mut Found) {
+    let Some(directory) = &config.spool.directory else { return };
+    found.when(
+        directory.is_empty(),
+        "spool.directory",
+        "is empty",
+        "name a directory that is this producer's alone, or leave it out",
+    );
+    found.when(
+        config.spool.max_bytes < config.max_message_bytes.saturating_add(SPOOL_FIELDS),
+        "spool.max_bytes",
+        format!(
+            "is less than max_message_bytes and {SPOOL_FIELDS}, so the largest event could never \
+             be spooled"
+        ),
+        "raise it, or lower max_message_bytes",
     );
 }
 

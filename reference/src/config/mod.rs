@@ -13,7 +13,7 @@ mod tests;
 pub use error::{ConfigError, Problem};
 pub use model::{
     Acks, Compression, Dlq, EndpointIdentification, Mechanism, Order, PolicyViolation,
-    ProducerConfig, Protocol, Queue, RateLimit, Retry, Sasl, Security, Ssl, WhenFull,
+    ProducerConfig, Protocol, Queue, RateLimit, Retry, Sasl, Security, Spool, Ssl, WhenFull,
 };
 pub use secret::Secret;
 pub use settings::{SETTINGS, Setting};

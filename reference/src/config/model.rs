@@ -156,6 +156,17 @@ pub struct Dlq {
     pub max_record_bytes: usize,
 }
 
+/// The spool on disk: what neither main nor the DLQ took, until the next open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spool {
+    /// Its directory, which one producer at a time may have; without one nothing is spooled, and
+    /// sequences begin anew with every producer.
+    pub directory: Option<String>,
+    /// Most bytes of its files. An event that no longer fits is dropped or in doubt as without a
+    /// spool, and counted.
+    pub max_bytes: usize,
+}
+
 /// Token bucket per tenant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RateLimit {
@@ -252,6 +263,8 @@ pub struct ProducerConfig {
     pub retry: Retry,
     /// Dead-letter queue.
     pub dlq: Dlq,
+    /// Spool on disk.
+    pub spool: Spool,
     /// Rate limit per tenant.
     pub rate_limit: RateLimit,
     /// Transport security.
@@ -296,6 +309,7 @@ impl Default for ProducerConfig {
                 payload_cut: 512 << 10,
                 max_record_bytes: 1_000_000,
             },
+            spool: Spool { directory: None, max_bytes: 256 << 20 },
             rate_limit: RateLimit { rate: None, burst: 1000 },
             security: Security {
                 protocol: Protocol::Plaintext,
@@ -388,6 +402,13 @@ impl ProducerConfig {
     #[must_use]
     pub fn dlq(mut self, dlq: Dlq) -> Self {
         self.dlq = dlq;
+        self
+    }
+
+    /// Sets the spool.
+    #[must_use]
+    pub fn spool(mut self, spool: Spool) -> Self {
+        self.spool = spool;
         self
     }
 

@@ -95,6 +95,9 @@ settings! {
     "dlq.payload_cut", dlq.payload_cut, "longer payloads (bytes) are cut, with size and hash said";
     "dlq.max_record_bytes", dlq.max_record_bytes,
         "most bytes of a whole DLQ record; wins over payload_cut";
+    "spool.directory", spool.directory,
+        "where events wait on disk for the next open; nowhere when absent";
+    "spool.max_bytes", spool.max_bytes, "most bytes of the spool's files";
     "rate_limit.rate", rate_limit.rate, "events per second and tenant; no limit when absent";
     "rate_limit.burst", rate_limit.burst, "most events of a tenant at once";
     "security.protocol", security.protocol, "how to talk to the brokers";

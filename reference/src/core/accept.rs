@@ -124,12 +124,17 @@ impl Core {
     }
 
     fn has_room(&self, bytes: usize) -> bool {
-        self.store.len() < self.rules.max_events
+        // what the spool gives back goes first
+        self.recall.left == 0
+            && self.store.len() < self.rules.max_events
             && self.store.bytes().saturating_add(bytes) <= self.rules.max_bytes
     }
 
     /// Room may have come: calls the head of the line.
     pub(super) fn call_next(&mut self) {
+        if self.recall.left > 0 {
+            return;
+        }
         let (store, rules) = (&self.store, &self.rules);
         let fits = |bytes: usize| {
             store.len() < rules.max_events && store.bytes().saturating_add(bytes) <= rules.max_bytes
@@ -163,6 +168,7 @@ impl Core {
             reason: None,
             failed: None,
             dlq: None,
+            from_spool: None,
         });
         self.fifo.push_back(key);
         let events = self.store.len() as u64;

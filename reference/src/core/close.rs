@@ -8,9 +8,11 @@ pub mod share {
     pub const MAIN: u32 = 60;
     /// Until here main's deliveries are awaited; then an open main attempt counts as possibly.
     pub const MAIN_DELIVERIES: u32 = 70;
-    /// Until here the DLQ goes on; then it is purged. The rest is the spool's, and at the deadline
-    /// whatever is left is resolved.
+    /// Until here the DLQ goes on; then it is purged.
     pub const DLQ: u32 = 95;
+    /// Until here the DLQ's deliveries are awaited; then, with a spool, an open DLQ attempt counts
+    /// as possibly. The rest is the spool's, and at the deadline whatever is left is resolved.
+    pub const DLQ_DELIVERIES: u32 = 97;
 }
 
 /// How far a close has come.
@@ -26,6 +28,8 @@ pub(super) enum Phase {
     MainOver,
     /// The DLQ is cut and purged.
     DlqCut,
+    /// The DLQ is over, whatever is open; the spool has the rest of the time.
+    DlqOver,
     /// Everything is resolved.
     Over,
 }
@@ -55,6 +59,10 @@ impl Closing {
         self.phase >= Phase::DlqCut
     }
 
+    pub(super) fn is_over(&self) -> bool {
+        self.phase >= Phase::Over
+    }
+
     /// Begins, unless it has begun.
     pub(super) fn begin(&mut self, now: Duration, within: Duration) -> bool {
         if self.has_begun() {
@@ -76,7 +84,8 @@ impl Closing {
             Phase::Draining => Some((self.at(share::MAIN), Phase::MainCut)),
             Phase::MainCut => Some((self.at(share::MAIN_DELIVERIES), Phase::MainOver)),
             Phase::MainOver => Some((self.at(share::DLQ), Phase::DlqCut)),
-            Phase::DlqCut => Some((self.at(100), Phase::Over)),
+            Phase::DlqCut => Some((self.at(share::DLQ_DELIVERIES), Phase::DlqOver)),
+            Phase::DlqOver => Some((self.at(100), Phase::Over)),
         }
     }
 

@@ -116,7 +116,7 @@ impl Core {
         if delivery.result.is_ok() && !self.rules.acks_0 {
             letter.acked = Some((delivery.partition, delivery.offset));
             entry.main = Persistence::Persisted;
-            if !matches!(entry.stage, Stage::DlqOpen { .. }) {
+            if !matches!(entry.stage, Stage::DlqOpen { .. } | Stage::Spooling { .. }) {
                 self.finish(key);
             }
         }
@@ -127,6 +127,12 @@ impl Core {
         let Some(entry) = self.store.get_mut(key) else { return };
         let Some(letter) = &mut entry.dlq else { return };
         letter.persistence = letter.persistence.max(delivery.persistence);
+        if matches!(entry.stage, Stage::Spooling { .. }) {
+            letter.delivered = delivery.result.is_ok();
+            entry.stage = Stage::Spooling { dlq_open: None };
+            self.counters.dlq_send_failures += u64::from(delivery.result.is_err());
+            return;
+        }
         let failure = match &delivery.result {
             Ok(()) => {
                 letter.delivered = delivery.persistence == Persistence::Persisted;
@@ -230,7 +236,9 @@ impl Core {
     pub(super) fn open_attempt(&self, key: Key) -> Option<(Route, AttemptId)> {
         match self.store.get(key)?.stage {
             Stage::MainOpen { attempt, .. } => Some((Route::Main, attempt)),
-            Stage::DlqOpen { attempt, .. } => Some((Route::Dlq, attempt)),
+            Stage::DlqOpen { attempt, .. } | Stage::Spooling { dlq_open: Some(attempt) } => {
+                Some((Route::Dlq, attempt))
+            }
             _ => None,
         }
     }

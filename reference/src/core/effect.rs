@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::letter::Letter;
+use super::spooling::SpoolWrite;
 use super::{
     AttemptId, CRC32_HEADER, HeaderValue, Headers, MESSAGE_ID_HEADER, MessageId, Outcome,
     Persistence, Record, Route,
@@ -105,6 +106,16 @@ pub enum Effect {
     Retire(Route),
     /// Connect a new client for a route, then report with [`rebuilt`](super::Core::rebuilt).
     Rebuild(Route),
+    /// Make an entry durable, then report with [`spooled`](super::Core::spooled).
+    Spool(SpoolWrite),
+    /// Read so many events and protobuf bytes from the spool, then report with
+    /// [`recalled`](super::Core::recalled).
+    Recall {
+        /// Most events.
+        events: usize,
+        /// Most protobuf bytes over all of them.
+        bytes: usize,
+    },
     /// Log a failed DLQ attempt with its whole source.
     DlqFailed(Box<DlqFailure>),
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::store::{DeadLetter, Key, Stage};
-use super::{Core, Outcome, Persistence, Reason, Route};
+use super::store::{DeadLetter, Entry, Key, Stage};
+use super::{Core, Outcome, PerRoute, Persistence, Reason, Route};
 
 impl Core {
     /// Main has ended without success, for a reason that is fixed from here on. The event goes on
@@ -66,15 +66,31 @@ impl Core {
         }
     }
 
-    /// The event gets the outcome that its two routes have earned, by the lines of the contract.
-    /// Line 4 (spooled) belongs here, between the DLQ and the last two, once there is a spool.
+    /// Both routes are over for the event: the spool gets it, or it gets its outcome.
     pub(super) fn finish(&mut self, key: Key) {
+        let Some(outcome) = self.earned(key) else { return };
         let Some(entry) = self.store.get(key) else { return };
+        if !self.is_for_spool(entry, &outcome) {
+            self.conclude(key, outcome);
+        } else if !self.closing.is_over() {
+            self.spool(key);
+        } else if entry.from_spool.is_some() {
+            // its record is where it was
+            let PerRoute { main, dlq } = entry.claims();
+            self.conclude(key, Outcome::Spooled { main, dlq });
+        } else {
+            self.conclude(key, outcome);
+        }
+    }
+
+    /// The outcome that the two routes of an event have earned, by the lines of the contract but
+    /// for line 4, which is the spool's to give.
+    pub(super) fn earned(&self, key: Key) -> Option<Outcome> {
+        let entry = self.store.get(key)?;
         let reason = entry.reason.unwrap_or(Reason::Abandoned);
-        let main = entry.main;
+        let PerRoute { main, dlq } = entry.claims();
         let letter = entry.dlq.as_deref();
-        let dlq = letter.map_or(Persistence::Not, |l| l.persistence);
-        let outcome = if let Some((partition, offset)) = letter.and_then(|l| l.acked) {
+        Some(if let Some((partition, offset)) = letter.and_then(|l| l.acked) {
             Outcome::Acked { partition, offset }
         } else if letter.is_some_and(|l| l.delivered) {
             Outcome::DeadLettered { cause: reason, main }
@@ -82,7 +98,13 @@ impl Core {
             Outcome::InDoubt { reason, main, dlq }
         } else {
             Outcome::Dropped { reason }
-        };
+        })
+    }
+
+    /// The event has its outcome but for the books.
+    pub(super) fn conclude(&mut self, key: Key, outcome: Outcome) {
+        let Some(entry) = self.store.get(key) else { return };
+        let reason = entry.reason.unwrap_or(Reason::Abandoned);
         let wanted = self.rules.dlq && reason != Reason::Acks0 && !entry.from_dlq;
         let missed = matches!(outcome, Outcome::InDoubt { .. } | Outcome::Dropped { .. });
         self.counters.dlq_dropped += u64::from(wanted && missed);
@@ -97,6 +119,22 @@ impl Core {
         for (route, attempt) in open.into_iter().chain(left_open.map(|a| (Route::Main, a))) {
             self.leave_open(route, attempt);
         }
+        self.leave_dlq(key, &entry);
+        if let Some(from) = &entry.from_spool
+            && !matches!(outcome, Outcome::Spooled { .. })
+        {
+            self.end_record(from.id);
+        }
+        // counted with the outcome: `close` can cut an attempt that is confirmed in time after all
+        self.counters.send_failures += u64::from(!matches!(outcome, Outcome::Acked { .. }));
+        self.flushes.resolved(key, &outcome);
+        let thread = self.threads.name(entry.thread);
+        self.tell(entry.message_id, thread, Some(entry.sequence), outcome);
+        self.call_next();
+    }
+
+    /// The DLQ is over for an event: somebody else gets its permit.
+    pub(super) fn leave_dlq(&mut self, key: Key, entry: &Entry) {
         if let Some(letter) = &entry.dlq {
             self.dead_letters.forget_deadline(key, letter.deadline);
         }
@@ -109,12 +147,6 @@ impl Core {
                 self.set_stage(next, Stage::DlqQueued);
             }
         }
-        // counted with the outcome: `close` can cut an attempt that is confirmed in time after all
-        self.counters.send_failures += u64::from(!matches!(outcome, Outcome::Acked { .. }));
-        self.flushes.resolved(key, &outcome);
-        let thread = self.threads.name(entry.thread);
-        self.tell(entry.message_id, thread, Some(entry.sequence), outcome);
-        self.call_next();
     }
 
     /// A delivery of this attempt, if it still comes, is late.
@@ -138,6 +170,7 @@ impl Core {
             _ => {}
         }
         if let Some((_, attempt)) = self.open_attempt(key) {
+            // without effect on an event that is being spooled
             self.confirm(key, attempt);
         }
         if self.store.get(key).is_some_and(|e| e.reason.is_none()) {

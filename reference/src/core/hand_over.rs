@@ -111,18 +111,18 @@ impl Core {
     fn draft(&self, route: Route, key: Key, attempt: AttemptId) -> Option<HandOver> {
         let entry = self.store.get(key)?;
         let thread = self.threads.get(entry.thread)?;
-        let (topic, body, at) = match route {
+        let (topic, body, at_us) = match route {
             Route::Main => {
                 let body = Body::Main {
                     key: thread.key.clone(),
                     frame: entry.frame.clone(),
                     crc32: entry.crc32,
                 };
-                (&self.rules.topic, body, entry.accepted)
+                (&self.rules.topic, body, self.accepted_us(entry))
             }
             Route::Dlq => {
                 let ended = entry.dlq.as_ref()?.ended;
-                (&self.rules.dlq_topic, Body::Dlq(Box::new(self.letter(key)?)), ended)
+                (&self.rules.dlq_topic, Body::Dlq(Box::new(self.letter(key)?)), self.wall(ended))
             }
         };
         Some(HandOver {
@@ -130,7 +130,7 @@ impl Core {
             route,
             topic: topic.clone(),
             message_id: entry.message_id,
-            timestamp_ms: self.wall(at) / 1000,
+            timestamp_ms: at_us / 1000,
             body,
         })
     }

@@ -144,6 +144,12 @@ pub struct Counters {
     pub dlq_dropped: u64,
     /// Events that had to wait for a DLQ permit.
     pub dlq_over_limit: u64,
+    /// Events that the spool gave back.
+    pub recovered: u64,
+    /// Events that found the spool full.
+    pub spool_full: u64,
+    /// Entries that the spool's file system did not take.
+    pub spool_failures: u64,
     /// Deliveries after close or drop had resolved their event.
     pub late_deliveries: PerRoute<u64>,
     /// Clients rebuilt after a fatal error.
@@ -165,6 +171,9 @@ impl Counters {
         self.dlq_send_retries += other.dlq_send_retries;
         self.dlq_dropped += other.dlq_dropped;
         self.dlq_over_limit += other.dlq_over_limit;
+        self.recovered += other.recovered;
+        self.spool_full += other.spool_full;
+        self.spool_failures += other.spool_failures;
         for (sum, more) in [
             (&mut self.late_deliveries, other.late_deliveries),
             (&mut self.client_rebuilds, other.client_rebuilds),

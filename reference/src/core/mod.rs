@@ -8,6 +8,7 @@
 //!  offer / enter / leave / supply ─┐                  ┌─ HandOver ─▶ Transport::submit
 //!  submitted / refused / delivered ┼──▶  Core ──poll──┼─ Resolved ─▶ application, metrics
 //!  handle_timeout (next_timeout)   ┤                  ├─ Admit ────▶ a waiting send
+//!  spooled / recalled ─────────────┤                  ├─ Spool, Recall ─▶ the spool on disk
 //!  flush / close / abandon ────────┘                  └─ Purge, Retire, Rebuild, FlushHint
 //! ```
 
@@ -30,8 +31,10 @@ mod line;
 mod link;
 mod measure;
 mod producer;
+mod recovered;
 mod retry;
 mod sequence;
+mod spooling;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -46,6 +49,9 @@ pub use ledger::{Counters, Gauges, PerRoute, Tally};
 pub use limiter::{Allowance, OTHER_TENANTS};
 pub use measure::Measure;
 pub use producer::{Core, Origin};
+pub use spooling::{
+    Recalled, Recovered, SpoolEntry, SpoolFault, SpoolId, SpoolRecord, SpoolTicket, SpoolWrite,
+};
 pub use store::Key;
 pub use timers::Flushed;
 pub use types::{

@@ -13,6 +13,7 @@ use super::ledger::{Counters, Gauges, PerRoute};
 use super::limiter::{Allowance, Limiter};
 use super::line::Line;
 use super::link::Link;
+use super::recovered::Recall;
 use super::retry::Policy;
 use super::sequence::Threads;
 use super::store::{Key, Store};
@@ -46,6 +47,7 @@ pub(super) struct Rules {
     pub(super) acks_0: bool,
     pub(super) strict: bool,
     pub(super) dlq: bool,
+    pub(super) spool: bool,
     pub(super) dlq_timeout: Duration,
     pub(super) payload_cut: usize,
     pub(super) max_record_bytes: usize,
@@ -85,6 +87,7 @@ impl Rules {
             acks_0: config.acks == Acks::None,
             strict: config.order == Order::Strict,
             dlq: dlq.enabled,
+            spool: config.spool.directory.is_some(),
             dlq_timeout: dlq.timeout,
             payload_cut: dlq.payload_cut,
             max_record_bytes: dlq.max_record_bytes,
@@ -115,6 +118,9 @@ pub struct Core {
     pub(super) links: PerRoute<Link>,
     pub(super) flushes: Flushes,
     pub(super) closing: Closing,
+    pub(super) recall: Recall,
+    /// Entries that the spool has not answered.
+    pub(super) spool_open: usize,
     pub(super) counters: Counters,
     pub(super) effects: VecDeque<Effect>,
     /// Outcomes that were put into `effects`.
@@ -143,6 +149,8 @@ impl Core {
             links: PerRoute { main: Link::new(), dlq: Link::new() },
             flushes: Flushes::default(),
             closing: Closing::new(),
+            recall: Recall::default(),
+            spool_open: 0,
             counters: Counters::default(),
             effects: VecDeque::new(),
             resolved: 0,
@@ -179,10 +187,13 @@ impl Core {
         self.resolved
     }
 
-    /// True when `close` or [`Core::abandon`] has begun and nothing is left to resolve.
+    /// True when `close` or [`Core::abandon`] has begun and nothing is left to resolve, nor to be
+    /// noted on the spool, for which `close` waits no longer than its time.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.closing.has_begun() && self.store.len() == 0
+        self.closing.has_begun()
+            && self.store.len() == 0
+            && (self.spool_open == 0 || self.closing.is_over())
     }
 
     /// True from the call of `close` or [`Core::abandon`] on.
@@ -222,6 +233,9 @@ impl Core {
         loop {
             if let Some(effect) = self.effects.pop_front() {
                 return Some(effect);
+            }
+            if let Some(recall) = self.next_recall() {
+                return Some(recall);
             }
             let hand_over = self.next_hand_over(Route::Main, now);
             let hand_over = hand_over.or_else(|| self.next_hand_over(Route::Dlq, now));

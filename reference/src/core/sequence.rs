@@ -55,6 +55,11 @@ impl Threads {
         (index, sequence)
     }
 
+    /// The thread with this id, known from now on.
+    pub(super) fn index(&mut self, name: &str) -> u32 {
+        self.index.get(name).copied().unwrap_or_else(|| self.learn(name))
+    }
+
     fn learn(&mut self, name: &str) -> u32 {
         let name: Arc<str> = Arc::from(name);
         // one event at least came with each, and sequences of 2^32 threads do not fit any memory

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{AttemptId, HeaderValue, MessageId, Persistence, Reason};
+use super::{AttemptId, HeaderValue, MessageId, PerRoute, Persistence, Reason, SpoolId};
 
 const NONE: u32 = u32::MAX;
 
@@ -40,6 +40,19 @@ pub(super) enum Stage {
     DlqOpen { attempt: AttemptId, confirmed: bool },
     /// Waits until this time for its next DLQ attempt.
     DlqBackOff(Duration),
+    /// Both routes are over; its spool entry is being made durable. A DLQ attempt that `close` did
+    /// not wait for may still be delivered.
+    Spooling { dlq_open: Option<AttemptId> },
+}
+
+/// What an event from the spool has beside its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FromSpool {
+    pub(super) id: SpoolId,
+    /// What earlier incarnations knew.
+    pub(super) claims: PerRoute<Persistence>,
+    /// Wall time of its acceptance there.
+    pub(super) accepted_us: i64,
 }
 
 /// What an event needs on its way to the DLQ.
@@ -86,6 +99,21 @@ pub(super) struct Entry {
     pub(super) reason: Option<Reason>,
     pub(super) failed: Option<Box<Failed>>,
     pub(super) dlq: Option<Box<DeadLetter>>,
+    pub(super) from_spool: Option<Box<FromSpool>>,
+}
+
+impl Entry {
+    /// What is known of both routes over all incarnations.
+    pub(super) fn claims(&self) -> PerRoute<Persistence> {
+        let dlq = self.dlq.as_ref().map_or(Persistence::Not, |l| l.persistence);
+        match &self.from_spool {
+            None => PerRoute { main: self.main, dlq },
+            Some(earlier) => PerRoute {
+                main: self.main.max(earlier.claims.main),
+                dlq: dlq.max(earlier.claims.dlq),
+            },
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -132,6 +132,18 @@ impl Core {
                     self.effects.push_back(Effect::Purge(Route::Dlq));
                 }
             }
+            Phase::DlqOver => {
+                for key in keys {
+                    // what the spool does not keep wins nothing by not waiting
+                    let open = self
+                        .store
+                        .get(key)
+                        .is_some_and(|e| matches!(e.stage, Stage::DlqOpen { .. }) && self.keeps(e));
+                    if open {
+                        self.finish(key);
+                    }
+                }
+            }
             Phase::Over => {
                 for key in keys {
                     self.force(now, key);
@@ -145,9 +157,11 @@ impl Core {
         let cut = self.store.get(key).is_some_and(|e| match e.stage {
             Stage::Unsupplied | Stage::Queued | Stage::Parked | Stage::MainBackOff(_) => true,
             Stage::MainOpen { .. } => open_too,
-            Stage::DlqWaiting | Stage::DlqQueued | Stage::DlqOpen { .. } | Stage::DlqBackOff(_) => {
-                false
-            }
+            Stage::DlqWaiting
+            | Stage::DlqQueued
+            | Stage::DlqOpen { .. }
+            | Stage::DlqBackOff(_)
+            | Stage::Spooling { .. } => false,
         });
         if cut {
             self.end_main(now, key, Reason::Abandoned);
@@ -189,6 +203,8 @@ impl Core {
         if !self.closing.begin(now, within) {
             return;
         }
+        // what was not given back yet stays on the spool
+        self.recall.left = 0;
         self.empty_line();
         self.hint();
         if within.is_zero() {
@@ -212,6 +228,7 @@ impl Core {
         }
         self.closing.begin(now, Duration::ZERO);
         self.closing.phase = Phase::Over;
+        self.recall.left = 0;
         self.empty_line();
         let keys: Vec<Key> = self.store.keys().collect();
         for key in keys {

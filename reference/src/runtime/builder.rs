@@ -1,16 +1,22 @@
 //! Opening a producer.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus::Registry;
 
+use super::desk::Desk;
 use super::driver;
 use super::metrics::{ProducerMetrics, RegistryInUse};
 use super::producer::Producer;
 use super::send::Encoders;
 use super::shared::{Client, OnOutcome, Parts, Shared};
+use super::std_fs::{StdFs, holder};
 use crate::config::{ConfigError, ProducerConfig};
 use crate::core::{Connect, Core, Origin, OutcomeRecord, PerRoute, Refused, Route};
+use crate::fs::{Fs, FsError};
+use crate::spool::{Spool, SpoolError, SpoolOptions};
 
 /// Outcomes kept for a slow reader of the stream.
 const STREAM_CAPACITY: usize = 4096;
@@ -36,6 +42,9 @@ pub enum OpenError {
     /// The registry belongs to another producer.
     #[error(transparent)]
     Registry(#[from] RegistryInUse),
+    /// The spool could not be opened; another producer that has its directory is named.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
     /// There is no way to these brokers.
     #[error(
         "no way to {0}: this build has no Kafka client; build with the feature `kafka`, or call \
@@ -56,6 +65,8 @@ pub struct Builder {
     seed: Option<u64>,
     wall_us: Option<i64>,
     epoch: u32,
+    fs: Option<Arc<dyn Fs>>,
+    inline_files: bool,
     on_outcome: Option<OnOutcome>,
     stream_capacity: usize,
 }
@@ -76,6 +87,8 @@ impl Builder {
             seed: None,
             wall_us: None,
             epoch: 0,
+            fs: None,
+            inline_files: false,
             on_outcome: None,
             stream_capacity: STREAM_CAPACITY,
         }
@@ -120,10 +133,26 @@ impl Builder {
     }
 
     /// Epoch of the sequences, which start at `epoch · 2^40 + 1`; by default 0. Increase it with
-    /// every restart to have sequences that increase across restarts.
+    /// every restart to have sequences that increase across restarts. With `spool.directory` the
+    /// directory counts restarts, and this is not looked at.
     #[must_use]
     pub const fn epoch(mut self, epoch: u32) -> Self {
         self.epoch = epoch;
+        self
+    }
+
+    /// File system of the spool; by default the system's.
+    #[must_use]
+    pub fn fs(mut self, fs: Arc<dyn Fs>) -> Self {
+        self.fs = Some(fs);
+        self
+    }
+
+    /// Carries out file operations where they come up, in place of tokio's blocking pool: for
+    /// simulations, whose file systems take no time and whose every step has its place.
+    #[must_use]
+    pub const fn inline_files(mut self) -> Self {
+        self.inline_files = true;
         self
     }
 
@@ -145,7 +174,7 @@ impl Builder {
         self
     }
 
-    /// Opens the producer. Does not wait for any broker; must be called in a tokio runtime with
+    /// Opens the producer. Does not wait for any broker; reads the spool, if there is one; must be called in a tokio runtime with
     /// time enabled.
     ///
     /// # Errors
@@ -156,6 +185,10 @@ impl Builder {
         config.validate()?;
         let seed = self.seed.map_or_else(|| getrandom::u64().map_err(OpenError::Entropy), Ok)?;
         let connect = self.connect.map_or_else(|| default_connect(&config), Ok)?;
+        let spool = open_spool(&config, self.fs, self.inline_files).await?;
+        let (epoch, expected) = spool
+            .as_ref()
+            .map_or((self.epoch, (0, None)), |s| (s.epoch(), (s.pending(), s.next_bytes())));
         // registered last: an `open` that fails leaves the registry to the next one
         let main = Some(client(&*connect, Route::Main).await?);
         let dlq =
@@ -165,8 +198,11 @@ impl Builder {
             (None, registry) => ProducerMetrics::register(&registry.unwrap_or_default())?,
         };
         let wall_us = self.wall_us.unwrap_or_else(system_wall_us);
-        let shared = Arc::new(Shared::new(Parts {
-            core: Core::new(&config, Origin { seed, wall_us, epoch: self.epoch }),
+        let mut core = Core::new(&config, Origin { seed, wall_us, epoch });
+        core.expect(expected.0, expected.1.unwrap_or_default());
+        let pool = (!self.inline_files).then(tokio::runtime::Handle::current);
+        let shared = Shared::new(Parts {
+            core,
             clients: PerRoute { main, dlq },
             encoders: Encoders::new(&config, seed),
             config,
@@ -175,9 +211,11 @@ impl Builder {
             connect,
             on_outcome: self.on_outcome,
             stream_capacity: self.stream_capacity,
-        }));
+            desk: spool.map(|spool| Desk::new(spool, pool)),
+        });
         metrics.join(&shared);
         tokio::spawn(driver::drive(Arc::clone(&shared)));
+        shared.pump();
         tracing::info!("producer opened");
         Ok(Producer::new(shared))
     }
@@ -199,6 +237,39 @@ fn default_connect(config: &ProducerConfig) -> Result<Arc<dyn Connect>, OpenErro
     return Ok(Arc::new(super::rdkafka::RdkafkaConnect::new(config)));
     #[cfg(not(feature = "kafka"))]
     Err(OpenError::NoClient(config.bootstrap.clone()))
+}
+
+/// How long `open` waits for a producer that is letting go of the directory.
+const HAND_OVER: Duration = Duration::from_millis(500);
+
+/// Opens the spool, off the async path.
+async fn open_spool(
+    config: &ProducerConfig,
+    fs: Option<Arc<dyn Fs>>,
+    inline: bool,
+) -> Result<Option<Spool>, OpenError> {
+    let Some(directory) = &config.spool.directory else { return Ok(None) };
+    let fs = fs.unwrap_or_else(|| Arc::new(StdFs));
+    let mut options = SpoolOptions::new(directory);
+    options.max_bytes = config.spool.max_bytes as u64;
+    let holder = format!("producer {} of {}", config.client_id, holder());
+    let until = tokio::time::Instant::now() + HAND_OVER;
+    loop {
+        let (fs, options, holder) = (Arc::clone(&fs), options.clone(), holder.clone());
+        let open = move || Spool::open(fs, options, &holder);
+        let opened = if inline {
+            open()
+        } else {
+            let lost = |e| FsError::new("open", Path::new(directory), std::io::Error::other(e));
+            tokio::task::spawn_blocking(open).await.map_err(|e| SpoolError::from(lost(e)))?
+        };
+        match opened {
+            Err(SpoolError::Locked { .. }) if tokio::time::Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            result => return Ok(Some(result?)),
+        }
+    }
 }
 
 /// The system's wall clock; a clock before 1970 counts as 1970.

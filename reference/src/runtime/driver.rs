@@ -136,8 +136,12 @@ impl Driver {
         self.shared.pump_from(state);
     }
 
-    /// Ends the clients off the application's path.
+    /// Ends the clients and the spool off the application's path.
     async fn end(&mut self) {
+        if let Some(desk) = &self.shared.desk {
+            desk.end();
+            desk.ended().await;
+        }
         for client in self.clients.drain(..) {
             shut_down(&client).await;
         }

@@ -14,6 +14,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::shared::Shared;
 use crate::core::{Allowance, Counters, Gauges, PerRoute, Reason, Route, Tally};
+use crate::spool::{Damage, SpoolStatus};
 
 /// Counter or gauge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub enum MetricLabels {
     Ledger,
     /// `route`: `main`, `dlq`.
     Route,
+    /// `reason`: what is wrong with a file or an entry of the spool.
+    Damage,
     /// `tenant_id`: the configured tenant from the start, others when they are seen.
     Tenant,
 }
@@ -45,6 +48,7 @@ impl MetricLabels {
             Self::None => &[],
             Self::Ledger => &["outcome", "reason"],
             Self::Route => &["route"],
+            Self::Damage => &["reason"],
             Self::Tenant => &["tenant_id"],
         }
     }
@@ -68,6 +72,7 @@ pub struct Metric {
 enum Read {
     One(fn(&Snapshot) -> u64),
     PerRoute(fn(&Snapshot) -> PerRoute<u64>),
+    Damage,
     Tenant(fn(&Allowance) -> u64),
     Ledger,
 }
@@ -80,6 +85,7 @@ struct Snapshot {
     tenants: BTreeMap<Arc<str>, Allowance>,
     callback_panics: u64,
     outcomes_lagged: u64,
+    spool: SpoolStatus,
 }
 
 const fn counter(name: &'static str, help: &'static str, read: fn(&Snapshot) -> u64) -> Metric {
@@ -150,6 +156,28 @@ pub const METRICS: &[Metric] = &[
     counter("dashstream_dlq_over_limit_total", "Events that had to wait for a DLQ permit", |s| {
         s.counters.dlq_over_limit
     }),
+    counter(
+        "dashstream_spool_recovered_total",
+        "Events that the spool gave back to be sent again",
+        |s| s.counters.recovered,
+    ),
+    counter("dashstream_spool_full_total", "Events that found the spool full", |s| {
+        s.counters.spool_full
+    }),
+    counter(
+        "dashstream_spool_failures_total",
+        "Entries that the file system of the spool did not take",
+        |s| s.counters.spool_failures,
+    ),
+    Metric {
+        name: "dashstream_spool_damage_total",
+        kind: MetricKind::Counter,
+        labels: MetricLabels::Damage,
+        help: "Entries of the spool that were lost, and files that are not its own, by reason",
+        read: Read::Damage,
+    },
+    gauge("dashstream_spool_bytes", "Bytes of the spool's files", |s| s.spool.bytes),
+    gauge("dashstream_spool_records", "Events on the spool", |s| s.spool.live),
     per_route(
         "dashstream_late_deliveries_total",
         MetricKind::Counter,
@@ -284,6 +312,8 @@ impl ProducerMetrics {
             book.past.add(&over);
             // its gauges are of the past, too
             book.past.gauges = Gauges::default();
+            book.past.spool =
+                SpoolStatus { damage: book.past.spool.damage.clone(), ..SpoolStatus::default() };
             drop(book);
         }
     }
@@ -319,6 +349,14 @@ impl Snapshot {
         self.gauges.queue_bytes += gauges.queue_bytes;
         self.gauges.open_attempts.main += gauges.open_attempts.main;
         self.gauges.open_attempts.dlq += gauges.open_attempts.dlq;
+        if let Some(desk) = &shared.desk {
+            let SpoolStatus { bytes, live, damage } = desk.status();
+            self.spool.bytes += bytes;
+            self.spool.live += live;
+            for (kind, count) in damage {
+                *self.spool.damage.entry(kind).or_default() += count;
+            }
+        }
         for (tenant, allowance) in state.core.allowances() {
             let sum = self.tenants.entry(Arc::clone(tenant)).or_default();
             sum.allowed += allowance.allowed;
@@ -359,6 +397,10 @@ impl Metric {
                 let values = read(now);
                 let routes = [Route::Main, Route::Dlq];
                 routes.map(|r| (vec![r.as_str()], *values.of(r))).into()
+            }
+            Read::Damage => {
+                let count = |kind| now.spool.damage.get(&kind).copied().unwrap_or_default();
+                Damage::ALL.map(|kind| (vec![kind.as_str()], count(kind))).into()
             }
             Read::Tenant(read) => {
                 now.tenants.iter().map(|(t, a)| (vec![t.as_ref()], read(a))).collect()

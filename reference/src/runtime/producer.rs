@@ -84,6 +84,9 @@ impl Drop for Handle {
         }
         drop(state);
         shared.pump_remains();
+        if let Some(desk) = &shared.desk {
+            desk.end();
+        }
         shared.metrics.part(shared);
     }
 }
@@ -217,6 +220,10 @@ fn closed(shared: &Shared, began: Instant, target: &mut Option<u64>) -> Option<C
     let target = *target.get_or_insert(state.core.resolved());
     if shared.told.load(Ordering::Acquire) < target {
         return None;
+    }
+    if let Some(desk) = &shared.desk {
+        // the next producer may have the directory as soon as this close has returned
+        desk.end();
     }
     let counts = counts(&state.core.counters().tally);
     let took = began.elapsed();

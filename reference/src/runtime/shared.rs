@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
+use super::desk::{Desk, Done, Job};
 use super::metrics::ProducerMetrics;
 use super::producer::CloseReport;
 use super::send::Encoders;
@@ -66,11 +67,12 @@ pub(super) struct State {
     reports: Vec<Report>,
 }
 
-/// What became of a hand-over.
-enum Report {
+/// What became of an effect.
+pub(super) enum Report {
     Submitted(AttemptId),
     Refused(AttemptId, Refused),
     HandedBack(AttemptId),
+    Spool(Done),
 }
 
 /// One incarnation of a producer.
@@ -90,6 +92,9 @@ pub(super) struct Shared {
     pub(super) wall_us: i64,
     connect: Arc<dyn Connect>,
     on_outcome: Option<OnOutcome>,
+    /// The spool, if there is one.
+    pub(super) desk: Option<Desk>,
+    me: Weak<Self>,
 }
 
 /// What a [`Shared`] is made of.
@@ -103,10 +108,11 @@ pub(super) struct Parts {
     pub(super) connect: Arc<dyn Connect>,
     pub(super) on_outcome: Option<OnOutcome>,
     pub(super) stream_capacity: usize,
+    pub(super) desk: Option<Desk>,
 }
 
 impl Shared {
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(super) fn new(parts: Parts) -> Arc<Self> {
         let state = State {
             core: parts.core,
             clients: parts.clients,
@@ -121,7 +127,7 @@ impl Shared {
             effects: Vec::new(),
             reports: Vec::new(),
         };
-        Self {
+        Arc::new_cyclic(|me| Self {
             state: Mutex::new(state),
             config: parts.config,
             encoders: parts.encoders,
@@ -134,7 +140,9 @@ impl Shared {
             wall_us: parts.wall_us,
             connect: parts.connect,
             on_outcome: parts.on_outcome,
-        }
+            desk: parts.desk,
+            me: me.clone(),
+        })
     }
 
     /// The core's clock.
@@ -194,7 +202,7 @@ impl Shared {
         if earlier || over {
             self.driver.notify_one();
         }
-        if told > 0 {
+        if told > 0 || over {
             self.progress.notify_waiters();
         }
     }
@@ -211,7 +219,10 @@ impl Shared {
         drop(state);
         let mut reports = Vec::new();
         self.carry_out(&clients, &mut effects, &mut reports);
-        take_reports(&mut self.lock().core, self.now(), &mut reports);
+        let mut state = self.lock();
+        take_reports(&mut state.core, self.now(), &mut reports);
+        // what the spool's answers asked for
+        self.pump_from(state);
         self.driver.notify_one();
         self.progress.notify_waiters();
     }
@@ -226,6 +237,7 @@ impl Shared {
         let mut told = 0;
         // a route whose client refused for now gets nothing more: order
         let mut refused = PerRoute { main: false, dlq: false };
+        let mut jobs = Vec::new();
         for effect in effects.drain(..) {
             match effect {
                 Effect::HandOver(hand_over) => {
@@ -254,7 +266,12 @@ impl Shared {
                     self.driver.notify_one();
                 }
                 Effect::DlqFailed(failure) => self.log_dlq_failure(&failure),
+                Effect::Spool(write) => jobs.push(Job::Write(write)),
+                Effect::Recall { events, bytes } => jobs.push(Job::Recall { events, bytes }),
             }
+        }
+        if let Some(desk) = self.desk.as_ref().filter(|_| !jobs.is_empty()) {
+            desk.submit(&self.me, jobs, reports);
         }
         told
     }
@@ -356,7 +373,7 @@ fn hand_to(client: Option<&Client>, hand_over: HandOver, skip: bool) -> Report {
     }
 }
 
-/// Tells the core what became of its hand-overs. What goes back to the head of a queue goes back in
+/// Tells the core what became of its effects. What goes back to the head of a queue goes back in
 /// reverse order.
 fn take_reports(core: &mut Core, now: Duration, reports: &mut Vec<Report>) {
     for report in reports.iter() {
@@ -364,9 +381,16 @@ fn take_reports(core: &mut Core, now: Duration, reports: &mut Vec<Report>) {
             core.submitted(now, *attempt);
         }
     }
+    let first = reports.iter().position(|r| matches!(r, Report::Spool(_)));
+    for report in reports.split_off(first.unwrap_or(reports.len())) {
+        // the spool's answers come last of a batch, and in order
+        if let Report::Spool(done) = report {
+            done.tell(core, now);
+        }
+    }
     for report in reports.drain(..).rev() {
         match report {
-            Report::Submitted(_) => {}
+            Report::Submitted(_) | Report::Spool(_) => {}
             Report::Refused(attempt, refused) => core.refused(now, attempt, &refused),
             Report::HandedBack(attempt) => core.handed_back(now, attempt),
         }

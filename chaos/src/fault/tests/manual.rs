@@ -31,6 +31,7 @@ fn kinds() -> Vec<FaultKind> {
         FaultKind::TopicMissing { topic },
         FaultKind::RequestError { api: api.clone(), code: 1, count, topic, after_append: false },
         FaultKind::RequestDelay { api, delay: time, count, topic },
+        FaultKind::SpoolDamage { what: crate::scenario::model::SpoolDamage::TornTail },
         FaultKind::SubjectCrash,
     ];
     for kind in &all {
@@ -51,6 +52,7 @@ fn kinds() -> Vec<FaultKind> {
             | FaultKind::TopicMissing { .. }
             | FaultKind::RequestError { .. }
             | FaultKind::RequestDelay { .. }
+            | FaultKind::SpoolDamage { .. }
             | FaultKind::SubjectCrash => {}
         }
     }

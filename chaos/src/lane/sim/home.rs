@@ -1,6 +1,7 @@
 //! Where the subject of a simulated run lives: a host that can be killed and started anew.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,8 +9,10 @@ use dashproof_reference::core::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::disk::SimDisk;
 use crate::history::{Kind, Recorder, Src};
 use crate::lane::watchdog::Watched;
+use crate::scenario::model::SpoolDamage;
 use crate::subject::protocol::{Answer, Message, Op, OpError, Request};
 use crate::subject::runner::Control;
 use crate::subject::{Subject, driver};
@@ -31,6 +34,7 @@ pub(super) enum Order {
 pub(super) struct Home {
     recorder: Recorder,
     watched: Arc<Watched>,
+    disk: SimDisk,
     inside: Mutex<Option<Inside>>,
     pending: Mutex<BTreeMap<u64, oneshot::Sender<CallResult>>>,
     next: AtomicU64,
@@ -50,10 +54,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Home {
-    pub(super) fn new(recorder: Recorder, watched: Arc<Watched>) -> Arc<Self> {
+    pub(super) fn new(recorder: Recorder, watched: Arc<Watched>, disk: SimDisk) -> Arc<Self> {
         Arc::new(Self {
             recorder,
             watched,
+            disk,
             inside: Mutex::default(),
             pending: Mutex::default(),
             next: AtomicU64::new(1),
@@ -175,6 +180,14 @@ impl Control for Home {
                 arrived.await;
             }
         })
+    }
+
+    fn spool(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        self.disk.segments()
+    }
+
+    fn damage_spool(&self, what: SpoolDamage) -> bool {
+        self.disk.damage(what)
     }
 
     fn observe(&self, when: &'static str) -> BoxFuture<'_, ()> {

@@ -7,6 +7,7 @@
 
 pub mod client;
 mod clock;
+mod disk;
 mod home;
 mod panics;
 mod run;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use dashproof_reference::config::ProducerConfig;
 use dashproof_reference::core::Connect;
+use dashproof_reference::fs::Fs;
 
 use super::{HarnessError, RunInput, RunOutput, SubjectSpec};
 use crate::fault;
@@ -42,7 +44,7 @@ pub fn run(input: &RunInput) -> RunOutput {
         Err(error) => return RunOutput { error: Some(error), ..RunOutput::default() },
     };
     let seed = input.seed;
-    run::play(input, Arc::new(move |recorder| subject(recorder, saboteur, seed)))
+    run::play(input, Arc::new(move |recorder, fs| subject(recorder, fs, saboteur, seed)))
 }
 
 fn cannot_express(scenario: &Scenario) -> Option<String> {
@@ -73,7 +75,12 @@ fn prepare(input: &RunInput) -> Result<Option<&'static Saboteur>, HarnessError> 
 }
 
 /// The reference over the simulator's client.
-fn subject(recorder: Recorder, saboteur: Option<&'static Saboteur>, seed: u64) -> Arc<dyn Subject> {
+fn subject(
+    recorder: Recorder,
+    fs: Arc<dyn Fs>,
+    saboteur: Option<&'static Saboteur>,
+    seed: u64,
+) -> Arc<dyn Subject> {
     let claims = Arc::new(move |claim| {
         recorder.record(Src::Subject, claim);
     });
@@ -81,5 +88,5 @@ fn subject(recorder: Recorder, saboteur: Option<&'static Saboteur>, seed: u64) -
         let connect = ClientConnect::new(config, bootstrap, seed, TurmoilDial);
         Ok(Arc::new(connect) as Arc<dyn Connect>)
     });
-    ReferenceSubject::new(connect, claims).sabotaged(saboteur)
+    ReferenceSubject::new(connect, claims).disk(fs).sabotaged(saboteur)
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::clock::SimClock;
+use super::disk::SimDisk;
 use super::home::{Home, Order};
 use super::panics::Ear;
 use crate::broker;
@@ -23,6 +24,7 @@ use crate::subject::driver::child::Claims;
 use crate::subject::logs::{self, secrets};
 use crate::subject::runner::{self, Stage};
 use crate::subject::{Subject, message};
+use dashproof_reference::fs::Fs;
 
 /// Port of the first broker.
 const PORT: u16 = 9001;
@@ -34,7 +36,7 @@ const LATENCY: (Duration, Duration) = (Duration::from_micros(100), Duration::fro
 const SLACK: Duration = Duration::from_secs(60);
 
 /// Makes the subject; called once per life of its host.
-pub(super) type MakeSubject = Arc<dyn Fn(Recorder) -> Arc<dyn Subject>>;
+pub(super) type MakeSubject = Arc<dyn Fn(Recorder, Arc<dyn Fs>) -> Arc<dyn Subject>>;
 
 type Ended = Arc<Mutex<Option<Result<(), HarnessError>>>>;
 
@@ -77,13 +79,14 @@ fn steps(
     let scenario = &input.scenario;
     let tick = scenario.tick.max(Duration::from_millis(1));
     let watched = Watched::begin();
-    let home = Home::new(recorder.clone(), watched.clone());
+    let disk = SimDisk::new(input.seed);
+    let home = Home::new(recorder.clone(), watched.clone(), disk.clone());
     let ended = Ended::default();
     let mut sim = builder(input.seed, tick).build();
     {
-        let (home, recorder) = (home.clone(), recorder.clone());
+        let (home, recorder, disk) = (home.clone(), recorder.clone(), disk.clone());
         sim.host("subject", move || {
-            let (home, subject) = (home.clone(), make(recorder.clone()));
+            let (home, subject) = (home.clone(), make(recorder.clone(), disk.mount()));
             async move {
                 home.live(subject).await;
                 Ok(())
@@ -116,6 +119,7 @@ fn steps(
             match order {
                 Order::Crash(dead) => {
                     home.depart();
+                    disk.power_off();
                     clock.frozen(|| sim.crash("subject"));
                     let _ = dead.send(());
                 }

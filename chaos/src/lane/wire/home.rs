@@ -1,14 +1,19 @@
 //! Where the subject of a real-time run lives: a child process that can be killed and started anew.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dashproof_reference::core::BoxFuture;
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::fault::spool;
 use crate::history::Recorder;
 use crate::lane::HarnessError;
+use crate::scenario::model::SpoolDamage;
 use crate::subject::Subject;
 use crate::subject::process::ProcessSubject;
 use crate::subject::process::facts::Facts;
@@ -26,6 +31,8 @@ pub(super) struct Home {
     /// The subject is asked for its log lines.
     logs: bool,
     recorder: Recorder,
+    /// Under which its spool lies.
+    root: Option<PathBuf>,
     process: Mutex<Option<Arc<ProcessSubject>>>,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -43,9 +50,11 @@ impl Home {
         command: Vec<String>,
         logs: bool,
         recorder: Recorder,
+        root: Option<&TempDir>,
     ) -> Result<(Arc<Self>, Vec<String>), HarnessError> {
+        let root = root.map(|root| root.path().to_owned());
         let (process, tasks) = (Mutex::default(), Mutex::default());
-        let home = Self { command, logs, recorder, process, tasks };
+        let home = Self { command, logs, recorder, root, process, tasks };
         let capabilities = home.start().await?;
         Ok((Arc::new(home), capabilities))
     }
@@ -152,11 +161,38 @@ impl Control for Home {
         })
     }
 
+    fn spool(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut segments = BTreeMap::new();
+        if let Some(root) = &self.root {
+            segments_under(root, &mut segments);
+        }
+        segments
+    }
+
+    fn damage_spool(&self, what: SpoolDamage) -> bool {
+        spool::damage(what, &self.spool())
+            .is_some_and(|(path, bytes)| std::fs::write(path, bytes).is_ok())
+    }
+
     fn observe(&self, when: &'static str) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             if let Some(process) = self.process().filter(|process| process.is_alive()) {
                 Facts::of(process.pid()).record(&self.recorder, when);
             }
         })
+    }
+}
+
+/// Files of spools in a directory and those below it.
+fn segments_under(dir: &Path, segments: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()) {
+        if path.is_dir() {
+            segments_under(&path, segments);
+        } else if path.extension().is_some_and(|e| e == "spool")
+            && let Ok(bytes) = std::fs::read(&path)
+        {
+            segments.insert(path, bytes);
+        }
     }
 }

@@ -13,6 +13,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tempfile::TempDir;
+
 use super::{HarnessError, RunInput, RunOutput, SubjectSpec};
 use crate::fault;
 use crate::history::{Clock, Recorder};
@@ -54,7 +56,9 @@ pub async fn run(input: &RunInput) -> RunOutput {
 
 /// `Some` says why the scenario does not apply to this subject.
 async fn play(input: &RunInput, recorder: &Recorder) -> Result<Option<String>, HarnessError> {
-    let scenario = &input.scenario;
+    let (scenario, spool) = own_spool(&input.scenario)
+        .map_err(|error| environment(&format!("no temporary directory: {error}")))?;
+    let scenario = &scenario;
     let digest = input.digest(LaneName::Wire);
     let brokers = Brokers::start(scenario, digest, recorder.clone(), input.seed)
         .await
@@ -62,7 +66,7 @@ async fn play(input: &RunInput, recorder: &Recorder) -> Result<Option<String>, H
     let command = command(&input.subject)
         .map_err(|error| environment(&format!("cannot find the dashproof program: {error}")))?;
     let logs = !secrets(&scenario.producer).is_empty();
-    let (home, capabilities) = Home::new(command, logs, recorder.clone()).await?;
+    let (home, capabilities) = Home::new(command, logs, recorder.clone(), spool.as_ref()).await?;
     let missing = missing(&needed(scenario), &capabilities);
     if !missing.is_empty() {
         home.leave().await;
@@ -86,6 +90,22 @@ async fn play(input: &RunInput, recorder: &Recorder) -> Result<Option<String>, H
     });
     home.leave().await;
     ended.map(|()| None)
+}
+
+/// The scenario with a directory of the cell's own for the spool, if it asks for one: its relative
+/// path is looked for there.
+fn own_spool(scenario: &Arc<Scenario>) -> io::Result<(Arc<Scenario>, Option<TempDir>)> {
+    const AT: &str = "/spool/directory";
+    let Some(path) = scenario.producer.pointer(AT).and_then(|v| v.as_str()) else {
+        return Ok((Arc::clone(scenario), None));
+    };
+    let root = tempfile::Builder::new().prefix("dashproof-").tempdir()?;
+    let path = root.path().join(path.trim_start_matches('/'));
+    let mut own = scenario.as_ref().clone();
+    if let Some(place) = own.producer.pointer_mut(AT) {
+        *place = path.to_string_lossy().into_owned().into();
+    }
+    Ok((Arc::new(own), Some(root)))
 }
 
 fn environment(message: &str) -> HarnessError {

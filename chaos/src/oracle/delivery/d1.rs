@@ -37,7 +37,8 @@ fn count(life: &Life<'_>, inc: &Incarnation, f: &mut Findings) {
     let expected = || "exactly one outcome".to_owned();
     match life.outcomes.as_slice() {
         [_] => {}
-        [] if life.offered.is_none() && life.accepted.is_none() => {}
+        // in the spool's hands, and not in this incarnation's
+        [] if life.offered.is_none() && life.accepted.is_none() && life.attempts.is_empty() => {}
         [] if inc.crashed.is_some() => {
             f.blamed(D1, "crash", Blame::Harness, evidence(), || {
                 let wanted = "the harness writes lost_in_crash for every unresolved event";

@@ -2,10 +2,11 @@
 
 use crate::history::Outcome;
 use crate::oracle::findings::{Evidence, Findings};
-use crate::oracle::index::{At, Index, micros, ms};
+use crate::oracle::index::{At, Incarnation, Index, micros, ms};
 use crate::oracle::laws::LawId::D11;
 
 pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
+    spool_drains(index, f);
     let Some(bound) = index.scenario.expect.recovery_on(index.lane).map(micros) else {
         f.unjudged(D11, "the scenario states no recovery bound");
         return;
@@ -30,6 +31,36 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
                 });
             }
         }
+    }
+}
+
+/// What one incarnation spooled, the next one gets: it takes new events only after all of the spool.
+/// Damage may cost what it hit.
+fn spool_drains(index: &Index<'_>, f: &mut Findings) {
+    let mut costs = index.damaged_entries();
+    for (slot, event) in index.events.iter().enumerate() {
+        let mut lives = index.lives_of(event);
+        let Some(last) = lives.next_back() else { continue };
+        let Some((told, Outcome::Spooled { .. })) = last.outcomes.last() else { continue };
+        let reads = |inc: &Incarnation| {
+            let lives = inc.lives.iter().filter_map(|slot| index.lives.get(*slot));
+            let mut new = lives.filter(|life| life.offered.is_some());
+            new.any(|life| life.accepted.is_some_and(|(at, _)| at > *told))
+        };
+        let Some(next) = index.incs.iter().skip(last.inc + 1).find(|inc| reads(inc)) else {
+            continue;
+        };
+        f.checked(D11, 1);
+        if costs > 0 {
+            costs -= 1;
+            continue;
+        }
+        f.broken(D11, "spool", Evidence::event(slot), || {
+            let expected = "spooled events are sent again by the next incarnation, before new ones";
+            let observed =
+                format!("spooled, and unknown to incarnation {}, which took new ones", next.number);
+            (expected.to_owned(), observed)
+        });
     }
 }
 

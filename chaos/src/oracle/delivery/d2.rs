@@ -17,6 +17,28 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
         }
     }
     claims(index, f);
+    spooled(index, f);
+}
+
+/// What is said to be on the spool is on it, as its files show at the end.
+fn spooled(index: &Index<'_>, f: &mut Findings) {
+    let Some(held) = &index.spool else { return };
+    let mut costs = index.damaged_entries();
+    for (slot, event) in index.events.iter().enumerate() {
+        let Some((_, Outcome::Spooled { .. })) = index.disposition(event) else { continue };
+        f.checked(D2, 1);
+        if held.contains(&event.id) {
+            continue;
+        }
+        if costs > 0 {
+            costs -= 1;
+            continue;
+        }
+        f.broken(D2, "spool", Evidence::event(slot), || {
+            let expected = "a spooled event has a record in the files of the spool".to_owned();
+            (expected, "no record that no later entry ended".to_owned())
+        });
+    }
 }
 
 fn said(

@@ -16,6 +16,7 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
             continue;
         }
         f.checked(D5, 1);
+        after_ack(index, slot, event, f);
         if event.main.len() > 1 {
             twice(index, slot, event, f);
         }
@@ -25,17 +26,47 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
     }
 }
 
-/// An earlier incarnation crashed, or spooled the event as possibly persisted.
+/// What is known to be persisted is not sent again.
+fn after_ack(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
+    let mut acked = None;
+    for life in index.lives_of(event) {
+        let number = index.inc_of(life).map_or(0, |inc| inc.number);
+        if let Some(before) = acked
+            && index.attempts_of(life, Route::Main).next().is_some()
+        {
+            f.broken(D5, "after_ack", Evidence::event(slot), || {
+                let expected = format!("acked in incarnation {before}, and never sent again");
+                (expected, format!("handed over in incarnation {number}"))
+            });
+            return;
+        }
+        // a crash may come before the spool has noted it
+        let noted = index.inc_of(life).is_some_and(|inc| inc.crashed.is_none());
+        let told = life.outcomes.iter().any(|(_, o)| matches!(o, Outcome::Acked { .. }));
+        acked = acked.or((noted && told).then_some(number));
+    }
+    if acked.is_some() && index.spool.as_ref().is_some_and(|held| held.contains(&event.id)) {
+        f.broken(D5, "on_spool", Evidence::event(slot), || {
+            let expected = "an acked event is not on the spool, to be sent again".to_owned();
+            (expected, "the files of the spool hold its record at the end".to_owned())
+        });
+    }
+}
+
+/// An earlier incarnation crashed, or spooled the event as possibly persisted: each explains one
+/// more copy.
 fn resent_after_restart(index: &Index<'_>, event: &Event) -> bool {
     let lives: Vec<_> = index.lives_of(event).collect();
     let Some((_, earlier)) = lives.split_last() else { return false };
-    earlier.iter().any(|life| {
+    let unsure = earlier.iter().filter(|life| {
         let crashed = index.inc_of(life).is_some_and(|inc| inc.crashed.is_some());
         let spooled = life.outcomes.iter().any(|(_, outcome)| {
             matches!(outcome, Outcome::Spooled { main, .. } if *main != Persistence::Not)
         });
         crashed || spooled
-    })
+    });
+    let unsure = unsure.count();
+    event.main.len() <= unsure + 1 || (index.is_librdkafka() && unsure > 0)
 }
 
 fn twice(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {

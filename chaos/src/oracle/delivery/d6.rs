@@ -18,6 +18,8 @@ const NO_THREAD: usize = 0;
 
 pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
     sequences(index, f);
+    restarts(index, f);
+    recovered_first(index, f);
     one_partition(index, f);
     let settings = &index.settings;
     let one_request = settings.max_in_flight == 1 || settings.max_in_flight_requests == 1;
@@ -66,6 +68,77 @@ fn gapless(thread: &str, accepted: &[(u64, &Life<'_>)], f: &mut Findings) {
                 (expected, format!("sequence {} (epoch {of})", n(*sequence)))
             });
             return;
+        }
+    }
+}
+
+/// With a directory, sequences go on over restarts: each incarnation's are above all earlier ones.
+fn restarts(index: &Index<'_>, f: &mut Findings) {
+    if index.settings.spool.directory.is_none() {
+        return;
+    }
+    let mut highest: Vec<Option<(u64, usize)>> = vec![None; index.threads.len()];
+    for inc in &index.incs {
+        let mut here = highest.clone();
+        for life in inc.lives.iter().filter_map(|slot| index.lives.get(*slot)) {
+            let (Some((_, sequence)), Some(event)) = (life.accepted, index.event(life.event))
+            else {
+                continue;
+            };
+            if life.offered.is_none() || event.thread == NO_THREAD {
+                continue;
+            }
+            f.checked(D6, 1);
+            if let Some((before, earlier)) = highest.get(event.thread).copied().flatten()
+                && before >= sequence
+            {
+                f.broken(D6, "restart", Evidence::event(life.event), || {
+                    let other = index.event(earlier).map(|e| e.id.to_string()).unwrap_or_default();
+                    let expected = format!("a sequence above {before}, which {other} had before");
+                    (expected, format!("sequence {sequence} after the restart"))
+                });
+                return;
+            }
+            if let Some(place) = here.get_mut(event.thread) {
+                *place = (*place).max(Some((sequence, life.event)));
+            }
+        }
+        highest = here;
+    }
+}
+
+/// What the spool gave back stands before the incarnation's new events of its thread, where one
+/// attempt settled both.
+fn recovered_first(index: &Index<'_>, f: &mut Findings) {
+    let place = |life: &Life<'_>| {
+        let event = index.event(life.event)?;
+        let mut attempts = index.attempts_of(life, Route::Main);
+        let only = attempts.next().filter(|_| attempts.next().is_none())?;
+        let sure = only.delivery.is_some_and(|d| d.error.is_none());
+        match event.main.as_slice() {
+            [only] if sure && event.thread != NO_THREAD => Some((event.thread, *only)),
+            _ => None,
+        }
+    };
+    for inc in &index.incs {
+        let lives = || inc.lives.iter().filter_map(|slot| index.lives.get(*slot));
+        let mut first: BTreeMap<(usize, i32), i64> = BTreeMap::new();
+        for life in lives().filter(|life| life.offered.is_some()) {
+            let Some((thread, place)) = place(life) else { continue };
+            let offset = first.entry((thread, place.partition)).or_insert(place.offset);
+            *offset = place.offset.min(*offset);
+        }
+        for life in lives().filter(|life| life.offered.is_none()) {
+            let Some((thread, place)) = place(life) else { continue };
+            let Some(new) = first.get(&(thread, place.partition)) else { continue };
+            f.checked(D6, 1);
+            if *new < place.offset {
+                f.broken(D6, "recovered", Evidence::event(life.event), || {
+                    let expected = "recovered events stand before the new ones of their thread";
+                    let observed = format!("offset {}, a new one at {new}", place.offset);
+                    (expected.to_owned(), observed)
+                });
+            }
         }
     }
 }

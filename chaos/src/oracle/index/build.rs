@@ -8,6 +8,7 @@ use super::{
     Place, Returned, Transmission,
 };
 use crate::history::{EventId, FaultPhase, Kind, Line, Outcome, ProduceTruth, Route, Src};
+use crate::lane::spool;
 use crate::oracle::load::Peaks;
 use crate::oracle::settings::Settings;
 use crate::scenario::model::{LaneName, Scenario};
@@ -68,6 +69,7 @@ impl<'a> Builder<'a> {
                 procs: Vec::new(),
                 requests: Vec::new(),
                 peaks: Vec::new(),
+                spool: None,
                 threads: vec![""],
                 stall_us: 0,
                 ids: Ids::new(limit),
@@ -221,6 +223,10 @@ impl<'a> Builder<'a> {
                 }
             }
             Kind::Proc { what, value, .. } => self.process(at, inc, line.src, what, *value),
+            Kind::Fs { op, path, .. } if op == spool::READ || op == spool::HOLDS => {
+                let held = self.index.spool.get_or_insert_default();
+                held.extend(path.parse::<EventId>());
+            }
             Kind::Ready | Kind::Log { .. } | Kind::Fs { .. } => {}
             claim => self.claim(at, inc, line.src, claim),
         }

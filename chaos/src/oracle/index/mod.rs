@@ -6,14 +6,14 @@
 mod build;
 mod numbers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::load::Peaks;
 use super::settings::Settings;
 use crate::history::{
     DeliveryError, EventId, Kind, Line, LogRecord, Outcome, Persistence, Route, Src,
 };
-use crate::scenario::model::{LaneName, Scenario};
+use crate::scenario::model::{FaultKind, LaneName, Scenario};
 
 /// A place in the history. Ordered by line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -207,6 +207,8 @@ pub(crate) struct Index<'a> {
     pub(crate) requests: Vec<At>,
     /// How full it was, by slot of the incarnation.
     pub(crate) peaks: Vec<Peaks>,
+    /// Events that the spool held at the end, where it was read.
+    pub(crate) spool: Option<BTreeSet<EventId>>,
     /// Names of threads; events carry their place here.
     pub(crate) threads: Vec<&'a str>,
     /// Longest stall of the machine in microseconds.
@@ -250,7 +252,7 @@ impl<'a> Index<'a> {
     }
 
     /// Lives of an event, in order of incarnation.
-    pub(crate) fn lives_of(&self, event: &Event) -> impl Iterator<Item = &Life<'a>> {
+    pub(crate) fn lives_of(&self, event: &Event) -> impl DoubleEndedIterator<Item = &Life<'a>> {
         event.lives.iter().filter_map(|slot| self.lives.get(*slot))
     }
 
@@ -269,6 +271,16 @@ impl<'a> Index<'a> {
     /// The incarnation of a life.
     pub(crate) fn inc_of(&self, life: &Life<'a>) -> Option<&Incarnation> {
         self.incs.get(life.inc)
+    }
+
+    /// Entries of the spool that the scenario's damage may have cost.
+    pub(crate) fn damaged_entries(&self) -> usize {
+        let faults = self.faults.keys().filter_map(|(n, _)| self.scenario.faults.get(*n));
+        let costs = faults.map(|fault| match fault.kind {
+            FaultKind::SpoolDamage { what } => what.costs(),
+            _ => 0,
+        });
+        costs.sum()
     }
 
     /// The last outcome over all incarnations.

@@ -50,6 +50,8 @@ pub enum Labels {
     Ledger,
     /// `route`: `main` or `dlq`.
     Route,
+    /// `reason`: what is wrong with an entry or a file of the spool.
+    Damage,
     /// `tenant_id`: any value.
     Tenant,
 }
@@ -62,6 +64,7 @@ impl Labels {
             Self::None => &[],
             Self::Ledger => &["outcome", "reason"],
             Self::Route => &["route"],
+            Self::Damage => &["reason"],
             Self::Tenant => &["tenant_id"],
         }
     }
@@ -75,10 +78,14 @@ impl Labels {
                 Some(LEGAL.iter().map(|(outcome, reason)| vec![*outcome, *reason]).collect())
             }
             Self::Route => Some(vec![vec![Route::Main.as_str()], vec![Route::Dlq.as_str()]]),
+            Self::Damage => Some(DAMAGE.iter().map(|reason| vec![*reason]).collect()),
             Self::Tenant => None,
         }
     }
 }
+
+/// What may be wrong with a spool's directory.
+pub(super) const DAMAGE: [&str; 5] = ["torn_tail", "corrupt", "foreign", "newer", "unreadable"];
 
 /// The legal pairs of outcome and reason. acks=0 is never offered to the DLQ (a record that timed
 /// out before it was written is dropped), and what is possibly persisted, as after unconfirmed, is
@@ -275,6 +282,48 @@ pub const SERIES: &[Series] = &[
         Unit::Event,
         "0 … events that could be offered to the DLQ; Q4 says more",
         Value::Between(|t, _| (0, t.dlq_offered)),
+    ),
+    counter(
+        "dashstream_spool_recovered_total",
+        Labels::None,
+        Unit::Event,
+        "events with an outcome in an incarnation that they were not offered to",
+        Value::Exact(|t, _| t.recovered),
+    ),
+    counter(
+        "dashstream_spool_full_total",
+        Labels::None,
+        Unit::Event,
+        "0 … with a directory: outcomes dropped or in_doubt, but for permanent_error and acks_0",
+        Value::Between(|t, _| (0, t.unspooled)),
+    ),
+    counter(
+        "dashstream_spool_failures_total",
+        Labels::None,
+        Unit::Record,
+        "0: no lane lets the file system of a spool fail",
+        Value::Exact(|_, _| 0),
+    ),
+    counter(
+        "dashstream_spool_damage_total",
+        Labels::Damage,
+        Unit::Record,
+        "0 … damage injected by `spool.damage` of that kind; what a crash tore is none that counts",
+        Value::Between(|t, v| t.damage(label(v, 0))),
+    ),
+    gauge(
+        "dashstream_spool_bytes",
+        Labels::None,
+        Unit::Byte,
+        "bytes of the spool's files; as many as are left, also when idle",
+        Value::HighWater,
+    ),
+    gauge(
+        "dashstream_spool_records",
+        Labels::None,
+        Unit::Event,
+        "events on the spool; as many as are left, also when idle",
+        Value::HighWater,
     ),
     counter(
         "dashstream_late_deliveries_total",

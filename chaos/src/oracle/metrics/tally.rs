@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::history::{ErrorClass, Outcome, Route};
 use crate::oracle::index::{Index, Life};
+use crate::scenario::model::FaultKind;
 
 /// A number for each route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +43,14 @@ pub(crate) struct Tally<'a> {
     pub(crate) dlq_dropped: u64,
     /// Accepted events that could have been offered to a DLQ.
     pub(crate) dlq_offered: u64,
+    /// Events that were not offered to this incarnation and ended in it.
+    pub(crate) recovered: u64,
+    /// Outcomes that a spool with room would have made spooled.
+    pub(crate) unspooled: u64,
+    /// Damage to the spool that was injected before, by kind of the scenario.
+    injected: BTreeMap<&'static str, u64>,
+    /// Crashes before: each may have torn an append.
+    crashes: u64,
     /// Callback panics: at least, at most.
     pub(crate) panics: (u64, u64),
 }
@@ -55,6 +64,17 @@ impl<'a> Tally<'a> {
             tally.life(index, life, until);
         }
         tally.panics = panics(index, inc, until);
+        for ((number, _), seen) in &index.faults {
+            let Some(fault) = index.scenario.faults.get(*number) else { continue };
+            let met = seen.effect.is_some_and(|at| at.line < until);
+            match fault.kind {
+                FaultKind::SpoolDamage { what } if met => {
+                    *tally.injected.entry(what.as_str()).or_default() += 1;
+                }
+                FaultKind::SubjectCrash if met => tally.crashes += 1,
+                _ => {}
+            }
+        }
         tally
     }
 
@@ -65,6 +85,10 @@ impl<'a> Tally<'a> {
             resolved = resolved.or(Some(*at));
             let key = (outcome.label(), outcome.reason());
             *self.outcomes.entry(key).or_default() += 1;
+            let lost = matches!(outcome, Outcome::InDoubt { .. } | Outcome::Dropped { .. });
+            let mendable = !matches!(outcome.reason(), "permanent_error" | "acks_0");
+            let spools = index.settings.spool.directory.is_some();
+            self.unspooled += u64::from(spools && lost && mendable);
             let failed = matches!(
                 outcome,
                 Outcome::DeadLettered { .. }
@@ -79,6 +103,7 @@ impl<'a> Tally<'a> {
             }
         }
         self.accepted += u64::from(life.accepted.is_some_and(|(at, _)| at.line < until));
+        self.recovered += u64::from(life.offered.is_none() && resolved.is_some());
         let mut seen = PerRoute::default();
         for attempt in life.attempts.iter().filter_map(|slot| index.attempts.get(*slot)) {
             if attempt.at.line >= until {
@@ -99,6 +124,19 @@ impl<'a> Tally<'a> {
         for (route, count) in [(Route::Main, seen.main), (Route::Dlq, seen.dlq)] {
             *self.attempted.of(route) += u64::from(count > 0);
             *self.retries.of(route) += count.saturating_sub(1);
+        }
+    }
+
+    /// Entries of the spool that may be damaged, by the reason that its metric gives.
+    pub(crate) fn damage(&self, reason: &str) -> (u64, u64) {
+        let injected = |kind| self.injected.get(kind).copied().unwrap_or_default();
+        match reason {
+            // an append that a crash tore looks the same, and so does a bit in the last entry
+            "torn_tail" => (0, injected("torn_tail") + injected("flipped_bit") + self.crashes),
+            "corrupt" => (0, injected("flipped_bit")),
+            "foreign" => (0, injected("foreign_file")),
+            "newer" => (0, injected("newer_version")),
+            _ => (0, 0),
         }
     }
 

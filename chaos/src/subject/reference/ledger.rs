@@ -66,7 +66,8 @@ impl Ledger {
     pub(super) fn outcome(&self, id: MessageId, sequence: Option<u64>, outcome: &Outcome) {
         let entry = self.open().events.remove(&id);
         let event = entry.as_ref().map_or_else(|| event_of(id), |e| e.event);
-        if let (Some(sequence), false) = (sequence, entry.is_some_and(|e| e.told)) {
+        // without an entry: from the spool, and accepted in an earlier life
+        if let (Some(sequence), Some(false)) = (sequence, entry.map(|e| e.told)) {
             self.claim(Kind::Accepted { event, sequence });
         }
         self.claim(Kind::Outcome { event, outcome: claimed(outcome) });

@@ -214,16 +214,21 @@ impl Board {
     }
 }
 
-/// Events of an incarnation that were offered to it and have no outcome, in order.
+/// Events of an incarnation that were offered to it, or that its spool gave it, and have no
+/// outcome, in order.
 pub(super) fn unresolved(lines: &[Line], inc: u32) -> Vec<EventId> {
-    let mut open = BTreeSet::new();
+    let (mut open, mut told) = (BTreeSet::new(), BTreeSet::new());
     for line in lines.iter().filter(|line| line.inc == inc) {
         match &line.kind {
             Kind::Offered { event, .. } | Kind::Accepted { event, .. } => {
                 open.insert(*event);
             }
+            Kind::Attempt { events, .. } => {
+                open.extend(events.iter().filter(|event| !told.contains(*event)));
+            }
             Kind::Outcome { event, .. } => {
                 open.remove(event);
+                told.insert(*event);
             }
             _ => {}
         }

@@ -11,6 +11,7 @@ mod outcomes;
 mod pair;
 mod parts;
 mod retrying;
+mod spooling;
 
 use std::time::Duration;
 

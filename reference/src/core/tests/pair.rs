@@ -81,6 +81,22 @@ pub(super) struct Pair {
     next_offset: PerRoute<i64>,
     /// Rebuilds that fail before one succeeds.
     pub(super) failing_rebuilds: usize,
+    pub(super) spool: SpoolPart,
+}
+
+/// A scripted spool.
+#[derive(Debug, Default)]
+pub(super) struct SpoolPart {
+    /// What it was asked to write.
+    pub(super) written: Vec<SpoolEntry>,
+    /// Answers of the next writes; then every write succeeds.
+    pub(super) answers: VecDeque<Result<(), SpoolFault>>,
+    /// Writes wait until [`Pair::answer`].
+    pub(super) holds: bool,
+    pub(super) held: Vec<(SpoolTicket, SpoolId)>,
+    /// Events to give back.
+    pub(super) stock: VecDeque<Recovered>,
+    pub(super) recalls: Vec<(usize, usize)>,
 }
 
 pub(super) const WALL_US: i64 = 1_735_689_600_000_000;
@@ -106,6 +122,7 @@ impl Pair {
             admitted: Vec::new(),
             next_offset: PerRoute::default(),
             failing_rebuilds: 0,
+            spool: SpoolPart::default(),
         }
     }
 
@@ -217,8 +234,58 @@ impl Pair {
                     self.core.rebuilt(self.now, route, !fails);
                 }
                 Effect::DlqFailed(failure) => self.failures.push(*failure),
+                Effect::Spool(write) => self.spool(write),
+                Effect::Recall { events, bytes } => self.recall(events, bytes),
             }
         }
+    }
+
+    fn spool(&mut self, write: SpoolWrite) {
+        let ordinal = u32::try_from(self.spool.written.len()).unwrap();
+        let id = SpoolId { segment: 9, ordinal };
+        self.spool.written.push(write.entry);
+        if self.spool.holds {
+            self.spool.held.push((write.ticket, id));
+            return;
+        }
+        let answer = self.spool.answers.pop_front().unwrap_or(Ok(()));
+        self.core.spooled(self.now, write.ticket, answer.map(|()| id));
+    }
+
+    /// Answers every write that is held.
+    pub(super) fn answer(&mut self, answer: Result<(), SpoolFault>) {
+        for (ticket, id) in std::mem::take(&mut self.spool.held) {
+            self.core.spooled(self.now, ticket, answer.map(|()| id));
+        }
+        self.pump();
+    }
+
+    /// Events of an earlier incarnation, ids from 1000, in this thread.
+    pub(super) fn stock(&mut self, thread: &str, count: u64, claims: PerRoute<Persistence>) {
+        for n in 0..count {
+            let record = SpoolRecord {
+                message_id: id(1000 + n),
+                thread: thread.into(),
+                sequence: 500 + n,
+                accepted_us: WALL_US - 60_000_000,
+                bytes: 100,
+                from_dlq: false,
+                claims,
+                frame: Bytes::from(format!("spooled {n}")),
+            };
+            let id = SpoolId { segment: 1, ordinal: u32::try_from(n).unwrap() };
+            self.spool.stock.push_back(Recovered { id, record });
+        }
+        self.core.expect(self.spool.stock.len(), 100);
+        self.pump();
+    }
+
+    fn recall(&mut self, events: usize, bytes: usize) {
+        self.spool.recalls.push((events, bytes));
+        let count = events.min(bytes / 100).min(self.spool.stock.len());
+        let events = self.spool.stock.drain(..count).collect();
+        let left = self.spool.stock.len();
+        self.core.recalled(self.now, Recalled { events, left, next_bytes: 100 });
     }
 
     fn submit(&mut self, route: Route, record: Record) {

@@ -5,6 +5,7 @@ mod ends;
 mod fake;
 mod observing;
 mod sending;
+mod spooling;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,0 +1,127 @@
+//! Saboteurs between the spool and its disk.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dashproof_reference::fs::{DirEntry, Fs, FsFile, FsLock, LockError};
+
+/// What a saboteur does to the files of a spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trick {
+    /// Nothing that is written beside older segments stays: no record ever ends.
+    NoEnds,
+    /// Segments are read without their last third.
+    NoTail,
+    /// Epochs are forgotten.
+    NoEpoch,
+}
+
+pub(super) fn no_ends(inner: Arc<dyn Fs>) -> Arc<dyn Fs> {
+    wrap(inner, Trick::NoEnds)
+}
+
+pub(super) fn no_tail(inner: Arc<dyn Fs>) -> Arc<dyn Fs> {
+    wrap(inner, Trick::NoTail)
+}
+
+pub(super) fn no_epoch(inner: Arc<dyn Fs>) -> Arc<dyn Fs> {
+    wrap(inner, Trick::NoEpoch)
+}
+
+fn wrap(inner: Arc<dyn Fs>, trick: Trick) -> Arc<dyn Fs> {
+    Arc::new(Meddled { inner, trick, blind: AtomicBool::new(false) })
+}
+
+/// A file system in the hands of a saboteur.
+#[derive(Debug)]
+struct Meddled {
+    inner: Arc<dyn Fs>,
+    trick: Trick,
+    /// Older segments were found.
+    blind: AtomicBool,
+}
+
+impl Meddled {
+    fn is_blind(&self, path: &Path) -> bool {
+        is_segment(path) && self.blind.load(Ordering::Relaxed)
+    }
+}
+
+fn is_segment(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "spool")
+}
+
+fn is_epoch(name: &str) -> bool {
+    name.starts_with("epoch-")
+}
+
+/// Says that everything went well.
+struct Nowhere;
+
+impl FsFile for Nowhere {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Fs for Meddled {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner.create_dir(dir)
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        if self.is_blind(path) {
+            return Ok(Box::new(Nowhere));
+        }
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        if self.trick == Trick::NoEpoch && name.is_some_and(|name| is_epoch(&name)) {
+            // there is none when it is the first
+            drop(self.inner.remove(path));
+        }
+        self.inner.create_new(path)
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.inner.read_at(path, offset, len)
+    }
+
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = self.inner.read(path, limit)?;
+        if self.trick == Trick::NoTail && is_segment(path) {
+            bytes.truncate(bytes.len() / 3 * 2);
+        }
+        Ok(bytes)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        if self.is_blind(path) { Ok(()) } else { self.inner.remove(path) }
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner.sync_dir(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        let mut names = self.inner.list(dir)?;
+        if self.trick == Trick::NoEpoch {
+            names.retain(|entry| !is_epoch(&entry.name));
+        }
+        let older = names.iter().any(|entry| is_segment(Path::new(&entry.name)));
+        self.blind.store(older && self.trick == Trick::NoEnds, Ordering::Relaxed);
+        Ok(names)
+    }
+
+    fn lock(&self, path: &Path, holder: &str) -> Result<Box<dyn FsLock>, LockError> {
+        self.inner.lock(path, holder)
+    }
+}
