@@ -52,6 +52,17 @@ impl Attempts {
         was
     }
 
+    /// The open attempts on a client, in order of hand-over.
+    pub(super) fn open_on(&self, route: Route, generation: u16) -> Vec<AttemptId> {
+        let numbers = self.before + 1..;
+        let is_its = |slot: &Slot| {
+            matches!(slot, Slot::Open { route: r, generation: g, .. }
+                if *r == route && *g == generation)
+        };
+        let open = numbers.zip(&self.slots).filter(|(_, slot)| is_its(slot));
+        open.map(|(number, _)| AttemptId(number)).collect()
+    }
+
     /// The event is resolved without this attempt: a delivery that still comes is late.
     /// False when it was not open.
     pub(super) fn abandon(&mut self, attempt: AttemptId) -> bool {

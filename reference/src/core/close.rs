@@ -72,6 +72,12 @@ impl Closing {
         true
     }
 
+    /// A later call with an earlier deadline brings the end forward; never the other way round.
+    pub(super) fn bring_forward(&mut self, now: Duration, within: Duration) {
+        let left = now.saturating_sub(self.began).saturating_add(within);
+        self.within = self.within.min(left);
+    }
+
     fn at(&self, percent: u32) -> Duration {
         // a deadline of centuries must not overflow; the order of the steps is what matters
         self.began.saturating_add(self.within.saturating_mul(percent) / 100)

@@ -53,6 +53,24 @@ impl Core {
         }
     }
 
+    /// The client of a route is gone without a word: whatever it owes is possibly persisted, and
+    /// another one is asked for.
+    pub fn client_broke(&mut self, now: Duration, route: Route, failure: &Failure) {
+        let now = self.advance(now);
+        let generation = self.links.of(route).generation;
+        for attempt in self.attempts.open_on(route, generation) {
+            let delivery = Delivery {
+                attempt,
+                persistence: Persistence::Possibly,
+                partition: -1,
+                offset: -1,
+                result: Err(failure.clone()),
+            };
+            self.delivered(now, &delivery);
+        }
+        self.client_failed(now, route, generation);
+    }
+
     /// The shell has a new client for a route, or could not make one.
     pub fn rebuilt(&mut self, now: Duration, route: Route, connected: bool) {
         let now = self.advance(now);
@@ -113,11 +131,20 @@ impl Core {
         let Some(entry) = self.store.get_mut(key) else { return };
         let Some(letter) = &mut entry.dlq else { return };
         letter.main_left_open = None;
-        if delivery.result.is_ok() && !self.rules.acks_0 {
-            letter.acked = Some((delivery.partition, delivery.offset));
-            entry.main = Persistence::Persisted;
-            if !matches!(entry.stage, Stage::DlqOpen { .. } | Stage::Spooling { .. }) {
-                self.finish(key);
+        match &delivery.result {
+            Ok(()) if !self.rules.acks_0 => {
+                letter.acked = Some((delivery.partition, delivery.offset));
+                entry.main = Persistence::Persisted;
+                if !matches!(entry.stage, Stage::DlqOpen { .. } | Stage::Spooling { .. }) {
+                    self.finish(key);
+                }
+            }
+            // what the spool was told stands
+            _ if matches!(entry.stage, Stage::Spooling { .. }) => {}
+            Ok(()) => entry.main = letter.main_before_cut.max(Persistence::Possibly),
+            Err(failure) => {
+                entry.main = letter.main_before_cut.max(delivery.persistence);
+                entry.failed = Some(Box::new(failed(failure, delivery)));
             }
         }
     }

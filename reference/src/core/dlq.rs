@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::store::Key;
+use super::store::{Key, Stage};
 
 /// The DLQ's own queues. Everything is keyed by time or first come first served, so that no step
 /// looks at all events.
@@ -55,6 +55,17 @@ impl DeadLetters {
             }
         }
         None
+    }
+
+    /// Events that were resolved while they waited leave the heads of both queues, or a DLQ that is
+    /// down would fill them.
+    pub(super) fn drop_heads(&mut self, is_in: impl Fn(Key, Stage) -> bool) {
+        while self.ready.front().is_some_and(|key| !is_in(*key, Stage::DlqQueued)) {
+            self.ready.pop_front();
+        }
+        while self.waiting.front().is_some_and(|key| !is_in(*key, Stage::DlqWaiting)) {
+            self.waiting.pop_front();
+        }
     }
 
     /// The event is resolved or open: its deadline no longer matters.

@@ -20,6 +20,7 @@ impl Core {
         .filter(|attempt| {
             matches!(self.attempts.get(*attempt), super::attempts::Slot::Open { .. })
         });
+        let main_before_cut = entry.main;
         if main_left_open.is_some() {
             entry.main = entry.main.max(Persistence::Possibly);
         }
@@ -30,6 +31,7 @@ impl Core {
             persistence: Persistence::Not,
             delivered: false,
             ended: now,
+            main_before_cut,
             main_left_open,
             acked: None,
         }));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::attempts::Slot;
-use super::effect::{Body, HandOver};
+use super::effect::{Body, Effect, HandOver};
 use super::letter::Letter;
 use super::store::{Key, Stage};
 use super::{AttemptId, Core, ErrorClass, Reason, Refused, Route};
@@ -222,6 +222,19 @@ impl Core {
         match route {
             Route::Main => self.requeue_main(now, key),
             Route::Dlq => self.requeue_dlq(now, key),
+        }
+    }
+
+    /// Takes back the hand-overs that nobody has fetched yet: they were no attempts.
+    pub(super) fn withdraw(&mut self, now: Duration) {
+        let effects = std::mem::take(&mut self.effects);
+        let is_one = |effect: &Effect| matches!(effect, Effect::HandOver(_));
+        let (unsent, rest): (Vec<_>, Vec<_>) = effects.into_iter().partition(is_one);
+        self.effects.extend(rest);
+        for effect in unsent.into_iter().rev() {
+            if let Effect::HandOver(hand_over) = effect {
+                self.handed_back(now, hand_over.attempt);
+            }
         }
     }
 

@@ -64,6 +64,8 @@ pub(super) struct DeadLetter {
     pub(super) delivered: bool,
     /// When main ended.
     pub(super) ended: Duration,
+    /// What was known of main when `close` stopped waiting for it.
+    pub(super) main_before_cut: Persistence,
     /// A main attempt that `close` did not wait for and that may still be delivered.
     pub(super) main_left_open: Option<AttemptId>,
     /// That attempt succeeded after all.

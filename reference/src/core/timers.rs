@@ -83,6 +83,7 @@ impl Core {
         while self.fifo.front().is_some_and(|key| !waits(*key)) {
             self.fifo.pop_front();
         }
+        self.dead_letters.drop_heads(|key, stage| store.get(key).is_some_and(|e| e.stage == stage));
     }
 
     fn main_back_offs(&mut self, now: Duration) {
@@ -99,6 +100,9 @@ impl Core {
     }
 
     fn enter_phase(&mut self, now: Duration, phase: Phase) {
+        if phase == Phase::Over {
+            self.withdraw(now);
+        }
         let keys: Vec<Key> = self.store.keys().collect();
         match phase {
             Phase::Running | Phase::Draining => {}
@@ -197,10 +201,12 @@ impl Core {
     }
 
     /// Begins to close: new and waiting sends are rejected from here on, and by `now + within`
-    /// everything is resolved. A second call changes nothing.
+    /// everything is resolved. A second call can only bring that forward.
     pub fn close(&mut self, now: Duration, within: Duration) {
         let now = self.advance(now);
         if !self.closing.begin(now, within) {
+            self.closing.bring_forward(now, within);
+            self.handle_timeout(now);
             return;
         }
         // what was not given back yet stays on the spool
@@ -226,6 +232,7 @@ impl Core {
         if self.is_closed() {
             return;
         }
+        self.withdraw(now);
         self.closing.begin(now, Duration::ZERO);
         self.closing.phase = Phase::Over;
         self.recall.left = 0;

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::shared::{Report, Shared};
+use super::pump::Report;
+use super::shared::Shared;
 use crate::core::{Core, Recalled, SpoolEntry, SpoolFault, SpoolTicket, SpoolWrite};
 use crate::spool::{Spool, SpoolStatus};
 

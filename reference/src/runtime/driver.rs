@@ -1,6 +1,7 @@
 //! The one task of a producer: deliveries and timers, and the end of the clients.
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -21,11 +22,12 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// Runs until the producer is closed or abandoned and its clients are gone.
 pub(super) async fn drive(shared: Arc<Shared>) {
-    let mut driver = Driver { shared, clients: Vec::new(), version: 0, ends: Vec::new() };
+    let (clients, ends, rebuilds) = (Vec::new(), Vec::new(), Vec::new());
+    let mut driver = Driver { shared, clients, version: 0, ends, rebuilds };
     let mut deliveries = Vec::with_capacity(BATCH);
     let mut over = None;
     loop {
-        driver.rebuild().await;
+        driver.rebuild();
         let timer = driver.refresh();
         if driver.shared.lock().core.is_closed() {
             let until = *over.get_or_insert_with(|| Instant::now() + LATE_GRACE);
@@ -36,7 +38,11 @@ pub(super) async fn drive(shared: Arc<Shared>) {
         let timer = timer.map(|at| driver.shared.instant(at));
         driver.wait(timer.into_iter().chain(over).min(), &mut deliveries).await;
         let full = deliveries.len() >= BATCH;
-        driver.step(&mut deliveries);
+        // foreign code that panics under it must not end the one task that keeps the deadlines
+        let stepped = catch_unwind(AssertUnwindSafe(|| driver.step(&mut deliveries)));
+        if stepped.is_err() {
+            deliveries.clear();
+        }
         if full {
             // a flood of deliveries must not starve the application's own tasks
             tokio::task::yield_now().await;
@@ -51,15 +57,19 @@ struct Driver {
     version: u64,
     /// Clients that are shutting down.
     ends: Vec<JoinHandle<()>>,
+    /// Clients that are being made.
+    rebuilds: Vec<JoinHandle<()>>,
 }
 
 impl Driver {
-    /// Makes clients anew. Deliveries of the other route wait meanwhile: it takes milliseconds.
-    async fn rebuild(&self) {
+    /// Has clients made anew, beside everything else: a slow one holds nothing up.
+    fn rebuild(&mut self) {
         let routes = std::mem::take(&mut self.shared.lock().rebuilds);
         for route in routes {
-            self.shared.rebuild(route).await;
+            let shared = Arc::clone(&self.shared);
+            self.rebuilds.push(tokio::spawn(async move { shared.rebuild(route).await }));
         }
+        self.rebuilds.retain(|task| !task.is_finished());
     }
 
     /// Takes over changed clients; says when time alone asks for the next step.
@@ -110,12 +120,20 @@ impl Driver {
     }
 
     fn collect(&self, cx: &mut Context<'_>, deliveries: &mut Vec<Delivery>) -> Poll<()> {
-        for client in &self.clients {
-            while deliveries.len() < BATCH
-                && let Poll::Ready(delivery) = client.transport.poll_delivery(cx)
-            {
-                client.open.fetch_sub(1, Ordering::AcqRel);
-                deliveries.push(delivery);
+        for client in self.clients.iter().filter(|client| !client.is_broken()) {
+            while deliveries.len() < BATCH {
+                let poll = AssertUnwindSafe(|| client.transport.poll_delivery(cx));
+                match catch_unwind(poll) {
+                    Ok(Poll::Ready(delivery)) => {
+                        client.open.fetch_sub(1, Ordering::AcqRel);
+                        deliveries.push(delivery);
+                    }
+                    Ok(Poll::Pending) => break,
+                    Err(_) => {
+                        self.shared.transport_broke(client);
+                        break;
+                    }
+                }
             }
         }
         if deliveries.is_empty() { Poll::Pending } else { Poll::Ready(()) }
@@ -124,16 +142,15 @@ impl Driver {
     fn step(&self, deliveries: &mut Vec<Delivery>) {
         let mut state = self.shared.lock();
         let now = self.shared.now();
-        for delivery in deliveries.drain(..) {
-            if !state.core.delivered(now, &delivery) {
-                tracing::error!(
-                    attempt = delivery.attempt.0,
-                    "a transport delivered an attempt that is not open; ignored"
-                );
-            }
-        }
+        deliveries.retain(|delivery| !state.core.delivered(now, delivery));
         state.core.handle_timeout(now);
         self.shared.pump_from(state);
+        for delivery in deliveries.drain(..) {
+            tracing::error!(
+                attempt = delivery.attempt.0,
+                "a transport delivered an attempt that is not open; ignored"
+            );
+        }
     }
 
     /// Ends the clients and the spool off the application's path.
@@ -142,6 +159,12 @@ impl Driver {
             desk.end();
             desk.ended().await;
         }
+        for task in self.rebuilds.drain(..) {
+            task.abort();
+            // made in time or not at all: what was made is shut down with the others
+            let _ = task.await;
+        }
+        self.refresh();
         for client in self.clients.drain(..) {
             shut_down(&client).await;
         }

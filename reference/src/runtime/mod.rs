@@ -10,6 +10,7 @@ mod driver;
 mod metrics;
 mod outcomes;
 mod producer;
+mod pump;
 #[cfg(feature = "kafka")]
 pub mod rdkafka;
 mod send;

@@ -37,7 +37,7 @@ pub struct FlushReport {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{pending} events were not resolved within the flush's time; they go on")]
 pub struct FlushError {
-    /// Events accepted before the flush that have no outcome yet.
+    /// Events accepted before the flush whose outcome was not told yet.
     pub pending: u64,
     /// Outcomes of the others.
     pub counts: Counts,
@@ -78,12 +78,7 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         let shared = &self.shared;
-        let mut state = shared.lock();
-        if !state.core.is_closed() {
-            state.core.abandon(shared.now());
-        }
-        drop(state);
-        shared.pump_remains();
+        shared.abandon();
         if let Some(desk) = &shared.desk {
             desk.end();
         }
@@ -162,11 +157,10 @@ impl Producer {
                 () = sleep_until(until) => break,
             }
         }
+        let untold = flush.untold();
         let flushed = flush.end();
-        if flushed.pending == 0 {
-            return Ok(FlushReport { counts: counts(&flushed.tally) });
-        }
-        Err(FlushError { pending: flushed.pending, counts: counts(&flushed.tally) })
+        let (pending, counts) = (flushed.pending + untold, counts(&flushed.tally));
+        if pending == 0 { Ok(FlushReport { counts }) } else { Err(FlushError { pending, counts }) }
     }
 
     /// Ends the incarnation. At once new and waiting sends are rejected (`closed`); what is
@@ -249,6 +243,12 @@ impl Flushing<'_> {
             *target = Some(state.core.resolved());
         }
         target.is_some_and(|target| self.shared.told.load(Ordering::Acquire) >= target)
+    }
+
+    /// Outcomes that another thread is about to tell.
+    fn untold(&self) -> u64 {
+        let resolved = self.shared.lock().core.resolved();
+        resolved.saturating_sub(self.shared.told.load(Ordering::Acquire))
     }
 
     fn end(&self) -> crate::core::Flushed {

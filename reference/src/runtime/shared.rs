@@ -1,27 +1,27 @@
 //! What every handle and the driver share: the core behind its mutex, and the pump.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use tokio::sync::{Notify, broadcast};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::desk::{Desk, Done, Job};
+use super::desk::Desk;
 use super::metrics::ProducerMetrics;
 use super::producer::CloseReport;
+use super::pump::Turn;
 use super::send::Encoders;
 use crate::config::ProducerConfig;
-use crate::core::{
-    AttemptId, Connect, Core, DlqFailure, Effect, ErrorClass, HandOver, OutcomeRecord, PerRoute,
-    Refused, Route, Transport,
-};
+use crate::core::{Connect, Core, ErrorClass, OutcomeRecord, PerRoute, Refused, Route, Transport};
 
-/// Effects that are carried out between two looks at the core.
-const BATCH: usize = 256;
+/// librdkafka's number for a time-out of the client's own.
+const TIMED_OUT: i32 = -185;
+/// How long a client may take to be made.
+const CONNECT: Duration = Duration::from_secs(30);
 
 /// The application's outcome callback.
 pub(super) type OnOutcome = Box<dyn Fn(&OutcomeRecord) + Send + Sync>;
@@ -32,11 +32,23 @@ pub(super) struct Client {
     pub(super) route: Route,
     pub(super) transport: Arc<dyn Transport>,
     pub(super) open: Arc<AtomicI64>,
+    /// It panicked while it was asked for deliveries.
+    broken: Arc<AtomicBool>,
 }
 
 impl Client {
     pub(super) fn new(route: Route, transport: Arc<dyn Transport>) -> Self {
-        Self { route, transport, open: Arc::default() }
+        Self { route, transport, open: Arc::default(), broken: Arc::default() }
+    }
+
+    /// It gives no delivery any more, and owes none.
+    pub(super) fn break_off(&self) {
+        self.broken.store(true, Ordering::Release);
+        self.open.store(0, Ordering::Release);
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
     }
 
     pub(super) fn owes(&self) -> bool {
@@ -61,23 +73,19 @@ pub(super) struct State {
     pub(super) timer: Option<Duration>,
     pub(super) close_began: Option<Instant>,
     pub(super) report: Option<CloseReport>,
-    /// Somebody carries out effects; what others add, that one sees.
-    pumping: bool,
-    effects: Vec<Effect>,
-    reports: Vec<Report>,
-}
-
-/// What became of an effect.
-pub(super) enum Report {
-    Submitted(AttemptId),
-    Refused(AttemptId, Refused),
-    HandedBack(AttemptId),
-    Spool(Done),
+    /// Who carries out effects; what others add, that one sees.
+    pub(super) pumper: Option<ThreadId>,
+    /// What the last turn left undone: nothing, unless it was cut short by a panic.
+    pub(super) turn: Turn,
 }
 
 /// One incarnation of a producer.
 pub(super) struct Shared {
     state: Mutex<State>,
+    /// Told when nobody pumps any more.
+    pub(super) idle: Condvar,
+    /// The last handle is gone: no record goes out any more.
+    pub(super) abandoned: AtomicBool,
     pub(super) config: ProducerConfig,
     pub(super) encoders: Encoders,
     pub(super) metrics: ProducerMetrics,
@@ -91,10 +99,10 @@ pub(super) struct Shared {
     origin: Instant,
     pub(super) wall_us: i64,
     connect: Arc<dyn Connect>,
-    on_outcome: Option<OnOutcome>,
+    pub(super) on_outcome: Option<OnOutcome>,
     /// The spool, if there is one.
     pub(super) desk: Option<Desk>,
-    me: Weak<Self>,
+    pub(super) me: Weak<Self>,
 }
 
 /// What a [`Shared`] is made of.
@@ -123,12 +131,13 @@ impl Shared {
             timer: None,
             close_began: None,
             report: None,
-            pumping: false,
-            effects: Vec::new(),
-            reports: Vec::new(),
+            pumper: None,
+            turn: Turn::default(),
         };
         Arc::new_cyclic(|me| Self {
             state: Mutex::new(state),
+            idle: Condvar::new(),
+            abandoned: AtomicBool::new(false),
             config: parts.config,
             encoders: parts.encoders,
             metrics: parts.metrics,
@@ -161,152 +170,15 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Carries out everything that the core wants done, unless somebody else is at it.
-    pub(super) fn pump(&self) {
-        self.pump_from(self.lock());
-    }
-
-    /// As [`Shared::pump`], in a section that is locked already. One pumps at a time, so that
-    /// records reach the transports in the core's order; nobody waits for the other.
-    pub(super) fn pump_from<'a>(&'a self, mut state: MutexGuard<'a, State>) {
-        if state.pumping {
-            return;
-        }
-        state.pumping = true;
-        let mut effects = std::mem::take(&mut state.effects);
-        let mut reports = std::mem::take(&mut state.reports);
-        let mut told = 0;
-        loop {
-            let now = self.now();
-            while effects.len() < BATCH
-                && let Some(effect) = state.core.poll(now)
-            {
-                effects.push(effect);
-            }
-            if effects.is_empty() {
-                break;
-            }
-            let clients = state.clients.clone();
-            drop(state);
-            told += self.carry_out(&clients, &mut effects, &mut reports);
-            state = self.lock();
-            take_reports(&mut state.core, now, &mut reports);
-        }
-        state.pumping = false;
-        state.effects = effects;
-        state.reports = reports;
-        let due = state.core.next_timeout();
-        let earlier = due.is_some_and(|due| state.timer.is_none_or(|timer| due < timer));
-        let over = state.core.is_closed();
-        drop(state);
-        if earlier || over {
-            self.driver.notify_one();
-        }
-        if told > 0 || over {
-            self.progress.notify_waiters();
-        }
-    }
-
-    /// After the last handle is gone: tells what is left to tell, although somebody else may be
-    /// pumping. No record is handed over any more.
-    pub(super) fn pump_remains(&self) {
-        let mut effects = Vec::new();
-        let mut state = self.lock();
-        while let Some(effect) = state.core.poll(self.now()) {
-            effects.push(effect);
-        }
-        let clients = state.clients.clone();
-        drop(state);
-        let mut reports = Vec::new();
-        self.carry_out(&clients, &mut effects, &mut reports);
-        let mut state = self.lock();
-        take_reports(&mut state.core, self.now(), &mut reports);
-        // what the spool's answers asked for
-        self.pump_from(state);
-        self.driver.notify_one();
-        self.progress.notify_waiters();
-    }
-
-    /// Carries out effects outside the lock; returns how many outcomes were told.
-    fn carry_out(
-        &self,
-        clients: &PerRoute<Option<Client>>,
-        effects: &mut Vec<Effect>,
-        reports: &mut Vec<Report>,
-    ) -> u64 {
-        let mut told = 0;
-        // a route whose client refused for now gets nothing more: order
-        let mut refused = PerRoute { main: false, dlq: false };
-        let mut jobs = Vec::new();
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::HandOver(hand_over) => {
-                    let route = hand_over.route;
-                    let skip = *refused.of(route);
-                    let report = hand_to(clients.of(route).as_ref(), hand_over, skip);
-                    *refused.of_mut(route) |= matches!(&report, Report::Refused(_, r)
-                        if r.class != ErrorClass::Permanent);
-                    reports.push(report);
-                }
-                Effect::Resolved(record) => {
-                    self.tell(record);
-                    told += 1;
-                }
-                Effect::Admit(ticket) => {
-                    let waker = self.lock().waiting.remove(&ticket);
-                    if let Some(waker) = waker {
-                        waker.wake();
-                    }
-                }
-                Effect::FlushHint(route) => on(clients, route, Transport::flush_hint),
-                Effect::Purge(route) => on(clients, route, Transport::purge),
-                Effect::Retire(route) => self.retire(route),
-                Effect::Rebuild(route) => {
-                    self.lock().rebuilds.push(route);
-                    self.driver.notify_one();
-                }
-                Effect::DlqFailed(failure) => self.log_dlq_failure(&failure),
-                Effect::Spool(write) => jobs.push(Job::Write(write)),
-                Effect::Recall { events, bytes } => jobs.push(Job::Recall { events, bytes }),
-            }
-        }
-        if let Some(desk) = self.desk.as_ref().filter(|_| !jobs.is_empty()) {
-            desk.submit(&self.me, jobs, reports);
-        }
-        told
-    }
-
-    fn tell(&self, record: OutcomeRecord) {
-        if let Some(on_outcome) = &self.on_outcome
-            && catch_unwind(AssertUnwindSafe(|| on_outcome(&record))).is_err()
-        {
-            self.metrics.callback_panicked();
-            tracing::error!(
-                message_id = %record.message_id,
-                "the outcome callback panicked; the outcome stands"
-            );
-        }
-        if self.outcomes.receiver_count() > 0 {
-            // fails only when the last receiver has just gone
-            let _ = self.outcomes.send(record);
-        }
-        self.told.fetch_add(1, Ordering::Release);
-    }
-
-    fn retire(&self, route: Route) {
-        let mut state = self.lock();
-        let Some(client) = state.clients.of_mut(route).take() else { return };
-        state.retired.push(client.clone());
-        state.clients_version += 1;
-        drop(state);
-        tracing::warn!(route = route.as_str(), "the client is unusable and will be replaced");
-        client.transport.purge();
-        self.driver.notify_one();
-    }
-
     /// Makes a client anew, as the core asked for.
     pub(super) async fn rebuild(&self, route: Route) {
-        let made = self.connect.connect(route).await;
+        let made = timeout(CONNECT, self.connect.connect(route)).await.unwrap_or_else(|_| {
+            Err(Refused {
+                code: TIMED_OUT,
+                class: ErrorClass::Retryable,
+                reason: format!("no client was made within {CONNECT:?}").into(),
+            })
+        });
         let now = self.now();
         let mut state = self.lock();
         match made {
@@ -329,70 +201,5 @@ impl Shared {
             }
         }
         self.driver.notify_one();
-    }
-
-    fn log_dlq_failure(&self, failure: &DlqFailure) {
-        tracing::warn!(
-            topic = %failure.topic,
-            partition = failure.partition,
-            offset = failure.offset,
-            thread = %failure.thread,
-            trace_id = %failure.trace_id,
-            dlq_topic = %self.config.dlq.topic,
-            attempt = failure.attempt,
-            code = failure.code,
-            reason = %failure.reason,
-            persistence = failure.persistence.as_str(),
-            will_retry = failure.will_retry,
-            "a dead-letter attempt failed"
-        );
-    }
-}
-
-fn on(
-    clients: &PerRoute<Option<Client>>,
-    route: Route,
-    act: impl FnOnce(&(dyn Transport + 'static)),
-) {
-    if let Some(client) = clients.of(route) {
-        act(client.transport.as_ref());
-    }
-}
-
-fn hand_to(client: Option<&Client>, hand_over: HandOver, skip: bool) -> Report {
-    let attempt = hand_over.attempt;
-    let Some(client) = client.filter(|_| !skip) else { return Report::HandedBack(attempt) };
-    // counted first: the delivery may come before `submit` has returned
-    client.open.fetch_add(1, Ordering::AcqRel);
-    match client.transport.submit(hand_over.into_record()) {
-        Ok(()) => Report::Submitted(attempt),
-        Err(refused) => {
-            client.open.fetch_sub(1, Ordering::AcqRel);
-            Report::Refused(attempt, refused)
-        }
-    }
-}
-
-/// Tells the core what became of its effects. What goes back to the head of a queue goes back in
-/// reverse order.
-fn take_reports(core: &mut Core, now: Duration, reports: &mut Vec<Report>) {
-    for report in reports.iter() {
-        if let Report::Submitted(attempt) = report {
-            core.submitted(now, *attempt);
-        }
-    }
-    let first = reports.iter().position(|r| matches!(r, Report::Spool(_)));
-    for report in reports.split_off(first.unwrap_or(reports.len())) {
-        // the spool's answers come last of a batch, and in order
-        if let Report::Spool(done) = report {
-            done.tell(core, now);
-        }
-    }
-    for report in reports.drain(..).rev() {
-        match report {
-            Report::Submitted(_) | Report::Spool(_) => {}
-            Report::Refused(attempt, refused) => core.refused(now, attempt, &refused),
-            Report::HandedBack(attempt) => core.handed_back(now, attempt),
-        }
     }
 }

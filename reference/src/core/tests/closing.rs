@@ -176,16 +176,49 @@ fn a_permanent_error_during_close_keeps_its_own_reason() {
 }
 
 #[test]
-fn a_second_close_changes_nothing() {
+fn a_second_close_with_more_time_changes_nothing() {
     let mut pair = Pair::new(plain());
     pair.main().rest = Treat::Hold;
     pair.send("a");
     close(&mut pair);
     pair.run(ms(1000));
-    pair.core.close(pair.now, ms(1));
+    pair.core.close(pair.now, ms(60_000));
+    pair.run_to_rest();
+    assert_eq!(pair.now, ms(6000));
+}
+
+#[test]
+fn a_second_close_with_less_time_brings_the_end_forward() {
+    let mut pair = Pair::new(plain());
+    for wire in [&mut pair.wires.main, &mut pair.wires.dlq] {
+        wire.rest = Treat::Hold;
+        wire.answers_purge = false;
+    }
+    pair.send("a");
+    close(&mut pair);
     pair.run(ms(1000));
-    assert!(!pair.core.is_closed());
-    assert_eq!(pair.told(), []);
+    pair.core.close(pair.now, ms(500));
+    pair.run_to_rest();
+    assert_eq!(pair.now, ms(1500));
+    assert_eq!(pair.told().len(), 1);
+}
+
+#[test]
+fn a_delivery_that_misses_mains_share_still_says_what_is_known_of_main() {
+    let mut pair = Pair::new(plain());
+    pair.main().rest = Treat::Hold;
+    pair.main().answers_purge = false;
+    pair.dlq().rest = Treat::Hold;
+    pair.dlq().answers_purge = false;
+    pair.send("a");
+    close(&mut pair);
+    pair.run_until(ms(7500));
+    let open = pair.main().open[0];
+    pair.deliver(open, Persistence::Not, -152);
+    let letter = pair.dlq().open[0];
+    pair.deliver(letter, Persistence::Not, 29);
+    pair.run_to_rest();
+    assert_eq!(pair.told(), [Outcome::Dropped { reason: Reason::Abandoned }]);
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub(super) enum Treat {
     Fail(Persistence, i32, ErrorClass),
     /// Refuses it.
     Refuse(ErrorClass),
+    /// Takes it and panics.
+    Panic,
 }
 
 #[derive(Default)]
@@ -37,6 +39,8 @@ struct Inner {
     next_offset: i64,
     /// Does a purge deliver?
     deaf: bool,
+    /// Does asking for deliveries panic?
+    mad: bool,
 }
 
 /// One fake client; the test keeps a handle to it.
@@ -46,6 +50,17 @@ pub(super) struct Fake(Arc<Mutex<Inner>>);
 impl Fake {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap()
+    }
+
+    /// From now on asking for deliveries panics.
+    pub(super) fn go_mad(&self) {
+        let mut inner = self.lock();
+        inner.mad = true;
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// From now on every record is treated like this.
@@ -146,6 +161,10 @@ impl Transport for Fake {
             Treat::Ack => inner.push(attempt, None),
             Treat::Fail(p, code, class) => inner.push(attempt, Some((p, code, class))),
             Treat::Hold | Treat::Refuse(_) => inner.open.push(attempt),
+            Treat::Panic => {
+                drop(inner);
+                panic!("the fake transport panics in submit");
+            }
         }
         let waker = inner.waker.take();
         drop(inner);
@@ -157,6 +176,10 @@ impl Transport for Fake {
 
     fn poll_delivery(&self, cx: &mut Context<'_>) -> Poll<Delivery> {
         let mut inner = self.lock();
+        if inner.mad {
+            drop(inner);
+            panic!("the fake transport panics in poll_delivery");
+        }
         if let Some(delivery) = inner.ready.pop_front() {
             return Poll::Ready(delivery);
         }

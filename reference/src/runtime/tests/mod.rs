@@ -4,6 +4,7 @@ mod clients;
 mod ends;
 mod fake;
 mod observing;
+mod panics;
 mod sending;
 mod spooling;
 
