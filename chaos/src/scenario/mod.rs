@@ -4,6 +4,7 @@
 
 mod build;
 mod check;
+mod damage;
 mod diagnostic;
 mod forms;
 mod keys;
