@@ -2,7 +2,9 @@
 //!
 //! `cargo bench -p dashproof-benches --no-default-features --bench spool`. Prints ratios; asserts
 //! nothing.
+#![expect(clippy::print_stdout, reason = "a bench prints")]
 
+use std::error::Error;
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::Write as _;
@@ -32,17 +34,17 @@ fn record(n: u32, size: usize) -> SpoolEntry {
 
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
-    times[times.len() / 2]
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 /// Medians of one group through the spool and of the same bytes by hand, in turns.
-fn compare(dir: &Path, group: u32, size: usize) -> (Duration, Duration) {
+fn compare(dir: &Path, group: u32, size: usize) -> Result<(Duration, Duration), Box<dyn Error>> {
     let fs: Arc<dyn Fs> = Arc::new(StdFs);
     let mut options = SpoolOptions::new(dir.join(format!("spool-{group}-{size}")));
     options.max_bytes = 4 << 30;
     options.segment_bytes = 4 << 30;
-    let mut spool = Spool::open(fs, options, "a bench").unwrap();
-    let mut file = File::create(dir.join(format!("by-hand-{group}-{size}"))).unwrap();
+    let mut spool = Spool::open(fs, options, "a bench")?;
+    let mut file = File::create(dir.join(format!("by-hand-{group}-{size}")))?;
     let entries: Vec<SpoolEntry> = (0..group).map(|n| record(n, size)).collect();
     let bytes = vec![0x5a; (size + 68) * group as usize];
     let (mut ours, mut by_hand) = (Vec::new(), Vec::new());
@@ -51,19 +53,19 @@ fn compare(dir: &Path, group: u32, size: usize) -> (Duration, Duration) {
         assert!(black_box(spool.write(&entries)).iter().all(Result::is_ok));
         ours.push(begin.elapsed());
         let begin = Instant::now();
-        file.write_all(black_box(&bytes)).unwrap();
-        file.sync_all().unwrap();
+        file.write_all(black_box(&bytes))?;
+        file.sync_all()?;
         by_hand.push(begin.elapsed());
     }
-    (median(ours), median(by_hand))
+    Ok((median(ours), median(by_hand)))
 }
 
-fn main() {
+fn main() -> Result<(), Box<dyn Error>> {
     let dir = std::env::temp_dir().join(format!("dashproof-bench-{}", std::process::id()));
-    fs::create_dir_all(&dir).unwrap();
+    fs::create_dir_all(&dir)?;
     println!("events/sync  bytes/event      spool    by hand  ratio  per event");
     for (group, size) in [(1, 300), (1, 10_000), (10, 300), (100, 300), (1000, 300)] {
-        let (ours, by_hand) = compare(&dir, group, size);
+        let (ours, by_hand) = compare(&dir, group, size)?;
         let ratio = ours.as_secs_f64() / by_hand.as_secs_f64();
         let (ours, by_hand) = (ours.as_micros(), by_hand.as_micros());
         let each = ours as f64 / f64::from(group);
@@ -71,5 +73,6 @@ fn main() {
             "{group:>11}  {size:>11}  {ours:>6} µs  {by_hand:>6} µs  {ratio:>5.2}  {each:.1} µs"
         );
     }
-    fs::remove_dir_all(&dir).unwrap();
+    fs::remove_dir_all(&dir)?;
+    Ok(())
 }

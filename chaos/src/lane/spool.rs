@@ -92,7 +92,9 @@ pub(crate) fn record(recorder: &Recorder, segments: &BTreeMap<PathBuf, Vec<u8>>)
         recorder.record(Src::Fs, Kind::Fs { op: op.to_owned(), path, error: None });
     };
     line(READ, String::new());
-    live(segments).into_iter().for_each(|event| line(HOLDS, event.to_string()));
+    for event in live(segments) {
+        line(HOLDS, event.to_string());
+    }
 }
 
 #[cfg(test)]

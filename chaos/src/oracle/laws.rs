@@ -98,8 +98,7 @@ pub struct Law {
 laws! {
     Delivery {
         D1 "every offered event has exactly one outcome when close or drop has returned"
-        D2 "an acked event is in the main log before it is said, and so is what is said persisted; a \
-            spooled one is in the spool's files"
+        D2 "what is said acked or persisted is in the main log before; what is spooled, in a file"
         D3 "what is said not to be in a log is not in it"
         D4 "the logs hold nothing that was not offered"
         D5 "an event is in the main log once, unless settings, a doubt or a crash explain the copy"

@@ -179,7 +179,7 @@ fn fault_kind(kind: &FaultKind) -> String {
             format!("{} takes batches of {bytes} bytes at most", topic(*t))
         }
         FaultKind::Throttle { delay } => format!("Produce is throttled by {}", span(*delay)),
-        FaultKind::SpoolDamage { what } => match what {
+        FaultKind::SpoolDamage(what) => match what {
             SpoolDamage::TornTail => "the spool's newest segment loses its last bytes".to_owned(),
             SpoolDamage::FlippedBit => "a bit of the spool's oldest segment flips".to_owned(),
             SpoolDamage::ForeignFile => "a foreign file appears beside the spool".to_owned(),

@@ -11,23 +11,23 @@ use dashproof_reference::fs::{DirEntry, Fs, FsFile, FsLock, LockError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trick {
     /// Nothing that is written beside older segments stays: no record ever ends.
-    NoEnds,
+    ForgetEnds,
     /// Segments are read without their last third.
-    NoTail,
+    CutTail,
     /// Epochs are forgotten.
-    NoEpoch,
+    HideEpoch,
 }
 
 pub(super) fn no_ends(inner: Arc<dyn Fs>) -> Arc<dyn Fs> {
-    wrap(inner, Trick::NoEnds)
+    wrap(inner, Trick::ForgetEnds)
 }
 
 pub(super) fn no_tail(inner: Arc<dyn Fs>) -> Arc<dyn Fs> {
-    wrap(inner, Trick::NoTail)
+    wrap(inner, Trick::CutTail)
 }
 
 pub(super) fn no_epoch(inner: Arc<dyn Fs>) -> Arc<dyn Fs> {
-    wrap(inner, Trick::NoEpoch)
+    wrap(inner, Trick::HideEpoch)
 }
 
 fn wrap(inner: Arc<dyn Fs>, trick: Trick) -> Arc<dyn Fs> {
@@ -80,7 +80,7 @@ impl Fs for Meddled {
             return Ok(Box::new(Nowhere));
         }
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        if self.trick == Trick::NoEpoch && name.is_some_and(|name| is_epoch(&name)) {
+        if self.trick == Trick::HideEpoch && name.is_some_and(|name| is_epoch(&name)) {
             // there is none when it is the first
             drop(self.inner.remove(path));
         }
@@ -93,7 +93,7 @@ impl Fs for Meddled {
 
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let mut bytes = self.inner.read(path, limit)?;
-        if self.trick == Trick::NoTail && is_segment(path) {
+        if self.trick == Trick::CutTail && is_segment(path) {
             bytes.truncate(bytes.len() / 3 * 2);
         }
         Ok(bytes)
@@ -113,11 +113,11 @@ impl Fs for Meddled {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         let mut names = self.inner.list(dir)?;
-        if self.trick == Trick::NoEpoch {
+        if self.trick == Trick::HideEpoch {
             names.retain(|entry| !is_epoch(&entry.name));
         }
         let older = names.iter().any(|entry| is_segment(Path::new(&entry.name)));
-        self.blind.store(older && self.trick == Trick::NoEnds, Ordering::Relaxed);
+        self.blind.store(older && self.trick == Trick::ForgetEnds, Ordering::Relaxed);
         Ok(names)
     }
 

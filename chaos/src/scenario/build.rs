@@ -139,7 +139,7 @@ fn topic_or_request(name: &str, fields: &Fields, main: TopicSel) -> Option<Fault
         "spool.damage" => {
             let what = fields.text("what").unwrap_or_default();
             let found = SpoolDamage::ALL.into_iter().find(|(name, _)| *name == what);
-            FaultKind::SpoolDamage { what: found?.1 }
+            FaultKind::SpoolDamage(found?.1)
         }
         "subject.crash" => FaultKind::SubjectCrash,
         _ => return None,

@@ -4,6 +4,7 @@
 
 mod build;
 mod check;
+mod damage;
 mod diagnostic;
 mod expectation;
 mod forms;

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+pub use super::damage::SpoolDamage;
 pub use super::expectation::{Amount, Bound, Cmp, Expect, Laws, OnLane};
 
 /// Where a scenario may run.
@@ -102,49 +103,6 @@ pub enum TopicSel {
     Dlq,
     /// Both.
     Both,
-}
-
-/// What happens to the files of a spool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SpoolDamage {
-    /// The newest segment loses its last bytes.
-    TornTail,
-    /// A bit in the midst of the oldest segment flips.
-    FlippedBit,
-    /// A file that is none of the spool's appears.
-    ForeignFile,
-    /// A segment of a newer version appears.
-    NewerVersion,
-}
-
-impl SpoolDamage {
-    /// Every kind, with its name in files.
-    pub const ALL: [(&'static str, Self); 4] = [
-        ("torn_tail", Self::TornTail),
-        ("flipped_bit", Self::FlippedBit),
-        ("foreign_file", Self::ForeignFile),
-        ("newer_version", Self::NewerVersion),
-    ];
-
-    /// Its name in files.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::TornTail => "torn_tail",
-            Self::FlippedBit => "flipped_bit",
-            Self::ForeignFile => "foreign_file",
-            Self::NewerVersion => "newer_version",
-        }
-    }
-
-    /// Entries of the spool that it costs at most.
-    #[must_use]
-    pub const fn costs(self) -> usize {
-        match self {
-            Self::TornTail | Self::FlippedBit => 1,
-            Self::ForeignFile | Self::NewerVersion => 0,
-        }
-    }
 }
 
 /// An injected failure.
@@ -248,8 +206,7 @@ pub enum FaultKind {
         /// Which topic.
         topic: TopicSel,
     },
-    /// `request.error`: the next `count` requests of `api` get `code` (all while it lasts if
-    /// `None`).
+    /// `request.error`: the next `count` requests of `api` get `code` (all if `None`).
     RequestError {
         /// API name, as `Produce`.
         api: String,
@@ -286,11 +243,8 @@ pub enum FaultKind {
         /// How long.
         delay: Duration,
     },
-    /// `spool.damage`: the files of the subject's spool are damaged, an instant.
-    SpoolDamage {
-        /// How.
-        what: SpoolDamage,
-    },
+    /// `spool.damage`: the files of the subject's spool are damaged in this way, an instant.
+    SpoolDamage(SpoolDamage),
     /// `subject.crash`: the subject's process is killed, an instant.
     SubjectCrash,
 }
@@ -316,7 +270,7 @@ impl FaultKind {
             Self::RequestDelay { .. } => "request.delay",
             Self::MessageMaxBytes { .. } => "broker.message_max_bytes",
             Self::Throttle { .. } => "broker.throttle",
-            Self::SpoolDamage { .. } => "spool.damage",
+            Self::SpoolDamage(_) => "spool.damage",
             Self::SubjectCrash => "subject.crash",
         }
     }

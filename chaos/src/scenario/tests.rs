@@ -228,12 +228,13 @@ fn every_kind_in_the_table_is_built() {
             .filter(|key| key.required || key.name == "base")
             .map(|key| {
                 let value = match key.shape {
-                    keys::Shape::Span { .. } => "\"100ms\"",
-                    keys::Shape::Name(_) => "\"Produce\"",
-                    keys::Shape::Code => "7",
-                    _ => "900",
+                    keys::Shape::Span { .. } if key.name == "for" => "\"1s\"".to_owned(),
+                    keys::Shape::Span { .. } => "\"100ms\"".to_owned(),
+                    keys::Shape::Name(_) if key.name == "api" => "\"Produce\"".to_owned(),
+                    keys::Shape::Name(names) => format!("{:?}", (names.list)()[0]),
+                    keys::Shape::Code => "7".to_owned(),
+                    _ => "900".to_owned(),
                 };
-                let value = if key.name == "for" { "\"1s\"" } else { value };
                 format!("{} = {value}", key.name)
             })
             .collect();

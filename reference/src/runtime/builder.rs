@@ -174,8 +174,8 @@ impl Builder {
         self
     }
 
-    /// Opens the producer. Does not wait for any broker; reads the spool, if there is one; must be called in a tokio runtime with
-    /// time enabled.
+    /// Opens the producer. Does not wait for any broker; reads the spool, if there is one. Must be
+    /// called in a tokio runtime with time enabled.
     ///
     /// # Errors
     /// [`OpenError`]; nothing is left running then.

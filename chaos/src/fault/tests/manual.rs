@@ -31,7 +31,7 @@ fn kinds() -> Vec<FaultKind> {
         FaultKind::TopicMissing { topic },
         FaultKind::RequestError { api: api.clone(), code: 1, count, topic, after_append: false },
         FaultKind::RequestDelay { api, delay: time, count, topic },
-        FaultKind::SpoolDamage { what: crate::scenario::model::SpoolDamage::TornTail },
+        FaultKind::SpoolDamage(crate::scenario::model::SpoolDamage::TornTail),
         FaultKind::SubjectCrash,
     ];
     for kind in &all {
@@ -52,7 +52,7 @@ fn kinds() -> Vec<FaultKind> {
             | FaultKind::TopicMissing { .. }
             | FaultKind::RequestError { .. }
             | FaultKind::RequestDelay { .. }
-            | FaultKind::SpoolDamage { .. }
+            | FaultKind::SpoolDamage(_)
             | FaultKind::SubjectCrash => {}
         }
     }

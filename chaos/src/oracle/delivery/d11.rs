@@ -34,7 +34,7 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
     }
 }
 
-/// What one incarnation spooled, the next one gets: it takes new events only after all of the spool.
+/// What one incarnation spooled, the next one gets: it takes new events only after all of that.
 /// Damage may cost what it hit.
 fn spool_drains(index: &Index<'_>, f: &mut Findings) {
     let mut costs = index.damaged_entries();

@@ -66,7 +66,7 @@ fn resent_after_restart(index: &Index<'_>, event: &Event) -> bool {
         crashed || spooled
     });
     let unsure = unsure.count();
-    event.main.len() <= unsure + 1 || (index.is_librdkafka() && unsure > 0)
+    unsure > 0 && (event.main.len() <= unsure + 1 || index.is_librdkafka())
 }
 
 fn twice(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {

@@ -8,7 +8,6 @@ use super::{
     Place, Returned, Transmission,
 };
 use crate::history::{EventId, FaultPhase, Kind, Line, Outcome, ProduceTruth, Route, Src};
-use crate::lane::spool;
 use crate::oracle::load::Peaks;
 use crate::oracle::settings::Settings;
 use crate::scenario::model::{LaneName, Scenario};
@@ -208,8 +207,7 @@ impl<'a> Builder<'a> {
                 self.returned(*id, op, inc, returned);
             }
             Kind::Fault { fault, name, phase } => {
-                let seen = self.index.faults.entry((*fault, name)).or_default();
-                note_fault(seen, *phase, at);
+                note_fault(self.index.faults.entry((*fault, name)).or_default(), *phase, at);
             }
             Kind::Request { produce, .. } => {
                 self.index.requests.push(at);
@@ -223,11 +221,8 @@ impl<'a> Builder<'a> {
                 }
             }
             Kind::Proc { what, value, .. } => self.process(at, inc, line.src, what, *value),
-            Kind::Fs { op, path, .. } if op == spool::READ || op == spool::HOLDS => {
-                let held = self.index.spool.get_or_insert_default();
-                held.extend(path.parse::<EventId>());
-            }
-            Kind::Ready | Kind::Log { .. } | Kind::Fs { .. } => {}
+            Kind::Fs { op, path, .. } => self.index.file(op, path),
+            Kind::Ready | Kind::Log { .. } => {}
             claim => self.claim(at, inc, line.src, claim),
         }
     }

@@ -13,6 +13,7 @@ use super::settings::Settings;
 use crate::history::{
     DeliveryError, EventId, Kind, Line, LogRecord, Outcome, Persistence, Route, Src,
 };
+use crate::lane::spool;
 use crate::scenario::model::{FaultKind, LaneName, Scenario};
 
 /// A place in the history. Ordered by line.
@@ -273,11 +274,18 @@ impl<'a> Index<'a> {
         self.incs.get(life.inc)
     }
 
+    /// A line about files: the spool's, as it was read at the end.
+    fn file(&mut self, op: &str, path: &str) {
+        if op == spool::READ || op == spool::HOLDS {
+            self.spool.get_or_insert_default().extend(path.parse::<EventId>());
+        }
+    }
+
     /// Entries of the spool that the scenario's damage may have cost.
     pub(crate) fn damaged_entries(&self) -> usize {
         let faults = self.faults.keys().filter_map(|(n, _)| self.scenario.faults.get(*n));
         let costs = faults.map(|fault| match fault.kind {
-            FaultKind::SpoolDamage { what } => what.costs(),
+            FaultKind::SpoolDamage(what) => what.costs(),
             _ => 0,
         });
         costs.sum()
@@ -285,7 +293,7 @@ impl<'a> Index<'a> {
 
     /// The last outcome over all incarnations.
     pub(crate) fn disposition(&self, event: &Event) -> Option<(At, &'a Outcome)> {
-        self.lives_of(event).filter_map(|life| life.outcomes.last().copied()).last()
+        self.lives_of(event).rev().find_map(|life| life.outcomes.last().copied())
     }
 
     pub(crate) fn line(&self, at: At) -> Option<&'a Line> {

@@ -68,7 +68,7 @@ impl<'a> Tally<'a> {
             let Some(fault) = index.scenario.faults.get(*number) else { continue };
             let met = seen.effect.is_some_and(|at| at.line < until);
             match fault.kind {
-                FaultKind::SpoolDamage { what } if met => {
+                FaultKind::SpoolDamage(what) if met => {
                     *tally.injected.entry(what.as_str()).or_default() += 1;
                 }
                 FaultKind::SubjectCrash if met => tally.crashes += 1,

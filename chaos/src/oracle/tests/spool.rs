@@ -9,7 +9,8 @@ use serde_json::json;
 use std::time::Duration;
 
 fn story() -> Story {
-    Story::new().producer(json!({ "spool": { "directory": "/spool" } }))
+    Story::new()
+        .producer(json!({ "retry": { "max_attempts": 1 }, "spool": { "directory": "/spool" } }))
 }
 
 fn spooled(main: crate::history::Persistence) -> Outcome {
@@ -64,7 +65,7 @@ fn a_spooled_event_that_the_next_incarnation_passes_over_breaks_d11() {
 fn damage_explains_as_many_lost_records_as_it_hit() {
     let mut s = kept(Not);
     let what = SpoolDamage::FlippedBit;
-    let (at, kind) = (At::Time(Duration::ZERO), FaultKind::SpoolDamage { what });
+    let (at, kind) = (At::Time(Duration::ZERO), FaultKind::SpoolDamage(what));
     s.scenario.faults.push(Fault { at, kind, lasts: None });
     for phase in [FaultPhase::Begin, FaultPhase::Effect, FaultPhase::End] {
         s.fault("spool.damage", phase);

@@ -171,7 +171,7 @@ impl Director {
                     self.stage.world.met(index);
                     self.crash().await;
                     self.stage.world.end(index);
-                } else if let FaultKind::SpoolDamage { what } = fault.kind {
+                } else if let FaultKind::SpoolDamage(what) = fault.kind {
                     self.stage.world.begin(index);
                     if self.stage.control.damage_spool(what) {
                         self.stage.world.met(index);
