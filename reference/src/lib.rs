@@ -77,6 +77,7 @@
 //! keeps no event over a crash of the process: what was unresolved then is lost.
 #![forbid(unsafe_op_in_unsafe_fn)]
 
+pub mod checkpoint;
 pub mod codec;
 pub mod config;
 pub mod core;

@@ -13,6 +13,7 @@ mod producer;
 pub mod rdkafka;
 mod send;
 mod shared;
+mod std_fs;
 #[cfg(test)]
 mod tests;
 
@@ -21,5 +22,6 @@ pub use metrics::{METRICS, Metric, MetricKind, MetricLabels, ProducerMetrics, Re
 pub use outcomes::Outcomes;
 pub use producer::{CloseReport, Counts, FlushError, FlushReport, Producer};
 pub use send::{Accepted, SendError};
+pub use std_fs::{StdFs, holder};
 
 pub use crate::core::OutcomeRecord;

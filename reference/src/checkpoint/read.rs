@@ -1,0 +1,157 @@
+//! Reading one file, every check included.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::catalog::{File, Head, Kind, Seat};
+use super::counters;
+use super::damage::{Fault, Reason};
+use super::error::{CheckpointError, ErrorKind};
+use super::format::{self, FIXED, MAX_FIELDS, Parsed};
+use super::model::Checkpoint;
+use super::name::FileName;
+use super::store::Store;
+use super::{payload, v1};
+use crate::fs::Fs;
+
+/// A header and a state's usual length fit: most headers cost one read.
+const FIRST_READ: usize = 512;
+
+/// Why a file gave no checkpoint.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Fault(Fault),
+    System(io::Error),
+}
+
+impl Trouble {
+    fn of_io(error: io::Error) -> Self {
+        match error.kind() {
+            // somebody else's hand: as lost as a damaged one
+            io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => {
+                Self::Fault(Fault::damage(Reason::Missing, format!("the file is gone: {error}")))
+            }
+            _ => Self::System(error),
+        }
+    }
+
+    /// Whether an older checkpoint of the thread may be given instead.
+    pub(super) fn is_passed_over(&self, file: &File) -> bool {
+        match self {
+            Self::Fault(Fault::Damage(..)) => true,
+            // the place in the order of such a file is not known
+            Self::Fault(Fault::Newer(_)) => matches!(file.kind, Kind::Old(_)),
+            Self::Fault(Fault::Reader(..)) | Self::System(_) => false,
+        }
+    }
+
+    /// With everything that is known of the file.
+    pub(super) fn error(self, file: &File, path: &Path) -> CheckpointError {
+        let error = match self {
+            Self::Fault(fault) => fault.into_error().at(path),
+            Self::System(error) => CheckpointError::io("read", path, error),
+        };
+        match file.header() {
+            Some(header) => error.thread(&header.info.thread_id).id(&header.info.id),
+            None => error,
+        }
+    }
+}
+
+/// Reads a file's header alone.
+pub(super) fn read_head(fs: &dyn Fs, path: &Path, name: &FileName) -> Result<Parsed, Trouble> {
+    let mut bytes = fs.read_at(path, 0, FIRST_READ).map_err(Trouble::of_io)?;
+    if let Some(len) = format::header_len(&bytes)
+        && len > bytes.len()
+        && bytes.len() == FIRST_READ
+    {
+        bytes = fs.read_at(path, 0, len).map_err(Trouble::of_io)?;
+    }
+    named(format::parse(&bytes), name).map_err(Trouble::Fault)
+}
+
+/// A header under the name that it makes.
+fn named(parsed: Result<Parsed, Fault>, name: &FileName) -> Result<Parsed, Fault> {
+    let parsed = parsed?;
+    if parsed.name != *name {
+        let message = format!("the header belongs to a file named {}", parsed.name.text());
+        return Err(Fault::damage(Reason::Name, message));
+    }
+    Ok(parsed)
+}
+
+impl<S: Serialize + DeserializeOwned> Store<S> {
+    fn file_limit(&self) -> u64 {
+        // what zstd cannot squeeze grows by less than one part in 128
+        let state = self.options.max_state;
+        state.saturating_add(state / 128).saturating_add((FIXED + MAX_FIELDS + 1024) as u64)
+    }
+
+    fn bytes(&self, path: &Path) -> Result<Vec<u8>, Trouble> {
+        self.fs.read(path, self.file_limit()).map_err(|error| {
+            if error.kind() == io::ErrorKind::FileTooLarge {
+                let message = "the file is longer than the largest state allows: raise \
+                               Options::max_state";
+                return Trouble::Fault(Fault::Reader(ErrorKind::Oversize, message.into()));
+            }
+            Trouble::of_io(error)
+        })
+    }
+
+    /// What a file's header says now.
+    pub(super) fn head(&self, file: &File) -> Head {
+        let path = self.path(file);
+        let head = match &file.kind {
+            Kind::New(name) => read_head(self.fs.as_ref(), &path, name).map(|p| p.header),
+            Kind::Old(old) => self.bytes(&path).and_then(|bytes| {
+                let limit = self.options.max_state;
+                v1::head::<S>(old, &bytes, limit).map_err(Trouble::Fault)
+            }),
+        };
+        match head {
+            Ok(header) => Head::Known(Arc::new(header)),
+            Err(Trouble::Fault(fault)) => Head::Bad(fault),
+            Err(Trouble::System(_)) => Head::Unread,
+        }
+    }
+
+    /// Reads, checks and decodes a file; damage is counted once per file.
+    pub(super) fn read(&self, seat: Seat, file: &File) -> Result<Checkpoint<S>, Trouble> {
+        let result = self.decode(file);
+        if let Err(Trouble::Fault(Fault::Damage(reason, message))) = &result {
+            self.tell(seat, file, *reason, message);
+        }
+        result
+    }
+
+    fn decode(&self, file: &File) -> Result<Checkpoint<S>, Trouble> {
+        let bytes = self.bytes(&self.path(file))?;
+        let (schema, limit) = (&self.options.schema, self.options.max_state);
+        let result = match &file.kind {
+            Kind::New(name) => named(format::parse(&bytes), name).and_then(|parsed| {
+                let header = parsed.header;
+                let stored = bytes.get(parsed.len..).unwrap_or_default();
+                payload::check(&header, stored)?;
+                let state = payload::with_state(&header, stored, limit, |encoded| {
+                    payload::decode(encoded, header.info.schema, schema)
+                })?;
+                Ok(Checkpoint { state, info: header.info })
+            }),
+            Kind::Old(old) => v1::read(old, &bytes, limit, schema),
+        };
+        result.map_err(Trouble::Fault)
+    }
+
+    /// Counts a file's damage and warns of it, the first time.
+    pub(super) fn tell(&self, seat: Seat, file: &File, reason: Reason, message: &str) {
+        if self.catalog().tell(seat) {
+            self.count(counters::CORRUPT, reason.as_str());
+            let path = self.path(file);
+            tracing::warn!(path = %path.display(), reason = reason.as_str(), message, "damaged");
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The store over a file system in memory.
+mod basics;
