@@ -113,7 +113,7 @@ pub(super) fn with_state<T>(
 }
 
 /// Decodes a `MessagePack` value; length and checksum have vouched for every byte.
-fn whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+pub(super) fn whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     rmp_serde::from_slice(bytes).map_err(|e| e.to_string())
 }
 

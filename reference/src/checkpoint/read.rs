@@ -75,7 +75,7 @@ pub(super) fn read_head(fs: &dyn Fs, path: &Path, name: &FileName) -> Result<Par
 }
 
 /// A header under the name that it makes.
-fn named(parsed: Result<Parsed, Fault>, name: &FileName) -> Result<Parsed, Fault> {
+pub(super) fn named(parsed: Result<Parsed, Fault>, name: &FileName) -> Result<Parsed, Fault> {
     let parsed = parsed?;
     if parsed.name != *name {
         let message = format!("the header belongs to a file named {}", parsed.name.text());
@@ -128,7 +128,8 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         result
     }
 
-    fn decode(&self, file: &File) -> Result<Checkpoint<S>, Trouble> {
+    /// As [`Self::read`], counting nothing.
+    pub(super) fn decode(&self, file: &File) -> Result<Checkpoint<S>, Trouble> {
         let bytes = self.bytes(&self.path(file))?;
         let (schema, limit) = (&self.options.schema, self.options.max_state);
         let result = match &file.kind {

@@ -159,20 +159,19 @@ pub(super) fn read<S: DeserializeOwned>(
     Ok(Checkpoint { state, info })
 }
 
-/// The ids of a file, as far as they show without the state's type.
-pub(super) fn ids(old: &OldFile, bytes: &[u8], limit: u64) -> Result<(String, String), Fault> {
+/// What a file says as far as it shows without the state's type: everything for a wrapper, else the
+/// ids.
+pub(super) fn untyped(old: &OldFile, bytes: &[u8], limit: u64) -> Result<Info, Fault> {
     let payload = payload(old, bytes, limit)?;
     if old.kind.versioned {
-        let info = decoded::<Versioned>(&payload)?.split(old)?.0;
-        return Ok((info.id, info.thread_id));
+        return Ok(decoded::<Versioned>(&payload)?.split(old)?.0);
     }
     let ((id, thread_id), _) = bincode::from_prefix::<(String, String)>(&payload)
         .map_err(|e| Fault::damage(Reason::Payload, e.to_string()))?;
-    if id != old.id {
-        let message = format!("the file is named for another id than the {id:?} inside");
-        return Err(Fault::damage(Reason::Name, message));
-    }
-    Ok((id, thread_id))
+    let (timestamp, metadata) = (OldTime { secs: 0, nanos: 0 }, BTreeMap::new());
+    let (node, parent_id) = (String::new(), None);
+    let plain = Plain { id, thread_id, state: (), node, timestamp, parent_id, metadata };
+    Ok(plain.split(old, 0)?.0)
 }
 
 fn decoded<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Fault> {
