@@ -28,13 +28,11 @@ pub enum Reason {
     Compression,
     /// A version-1 payload that is not what version 1 writes.
     Payload,
-    /// Longer than the configured limit.
-    Limit,
 }
 
 impl Reason {
     /// Every reason, in declaration order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::Missing,
         Self::Short,
         Self::Trailing,
@@ -46,7 +44,6 @@ impl Reason {
         Self::PayloadCrc,
         Self::Compression,
         Self::Payload,
-        Self::Limit,
     ];
 
     /// The stable name, in `snake_case`.
@@ -64,7 +61,6 @@ impl Reason {
             Self::PayloadCrc => "payload_crc",
             Self::Compression => "compression",
             Self::Payload => "payload",
-            Self::Limit => "limit",
         }
     }
 }
@@ -83,6 +79,18 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn damage(reason: Reason, message: impl Into<String>) -> Self {
         Self::Damage(reason, message.into())
+    }
+
+    /// Whether a header says it, so that the file is none of what `list` tells of.
+    pub(super) fn is_of_header(&self) -> bool {
+        use Reason::{HeaderCrc, HeaderFields, Magic, Name, Version};
+        match self {
+            Self::Newer(_) => true,
+            Self::Damage(reason, _) => {
+                matches!(reason, Magic | Version | HeaderCrc | HeaderFields | Name)
+            }
+            Self::Reader(..) => false,
+        }
     }
 
     pub(super) fn into_error(self) -> CheckpointError {

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::catalog::{Catalog, File, Head, Kind};
 use super::counters;
-use super::damage::Fault;
+use super::damage::{Fault, Reason};
 use super::error::CheckpointError;
 use super::index::{self, Entries, IndexDamage};
 use super::name::{self, Digest, FileName};
@@ -18,7 +18,7 @@ use super::options::Options;
 use super::store::{Lock, Store};
 use super::v1::OldFile;
 use super::write::Writer;
-use crate::fs::Fs;
+use crate::fs::{DirEntry, Fs};
 
 impl<S: Serialize + DeserializeOwned> Store<S> {
     /// Opens a directory, made if missing, and takes it for itself.
@@ -41,8 +41,11 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
             .lock(&lock_path, &options.holder)
             .map_err(|e| CheckpointError::lock(&lock_path, e))?;
         let listing = fs.list(&dir).map_err(|e| CheckpointError::io("list", &dir, e))?;
-        let names: Vec<String> =
-            listing.into_iter().filter(|e| e.is_file).map(|e| e.name).collect();
+        let (files, others): (Vec<_>, Vec<_>) = listing.into_iter().partition(|e| e.is_file);
+        let names = |entries: Vec<DirEntry>| -> Vec<String> {
+            entries.into_iter().map(|e| e.name).collect()
+        };
+        let (names, others) = (names(files), names(others));
         let mut store = Self {
             fs,
             dir,
@@ -55,7 +58,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         };
         store.identity = store.identify();
         store.sweep(&names);
-        let damage = store.fill(&names);
+        let damage = store.fill(&names, &others);
         {
             let mut writer = store.writer();
             *writer = Writer::new(store.catalog().next_generation());
@@ -100,7 +103,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
     }
 
     /// Fills the catalog; gives what was wrong with the index.
-    fn fill(&self, names: &[String]) -> Vec<IndexDamage> {
+    fn fill(&self, names: &[String], others: &[String]) -> Vec<IndexDamage> {
         let mut new: Vec<FileName> = names.iter().filter_map(|n| FileName::parse(n)).collect();
         new.sort_unstable();
         let (mut entries, mut damage) = self.read_index(names, !new.is_empty());
@@ -133,7 +136,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         if !entries.is_empty() {
             damage.push(IndexDamage::Dangling);
         }
-        for old in self.old_files(names) {
+        for old in no_files(others).into_iter().chain(self.old_files(names)) {
             let bad = matches!(old.head, Head::Bad(_)).then(|| old.clone());
             let seat = catalog.insert(old);
             damaged.extend(bad.map(|file| (seat, file)));
@@ -198,4 +201,24 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         });
         files
     }
+}
+
+/// What has a checkpoint's name and is no plain file: as lost as a damaged one, and never opened.
+fn no_files(names: &[String]) -> Vec<File> {
+    let damage = Fault::damage(Reason::Missing, "it is no plain file");
+    names
+        .iter()
+        .filter_map(|name| {
+            let (kind, thread, id) = match FileName::parse(name) {
+                Some(new) => (Kind::New(new), Some(new.thread), new.id),
+                None => {
+                    let old = OldFile::parse(name)?;
+                    let thread = old.likely_thread().map(Digest::thread);
+                    let id = Digest::id(&old.id);
+                    (Kind::Old(old), thread, id)
+                }
+            };
+            Some(File { kind, head: Head::Bad(damage.clone()), thread, id, told: false })
+        })
+        .collect()
 }

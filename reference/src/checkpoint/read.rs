@@ -125,11 +125,21 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         if let Err(Trouble::Fault(Fault::Damage(reason, message))) = &result {
             self.tell(seat, file, *reason, message);
         }
+        // the index knew a header that has rotted since
+        if let Err(Trouble::Fault(fault)) = &result
+            && fault.is_of_header()
+        {
+            self.catalog().learn(seat, Head::Bad(fault.clone()));
+        }
         result
     }
 
     /// As [`Self::read`], counting nothing.
     pub(super) fn decode(&self, file: &File) -> Result<Checkpoint<S>, Trouble> {
+        // found at the open to be no file at all
+        if let Head::Bad(fault @ Fault::Damage(Reason::Missing, _)) = &file.head {
+            return Err(Trouble::Fault(fault.clone()));
+        }
         let bytes = self.bytes(&self.path(file))?;
         let (schema, limit) = (&self.options.schema, self.options.max_state);
         let result = match &file.kind {

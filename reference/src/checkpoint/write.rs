@@ -246,8 +246,8 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
     ) -> Result<Vec<(Seat, File)>, CheckpointError> {
         let files = choose(&self.catalog());
         for (_, file) in &files {
-            if let Head::Bad(fault @ Fault::Newer(_)) = &file.head {
-                return Err(fault.clone().into_error().at(&self.path(file)));
+            if let Head::Bad(fault @ Fault::Newer(_)) = self.head(file) {
+                return Err(fault.into_error().at(&self.path(file)));
             }
         }
         Ok(files)
@@ -338,6 +338,8 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         {
             victims.remove(at);
         }
+        // the index may have known an older file of that name
+        victims.retain(|(_, file)| !matches!(self.head(file), Head::Bad(Fault::Newer(_))));
         victims.reverse();
         victims
     }

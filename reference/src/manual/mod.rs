@@ -13,5 +13,8 @@ pub mod _03_metrics {}
 #[doc = include_str!("config.md")]
 pub mod _04_config {}
 
+#[doc = include_str!("checkpoint.md")]
+pub mod _05_checkpoint {}
+
 #[cfg(test)]
 mod tests;

@@ -225,7 +225,7 @@ mod tests {
         let family = families.iter().find(|f| f.name() == name).unwrap();
         let metrics = family.get_metric().iter();
         let mut found = metrics.filter(|m| m.get_label().iter().all(|l| l.value() == label));
-        found.next().unwrap().get_counter().value()
+        found.next().unwrap().get_counter().get_value()
     }
 
     #[tokio::test]
@@ -274,6 +274,7 @@ mod tests {
             std::future::pending::<()>().await;
         };
         let error = tokio::select! {
+            biased;
             result = slow => result.unwrap_err(),
             () = pushed => unreachable!(),
         };

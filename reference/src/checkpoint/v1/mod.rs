@@ -90,11 +90,22 @@ struct Versioned {
     metadata: BTreeMap<String, String>,
 }
 
+/// Whether a thread cannot be the one that a generated id starts with. There, other letters than
+/// those of file names became `_`; where lengths differ nothing is known.
+fn contradicts(likely: &str, thread: &str) -> bool {
+    likely.chars().count() == thread.chars().count()
+        && likely.chars().zip(thread.chars()).any(|(a, b)| a != b && a != '_')
+}
+
 impl<S> Plain<S> {
     fn split(self, old: &OldFile, schema: u32) -> Result<(Info, S), Fault> {
         let Self { id, thread_id, state, node, timestamp, parent_id, metadata } = self;
         if id != old.id {
             let message = format!("the file is named for another id than the {id:?} inside");
+            return Err(Fault::damage(Reason::Name, message));
+        }
+        if old.likely_thread().is_some_and(|likely| contradicts(likely, &thread_id)) {
+            let message = format!("the id is for another thread than the {thread_id:?} inside");
             return Err(Fault::damage(Reason::Name, message));
         }
         let secs = i64::try_from(timestamp.secs).ok().filter(|_| timestamp.nanos < 1_000_000_000);
