@@ -209,14 +209,13 @@ fn no_files(names: &[String]) -> Vec<File> {
     names
         .iter()
         .filter_map(|name| {
-            let (kind, thread, id) = match FileName::parse(name) {
-                Some(new) => (Kind::New(new), Some(new.thread), new.id),
-                None => {
-                    let old = OldFile::parse(name)?;
-                    let thread = old.likely_thread().map(Digest::thread);
-                    let id = Digest::id(&old.id);
-                    (Kind::Old(old), thread, id)
-                }
+            let (kind, thread, id) = if let Some(new) = FileName::parse(name) {
+                (Kind::New(new), Some(new.thread), new.id)
+            } else {
+                let old = OldFile::parse(name)?;
+                let thread = old.likely_thread().map(Digest::thread);
+                let id = Digest::id(&old.id);
+                (Kind::Old(old), thread, id)
             };
             Some(File { kind, head: Head::Bad(damage.clone()), thread, id, told: false })
         })

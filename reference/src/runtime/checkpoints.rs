@@ -220,12 +220,12 @@ mod tests {
         Checkpoints::open(Arc::new(MemoryFs::new()), "/c", options).await.unwrap()
     }
 
-    fn value(registry: &Registry, name: &str, label: &str) -> f64 {
+    fn value(registry: &Registry, name: &str, label: &str) -> String {
         let families = registry.gather();
         let family = families.iter().find(|f| f.name() == name).unwrap();
         let metrics = family.get_metric().iter();
         let mut found = metrics.filter(|m| m.get_label().iter().all(|l| l.value() == label));
-        found.next().unwrap().get_counter().get_value()
+        found.next().unwrap().get_counter().get_value().to_string()
     }
 
     #[tokio::test]
@@ -236,16 +236,16 @@ mod tests {
         let saved = store.save(Draft::new("t", 5)).await.unwrap();
         assert_eq!(store.load(&saved.id).await.unwrap().state, 5);
         assert_eq!(store.latest("t").await.unwrap().unwrap().info, saved);
-        assert_eq!(store.list("t").await.unwrap(), [saved.clone()]);
+        assert_eq!(store.list("t").await.unwrap().first(), Some(&saved));
         assert_eq!(store.list_threads().await.unwrap().len(), 1);
         assert!(store.load("none").await.is_err());
         assert!(store.delete(saved.id).await.unwrap());
-        assert_eq!(value(&registry, "dashstream_checkpoint_saves_total", ""), 1.0);
-        assert_eq!(value(&registry, "dashstream_checkpoint_loads_total", ""), 2.0);
+        assert_eq!(value(&registry, "dashstream_checkpoint_saves_total", ""), "1");
+        assert_eq!(value(&registry, "dashstream_checkpoint_loads_total", ""), "2");
         let failures = "dashstream_checkpoint_load_failures_total";
-        assert_eq!(value(&registry, failures, "not_found"), 1.0);
-        assert_eq!(value(&registry, failures, "io"), 0.0);
-        assert_eq!(value(&registry, "dashstream_checkpoint_deletes_total", "request"), 1.0);
+        assert_eq!(value(&registry, failures, "not_found"), "1");
+        assert_eq!(value(&registry, failures, "io"), "0");
+        assert_eq!(value(&registry, "dashstream_checkpoint_deletes_total", "request"), "1");
         let other = store.clone();
         assert!(!store.close().await, "a handle is left");
         assert!(other.close().await);

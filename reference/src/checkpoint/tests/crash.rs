@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use super::faulty::{FaultyFs, Op};
 use super::*;
 
+type Bytes = fn(&[u8]) -> Vec<u8>;
+
 /// What becomes of what was not synced.
 #[derive(Clone, Copy, Debug)]
 struct Fate {
     /// Of the bytes of a file.
-    data: fn(&[u8]) -> Vec<u8>,
+    data: Bytes,
     /// Bit `n` decides on the `n`-th pending directory operation.
     directory: u64,
 }
@@ -72,9 +74,8 @@ impl Disk {
     /// The directory after a crash.
     fn crashed(&self, log: &[Op], fate: Fate) -> MemoryFs {
         let mut names = self.durable.clone();
-        for (n, op) in self.pending.iter().enumerate().filter(|(n, _)| fate.directory >> n & 1 == 1)
-        {
-            let _ = n;
+        let kept = self.pending.iter().enumerate().filter(|(n, _)| fate.directory >> n & 1 == 1);
+        for (_, op) in kept {
             // a rename whose creation was lost still names the file
             let inode = match op {
                 Op::Create(path) | Op::Rename(path, _) => {
@@ -96,7 +97,7 @@ impl Disk {
 }
 
 fn fates() -> Vec<Fate> {
-    let data: [fn(&[u8]) -> Vec<u8>; 4] = [
+    let data: [Bytes; 4] = [
         |all| all.to_vec(),
         |_| Vec::new(),
         |all| all[..all.len() / 2].to_vec(),
