@@ -1,10 +1,11 @@
 //! What is in the directory: the truth while the lock is held.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::damage::Fault;
-use super::format::Header;
+use super::format::Known;
 use super::name::{Digest, FileName};
 use super::v1::OldFile;
 
@@ -15,6 +16,11 @@ pub(super) struct Seat {
     pub(super) generation: u64,
     /// Tells apart what a foreign hand put on one place; the rank of version-1 files.
     tie: u64,
+}
+
+impl Seat {
+    const FIRST: Self = Self { generation: 0, tie: 0 };
+    const LAST: Self = Self { generation: u64::MAX, tie: u64::MAX };
 }
 
 /// What a file is called, which is all that an unreadable one tells.
@@ -28,7 +34,7 @@ pub(super) enum Kind {
 #[derive(Clone, Debug)]
 pub(super) enum Head {
     /// Its own, or an equal one from the index.
-    Known(Arc<Header>),
+    Known(Arc<Known>),
     /// The system would not let it be read; tried again at each use.
     Unread,
     /// It is not what was saved, or newer than this reader.
@@ -38,6 +44,8 @@ pub(super) enum Head {
 /// One file.
 #[derive(Clone, Debug)]
 pub(super) struct File {
+    /// Its name in the directory.
+    pub(super) name: Arc<str>,
     pub(super) kind: Kind,
     pub(super) head: Head,
     /// `None` when it cannot be known any more, in version 1.
@@ -48,17 +56,9 @@ pub(super) struct File {
 }
 
 impl File {
-    /// The file's name in the directory.
-    pub(super) fn name(&self) -> String {
-        match &self.kind {
-            Kind::New(name) => name.text(),
-            Kind::Old(old) => old.name.clone(),
-        }
-    }
-
-    pub(super) fn header(&self) -> Option<&Arc<Header>> {
+    pub(super) fn known(&self) -> Option<&Known> {
         match &self.head {
-            Head::Known(header) => Some(header),
+            Head::Known(known) => Some(known),
             Head::Unread | Head::Bad(_) => None,
         }
     }
@@ -68,8 +68,8 @@ impl File {
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     files: BTreeMap<Seat, File>,
-    threads: BTreeMap<Digest, BTreeSet<Seat>>,
-    ids: BTreeMap<Digest, BTreeSet<Seat>>,
+    threads: BTreeSet<(Digest, Seat)>,
+    ids: BTreeSet<(Digest, Seat)>,
     unread: BTreeSet<Seat>,
 }
 
@@ -89,9 +89,9 @@ impl Catalog {
         let tie = before.filter(|s| s.generation == generation).map_or(0, |s| s.tie + 1);
         let seat = Seat { generation, tie };
         if let Some(thread) = file.thread {
-            self.threads.entry(thread).or_default().insert(seat);
+            self.threads.insert((thread, seat));
         }
-        self.ids.entry(file.id).or_default().insert(seat);
+        self.ids.insert((file.id, seat));
         if matches!(file.head, Head::Unread) {
             self.unread.insert(seat);
         }
@@ -105,18 +105,10 @@ impl Catalog {
 
     pub(super) fn remove(&mut self, seat: Seat) -> Option<File> {
         let file = self.files.remove(&seat)?;
-        let leave = |map: &mut BTreeMap<Digest, BTreeSet<Seat>>, key: Digest| {
-            if let Some(seats) = map.get_mut(&key) {
-                seats.remove(&seat);
-                if seats.is_empty() {
-                    map.remove(&key);
-                }
-            }
-        };
         if let Some(thread) = file.thread {
-            leave(&mut self.threads, thread);
+            self.threads.remove(&(thread, seat));
         }
-        leave(&mut self.ids, file.id);
+        self.ids.remove(&(file.id, seat));
         self.unread.remove(&seat);
         Some(file)
     }
@@ -150,7 +142,20 @@ impl Catalog {
 
     /// Every thread's digest.
     pub(super) fn threads(&self) -> impl Iterator<Item = Digest> {
-        self.threads.keys().copied()
+        let first = self.threads.first().map(|(thread, _)| *thread);
+        std::iter::successors(first, |thread| {
+            let behind = (Bound::Excluded((*thread, Seat::LAST)), Bound::Unbounded);
+            self.threads.range(behind).next().map(|(thread, _)| *thread)
+        })
+    }
+
+    fn seated<'a>(
+        &'a self,
+        seats: &'a BTreeSet<(Digest, Seat)>,
+        digest: Digest,
+    ) -> impl DoubleEndedIterator<Item = (Seat, &'a File)> {
+        let range = seats.range((digest, Seat::FIRST)..=(digest, Seat::LAST));
+        range.filter_map(|(_, seat)| Some((*seat, self.files.get(seat)?)))
     }
 
     /// A thread's files, oldest first; those of a damaged header included, as their names tell.
@@ -158,29 +163,28 @@ impl Catalog {
         &self,
         thread: Digest,
     ) -> impl DoubleEndedIterator<Item = (Seat, &File)> {
-        let seats = self.threads.get(&thread).into_iter().flatten();
-        seats.filter_map(|seat| Some((*seat, self.files.get(seat)?)))
+        self.seated(&self.threads, thread)
     }
 
     /// The thread's newest file that is older than a seat.
     pub(super) fn before(&self, thread: Digest, seat: Option<Seat>) -> Option<(Seat, &File)> {
-        let seats = self.threads.get(&thread)?;
-        let seat = match seat {
-            Some(seat) => seats.range(..seat).next_back()?,
-            None => seats.last()?,
+        let end = match seat {
+            Some(seat) => Bound::Excluded((thread, seat)),
+            None => Bound::Included((thread, Seat::LAST)),
         };
+        let mut range = self.threads.range((Bound::Included((thread, Seat::FIRST)), end));
+        let (_, seat) = range.next_back()?;
         Some((*seat, self.files.get(seat)?))
     }
 
     /// The files of one id, oldest first.
     pub(super) fn of_id(&self, id: Digest) -> impl DoubleEndedIterator<Item = (Seat, &File)> {
-        let seats = self.ids.get(&id).into_iter().flatten();
-        seats.filter_map(|seat| Some((*seat, self.files.get(seat)?)))
+        self.seated(&self.ids, id)
     }
 
     /// A younger file has the same id and a good header, so that this one no longer counts.
     pub(super) fn is_superseded(&self, seat: Seat, file: &File) -> bool {
-        self.of_id(file.id).any(|(other, f)| other > seat && f.header().is_some())
+        self.of_id(file.id).any(|(other, f)| other > seat && f.known().is_some())
     }
 
     /// The next free generation, or `None` when they are used up.

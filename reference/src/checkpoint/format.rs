@@ -35,6 +35,14 @@ pub(super) struct Header {
     pub(super) payload_crc: u32,
 }
 
+/// A header that is known to be that of its file.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) header: Header,
+    /// The bytes that the file starts with; none for version 1.
+    pub(super) bytes: Box<[u8]>,
+}
+
 /// The header's fields as `MessagePack` has them: a map, so that a later version can add some.
 #[derive(Serialize)]
 struct FieldsOut<'a> {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::format::{self, Bytes, Header};
+use super::format::{self, Bytes, Known};
 use super::name::FileName;
 
 const MAGIC: [u8; 4] = *b"DCHI";
@@ -63,7 +63,7 @@ impl IndexDamage {
 }
 
 /// Headers by the name that each makes.
-pub(super) type Entries = BTreeMap<FileName, Arc<Header>>;
+pub(super) type Entries = BTreeMap<FileName, Arc<Known>>;
 
 /// An index over headers, each as the bytes that its file starts with.
 pub(super) fn encode<'a>(identity: [u8; 16], headers: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
@@ -119,8 +119,9 @@ pub(super) fn parse(bytes: &[u8], identity: [u8; 16]) -> Result<Entries, IndexDa
     let mut entries = Entries::new();
     for _ in 0..count {
         let parsed = format::parse(body).map_err(|_| Corrupt)?;
-        entries.insert(parsed.name, Arc::new(parsed.header));
-        body = body.get(parsed.len..).ok_or(Corrupt)?;
+        let (bytes, rest) = body.split_at_checked(parsed.len).ok_or(Corrupt)?;
+        entries.insert(parsed.name, Arc::new(Known { header: parsed.header, bytes: bytes.into() }));
+        body = rest;
     }
     if body.is_empty() { Ok(entries) } else { Err(Corrupt) }
 }

@@ -223,16 +223,17 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
             }
             (None, None) => return report,
         };
-        let file = File { kind, head: Head::Unread, thread: None, id, told: true };
-        if let Head::Known(header) = self.head(&file) {
-            report = report.describe((*header).clone());
+        let file =
+            File { name: name.into(), kind, head: Head::Unread, thread: None, id, told: true };
+        if let Head::Known(known) = self.head(&file) {
+            report = report.describe(known.header.clone());
         }
         if let Err(trouble) = self.decode(&file) {
             return report.trouble(trouble);
         }
         let catalog = self.catalog();
         let mut seats = catalog.of_id(id);
-        if let Some((seat, file)) = seats.find(|(_, f)| f.name() == name)
+        if let Some((seat, file)) = seats.find(|(_, f)| *f.name == *name)
             && catalog.is_superseded(seat, file)
         {
             report.health = Health::Superseded;

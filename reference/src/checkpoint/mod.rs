@@ -57,6 +57,7 @@ mod open;
 mod options;
 mod payload;
 mod read;
+mod remove;
 mod schema;
 mod seam;
 mod store;

@@ -53,6 +53,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
             identity: [0; 16],
             catalog: Mutex::default(),
             writer: Mutex::default(),
+            buffer: Mutex::default(),
             lock: Lock(lock),
             state: PhantomData,
         };
@@ -104,15 +105,17 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
 
     /// Fills the catalog; gives what was wrong with the index.
     fn fill(&self, names: &[String], others: &[String]) -> Vec<IndexDamage> {
-        let mut new: Vec<FileName> = names.iter().filter_map(|n| FileName::parse(n)).collect();
+        let new = names.iter().filter_map(|n| Some((FileName::parse(n)?, n.as_str())));
+        let mut new: Vec<(FileName, &str)> = new.collect();
         new.sort_unstable();
         let (mut entries, mut damage) = self.read_index(names, !new.is_empty());
         let read = damage.is_empty();
         let mut stale = false;
         let mut catalog = Catalog::default();
         let mut damaged = Vec::new();
-        for name in new {
+        for (name, text) in new {
             let mut file = File {
+                name: text.into(),
                 kind: Kind::New(name),
                 head: Head::Unread,
                 thread: Some(name.thread),
@@ -124,7 +127,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
             } else {
                 file.head = self.head(&file);
                 // a damaged file is in no index, and no index is stale for that
-                stale |= read && file.header().is_some();
+                stale |= read && file.known().is_some();
             }
             let bad = matches!(file.head, Head::Bad(_)).then(|| file.clone());
             let seat = catalog.insert(file);
@@ -180,6 +183,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         let mut files: Vec<File> = old
             .map(|old| {
                 let mut file = File {
+                    name: old.name.as_str().into(),
                     id: Digest::id(&old.id),
                     thread: None,
                     kind: Kind::Old(old),
@@ -188,7 +192,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
                 };
                 file.head = self.head(&file);
                 file.thread = match (&file.head, &file.kind) {
-                    (Head::Known(header), _) => Some(Digest::thread(&header.info.thread_id)),
+                    (Head::Known(known), _) => Some(Digest::thread(&known.header.info.thread_id)),
                     (_, Kind::Old(old)) => old.likely_thread().map(Digest::thread),
                     _ => None,
                 };
@@ -196,8 +200,8 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
             })
             .collect();
         files.sort_by_cached_key(|file| {
-            let place = file.header().map(|h| (h.info.timestamp, h.info.id.clone()));
-            (place, file.name())
+            let place = file.known().map(|k| (k.header.info.timestamp, k.header.info.id.clone()));
+            (place, Arc::clone(&file.name))
         });
         files
     }
@@ -217,7 +221,14 @@ fn no_files(names: &[String]) -> Vec<File> {
                 let id = Digest::id(&old.id);
                 (Kind::Old(old), thread, id)
             };
-            Some(File { kind, head: Head::Bad(damage.clone()), thread, id, told: false })
+            Some(File {
+                name: name.as_str().into(),
+                kind,
+                head: Head::Bad(damage.clone()),
+                thread,
+                id,
+                told: false,
+            })
         })
         .collect()
 }

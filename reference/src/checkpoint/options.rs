@@ -68,7 +68,7 @@ impl Options {
         self
     }
 
-    /// Whether a save decodes what it has encoded before anything becomes visible. Without it a
+    /// Whether a save decodes what it has encoded before the file has its name. Without it a
     /// state whose type cannot read what it writes is found out at its load only.
     #[must_use]
     pub fn verify_saves(mut self, verify: bool) -> Self {

@@ -27,14 +27,16 @@ pub(super) struct Payload {
     pub(super) crc: u32,
 }
 
-/// Encodes a state. Fails with `SerializationFailed`, or with `Oversize` above `limit` bytes.
+/// Encodes a state into a buffer, whose content is lost. Fails with `SerializationFailed`, or with `Oversize` above `limit` bytes.
 pub(super) fn encode<S: Serialize>(
     state: &S,
     compression: Compression,
     limit: u64,
+    mut plain: Vec<u8>,
 ) -> Result<Payload, CheckpointError> {
     let failed = |text: String| CheckpointError::new(ErrorKind::SerializationFailed, text);
-    let plain = rmp_serde::to_vec_named(state)
+    plain.clear();
+    rmp_serde::encode::write_named(&mut plain, state)
         .map_err(|e| failed(format!("the state cannot be encoded: {e}")))?;
     let state_len = plain.len() as u64;
     if state_len > limit {

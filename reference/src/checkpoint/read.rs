@@ -11,7 +11,7 @@ use super::catalog::{File, Head, Kind, Seat};
 use super::counters;
 use super::damage::{Fault, Reason};
 use super::error::{CheckpointError, ErrorKind};
-use super::format::{self, FIXED, MAX_FIELDS, Parsed};
+use super::format::{self, FIXED, Header, Known, MAX_FIELDS, Parsed};
 use super::model::Checkpoint;
 use super::name::FileName;
 use super::store::Store;
@@ -55,15 +55,15 @@ impl Trouble {
             Self::Fault(fault) => fault.into_error().at(path),
             Self::System(error) => CheckpointError::io("read", path, error),
         };
-        match file.header() {
-            Some(header) => error.thread(&header.info.thread_id).id(&header.info.id),
+        match file.known() {
+            Some(Known { header, .. }) => error.thread(&header.info.thread_id).id(&header.info.id),
             None => error,
         }
     }
 }
 
 /// Reads a file's header alone.
-pub(super) fn read_head(fs: &dyn Fs, path: &Path, name: &FileName) -> Result<Parsed, Trouble> {
+fn read_head(fs: &dyn Fs, path: &Path, name: &FileName) -> Result<Known, Trouble> {
     let mut bytes = fs.read_at(path, 0, FIRST_READ).map_err(Trouble::of_io)?;
     if let Some(len) = format::header_len(&bytes)
         && len > bytes.len()
@@ -71,7 +71,9 @@ pub(super) fn read_head(fs: &dyn Fs, path: &Path, name: &FileName) -> Result<Par
     {
         bytes = fs.read_at(path, 0, len).map_err(Trouble::of_io)?;
     }
-    named(format::parse(&bytes), name).map_err(Trouble::Fault)
+    let parsed = named(format::parse(&bytes), name).map_err(Trouble::Fault)?;
+    bytes.truncate(parsed.len);
+    Ok(Known { header: parsed.header, bytes: bytes.into() })
 }
 
 /// A header under the name that it makes.
@@ -106,14 +108,15 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
     pub(super) fn head(&self, file: &File) -> Head {
         let path = self.path(file);
         let head = match &file.kind {
-            Kind::New(name) => read_head(self.fs.as_ref(), &path, name).map(|p| p.header),
+            Kind::New(name) => read_head(self.fs.as_ref(), &path, name),
             Kind::Old(old) => self.bytes(&path).and_then(|bytes| {
                 let limit = self.options.max_state;
-                v1::head::<S>(old, &bytes, limit).map_err(Trouble::Fault)
+                let header = v1::head::<S>(old, &bytes, limit).map_err(Trouble::Fault)?;
+                Ok(Known { header, bytes: Box::default() })
             }),
         };
         match head {
-            Ok(header) => Head::Known(Arc::new(header)),
+            Ok(known) => Head::Known(Arc::new(known)),
             Err(Trouble::Fault(fault)) => Head::Bad(fault),
             Err(Trouble::System(_)) => Head::Unread,
         }
@@ -143,15 +146,22 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         let bytes = self.bytes(&self.path(file))?;
         let (schema, limit) = (&self.options.schema, self.options.max_state);
         let result = match &file.kind {
-            Kind::New(name) => named(format::parse(&bytes), name).and_then(|parsed| {
-                let header = parsed.header;
-                let stored = bytes.get(parsed.len..).unwrap_or_default();
-                payload::check(&header, stored)?;
-                let state = payload::with_state(&header, stored, limit, |encoded| {
-                    payload::decode(encoded, header.info.schema, schema)
-                })?;
-                Ok(Checkpoint { state, info: header.info })
-            }),
+            Kind::New(name) => {
+                let body = |header: &Header, stored: &[u8]| {
+                    payload::check(header, stored)?;
+                    let state = payload::with_state(header, stored, limit, |encoded| {
+                        payload::decode(encoded, header.info.schema, schema)
+                    })?;
+                    Ok(Checkpoint { state, info: header.info.clone() })
+                };
+                // the very bytes of a header that was checked need no second check
+                match file.known().and_then(|k| Some((k, bytes.strip_prefix(&*k.bytes)?))) {
+                    Some((known, stored)) => body(&known.header, stored),
+                    None => named(format::parse(&bytes), name).and_then(|parsed| {
+                        body(&parsed.header, bytes.get(parsed.len..).unwrap_or_default())
+                    }),
+                }
+            }
             Kind::Old(old) => v1::read(old, &bytes, limit, schema),
         };
         result.map_err(Trouble::Fault)

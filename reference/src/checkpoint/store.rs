@@ -29,6 +29,8 @@ pub struct Store<S> {
     pub(super) catalog: Mutex<Catalog>,
     /// Held by whoever changes the directory; always taken before the catalog.
     pub(super) writer: Mutex<Writer>,
+    /// The buffer of the last save, for the next one.
+    pub(super) buffer: Mutex<Vec<u8>>,
     #[expect(dead_code, reason = "held, never asked")]
     pub(super) lock: Lock,
     pub(super) state: PhantomData<fn() -> S>,
@@ -71,7 +73,7 @@ impl<S> Store<S> {
     }
 
     pub(super) fn path(&self, file: &File) -> PathBuf {
-        self.dir.join(file.name())
+        self.dir.join(&*file.name)
     }
 
     /// Counts the outcome of a call in a series of failures.
@@ -215,7 +217,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
 /// A thread's files with a good header that no younger file of the same id supersedes.
 pub(super) fn listed(catalog: &Catalog, thread: Digest) -> impl Iterator<Item = (Seat, &Info)> {
     catalog.of_thread(thread).rev().filter_map(|(seat, file)| {
-        let header = file.header()?;
+        let header = &file.known()?.header;
         (!catalog.is_superseded(seat, file)).then_some((seat, &header.info))
     })
 }

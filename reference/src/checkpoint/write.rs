@@ -1,21 +1,24 @@
-//! Changing the directory: the order of steps that makes an `Ok` true after any crash.
+//! Saving: the order of steps that makes an `Ok` true after any crash.
 
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::catalog::{File, Head, Kind, Seat};
+use super::catalog::{File, Head, Kind};
 use super::counters;
-use super::damage::Fault;
 use super::error::{CheckpointError, ErrorKind};
-use super::format::{Encoded, Header};
+use super::format::{Encoded, Header, Known};
 use super::model::{Draft, Info};
 use super::name::{self, Digest};
 use super::payload::{self, Payload};
 use super::store::Store;
+
+/// From this size on a payload is decoded on a thread of its own, while it is written.
+const APART: usize = 256 << 10;
+/// The largest buffer that is kept for the next save.
+const KEPT_BUFFER: usize = 16 << 20;
 
 /// What a writer must know beyond the catalog.
 #[derive(Debug, Default)]
@@ -24,7 +27,7 @@ pub(super) struct Writer {
     /// Files whose save said `Err` after their rename: gone before the next `Ok`.
     limbo: Vec<PathBuf>,
     /// A directory sync failed: what it should have covered is not durable yet.
-    unsynced: bool,
+    pub(super) unsynced: bool,
     /// Changes since the index was written.
     pub(super) changes: usize,
 }
@@ -55,8 +58,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
     /// Saves a checkpoint. `Ok` means: durable, complete, readable, and the thread's latest.
     ///
     /// # Errors
-    /// `AlreadyExists`, `InvalidId`, `Oversize` and `SerializationFailed` before anything is
-    /// written; `StorageFull`, `PermissionDenied` and `Io` as the system answers. After any of them
+    /// `AlreadyExists`, `InvalidId`, `Oversize` and `SerializationFailed`; `StorageFull`, `PermissionDenied` and `Io` as the system answers. After any of them
     /// every earlier checkpoint is intact and this one is in no answer; only a crash before the
     /// next successful change may bring it back.
     pub fn save(&self, draft: &Draft<S>) -> Result<Info, CheckpointError> {
@@ -72,7 +74,9 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
 
     fn try_save(&self, draft: &Draft<S>) -> Result<Info, CheckpointError> {
         let options = &self.options;
-        let payload = payload::encode(&draft.state, options.compression, options.max_state)?;
+        let buffer = std::mem::take(&mut *self.buffer());
+        let (compression, limit) = (options.compression, options.max_state);
+        let payload = payload::encode(&draft.state, compression, limit, buffer)?;
         let mut writer = self.writer();
         let generation = writer.take_generation()?;
         let id = self.new_id(draft, generation)?;
@@ -93,18 +97,20 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
             payload_crc: payload.crc,
         };
         let encoded = header.encode()?;
-        if options.verify {
-            self.verify_saved(&header, &payload)?;
-        }
-        self.place(&mut writer, &encoded, &payload.bytes)?;
+        let temp = self.checked(&header, &payload, || self.stage(&encoded, &payload.bytes))?;
+        self.publish(&mut writer, &temp, &encoded)?;
         let written = (encoded.bytes.len() + payload.bytes.len()) as u64;
         options.counters.add(counters::BYTES, "", written);
+        if payload.bytes.capacity() <= KEPT_BUFFER {
+            *self.buffer() = payload.bytes;
+        }
         let info = header.info.clone();
         let seat = self.catalog().insert(File {
+            name: encoded.name.text().into(),
             kind: Kind::New(encoded.name),
             thread: Some(encoded.name.thread),
             id: encoded.name.id,
-            head: Head::Known(Arc::new(header)),
+            head: Head::Known(Arc::new(Known { header, bytes: encoded.bytes.into() })),
             told: false,
         });
         writer.changes += 1;
@@ -135,7 +141,44 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         Ok(id)
     }
 
-    /// Decodes what is about to be written, as a load will.
+    fn buffer(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a file that has no name yet, and decodes what is written if saves are verified: at
+    /// the same time when the payload is large.
+    fn checked(
+        &self,
+        header: &Header,
+        payload: &Payload,
+        stage: impl FnOnce() -> Result<PathBuf, CheckpointError>,
+    ) -> Result<PathBuf, CheckpointError> {
+        if !self.options.verify {
+            return stage();
+        }
+        if payload.bytes.len() < APART {
+            self.verify_saved(header, payload)?;
+            return stage();
+        }
+        let (staged, verified) = std::thread::scope(|scope| {
+            let verify = || self.verify_saved(header, payload);
+            let running = std::thread::Builder::new().spawn_scoped(scope, verify);
+            let staged = stage();
+            let verified = match running {
+                Ok(running) => running.join().unwrap_or_else(|_| {
+                    let message = "decoding the state panicked";
+                    Err(CheckpointError::new(ErrorKind::SerializationFailed, message))
+                }),
+                Err(_) => verify(),
+            };
+            (staged, verified)
+        });
+        let temp = staged?;
+        verified.inspect_err(|_| drop(self.fs.remove(&temp)))?;
+        Ok(temp)
+    }
+
+    /// Decodes what is written, as a load will.
     fn verify_saved(&self, header: &Header, payload: &Payload) -> Result<(), CheckpointError> {
         let options = &self.options;
         let read = payload::with_state(header, &payload.bytes, options.max_state, |encoded| {
@@ -148,13 +191,8 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         })
     }
 
-    /// Writes a file under a temporary name, syncs it, renames it, syncs the directory.
-    fn place(
-        &self,
-        writer: &mut Writer,
-        encoded: &Encoded,
-        payload: &[u8],
-    ) -> Result<(), CheckpointError> {
+    /// Writes and syncs a file under a temporary name.
+    fn stage(&self, encoded: &Encoded, payload: &[u8]) -> Result<PathBuf, CheckpointError> {
         let temp = self.temporary()?;
         let mut file = self.fs.create_new(&temp).map_err(failed("create", &temp))?;
         let written = file
@@ -163,14 +201,26 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
             .map_err(failed("write", &temp))
             .and_then(|()| file.sync().map_err(failed("sync", &temp)));
         drop(file);
-        if let Err(error) = written {
-            let _ = self.fs.remove(&temp);
-            return Err(error);
+        match written {
+            Ok(()) => Ok(temp),
+            Err(error) => {
+                let _ = self.fs.remove(&temp);
+                Err(error)
+            }
         }
+    }
+
+    /// Gives a staged file its name, durably.
+    fn publish(
+        &self,
+        writer: &mut Writer,
+        temp: &Path,
+        encoded: &Encoded,
+    ) -> Result<(), CheckpointError> {
         self.empty_limbo(writer);
         let path = self.dir.join(encoded.name.text());
-        if let Err(error) = self.fs.rename(&temp, &path) {
-            let _ = self.fs.remove(&temp);
+        if let Err(error) = self.fs.rename(temp, &path) {
+            let _ = self.fs.remove(temp);
             self.abandon(writer, path.clone());
             return Err(CheckpointError::io("rename", &path, error));
         }
@@ -190,158 +240,17 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
     }
 
     /// Removes again what may not have been removed; the next directory sync makes it durable.
-    fn empty_limbo(&self, writer: &mut Writer) {
+    pub(super) fn empty_limbo(&self, writer: &mut Writer) {
         writer.limbo.retain(|path| match self.fs.remove(path) {
             Ok(()) => false,
             Err(error) => error.kind() != std::io::ErrorKind::NotFound,
         });
     }
 
-    fn sync(&self, writer: &mut Writer) -> Result<(), CheckpointError> {
+    pub(super) fn sync(&self, writer: &mut Writer) -> Result<(), CheckpointError> {
         let synced = self.fs.sync_dir(&self.dir).map_err(failed("sync_dir", &self.dir));
         writer.unsynced = synced.is_err();
         synced
-    }
-
-    /// Deletes a checkpoint, in whatever state it is. False when there is none with this id. After
-    /// `Ok` it does not come back.
-    ///
-    /// # Errors
-    /// `SchemaMismatch`, with nothing deleted, when a newer format wrote it; what the system
-    /// answers: then the checkpoint is gone or not, as `load` tells, and a crash may bring it back.
-    pub fn delete(&self, id: &str) -> Result<bool, CheckpointError> {
-        let mut writer = self.writer();
-        let seats = self.deletable(|catalog| {
-            catalog.of_id(Digest::id(id)).map(|(s, f)| (s, f.clone())).collect()
-        });
-        let result = seats.and_then(|seats| self.remove(&mut writer, &seats, "request"));
-        self.counted(counters::DELETE_FAILURES, result.map_err(|e| e.id(id))).map(|n| n > 0)
-    }
-
-    /// Deletes all of a thread's checkpoints, damaged ones included; says how many. A crash on the
-    /// way never leaves an older one as the latest.
-    ///
-    /// # Errors
-    /// As [`Store::delete`].
-    pub fn delete_thread(&self, thread_id: &str) -> Result<usize, CheckpointError> {
-        let thread = Digest::thread(thread_id);
-        let mut writer = self.writer();
-        let result = self
-            .deletable(|c| c.of_thread(thread).map(|(s, f)| (s, f.clone())).collect())
-            .and_then(|seats| {
-                let (newest, older) = seats
-                    .split_last()
-                    .map_or((&[][..], &[][..]), |(n, o)| (std::slice::from_ref(n), o));
-                let removed =
-                    if older.is_empty() { 0 } else { self.remove(&mut writer, older, "request")? };
-                Ok(removed + self.remove(&mut writer, newest, "request")?)
-            });
-        self.counted(counters::DELETE_FAILURES, result.map_err(|e| e.thread(thread_id)))
-    }
-
-    /// The chosen files, unless a newer format wrote one of them.
-    fn deletable(
-        &self,
-        choose: impl FnOnce(&super::catalog::Catalog) -> Vec<(Seat, File)>,
-    ) -> Result<Vec<(Seat, File)>, CheckpointError> {
-        let files = choose(&self.catalog());
-        for (_, file) in &files {
-            if let Head::Bad(fault @ Fault::Newer(_)) = self.head(file) {
-                return Err(fault.into_error().at(&self.path(file)));
-            }
-        }
-        Ok(files)
-    }
-
-    /// Removes files durably, in their order.
-    fn remove(
-        &self,
-        writer: &mut Writer,
-        files: &[(Seat, File)],
-        by: &'static str,
-    ) -> Result<usize, CheckpointError> {
-        if !files.is_empty() || writer.unsynced {
-            self.empty_limbo(writer);
-            writer.unsynced = true;
-            for (seat, file) in files {
-                self.unlink(*seat, file, by)?;
-                writer.changes += 1;
-            }
-            self.sync(writer)?;
-        }
-        Ok(files.len())
-    }
-
-    fn unlink(&self, seat: Seat, file: &File, by: &'static str) -> Result<(), CheckpointError> {
-        let path = self.path(file);
-        match self.fs.remove(&path) {
-            Ok(()) => {}
-            // somebody else was faster; the directory sync that follows makes it durable
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(CheckpointError::io("remove", &path, error)),
-        }
-        self.catalog().remove(seat);
-        self.count(counters::DELETES, by);
-        Ok(())
-    }
-
-    /// Removes all but the newest `keep` checkpoints of each thread; says how many went. The newest
-    /// one that can be loaded stays, however old it is; damaged files and those of a newer format
-    /// stay too.
-    ///
-    /// # Errors
-    /// What the system answers; what was removed until then is removed.
-    pub fn retain(&self, keep: NonZeroUsize) -> Result<usize, CheckpointError> {
-        let mut writer = self.writer();
-        let threads: Vec<Digest> = self.catalog().threads().collect();
-        let victims = threads.into_iter().flat_map(|thread| self.victims(thread, keep, None));
-        let victims: Vec<(Seat, File)> = victims.collect();
-        let result = self.remove(&mut writer, &victims, "retention");
-        self.counted(counters::DELETE_FAILURES, result)
-    }
-
-    /// Retention behind a save, which is acknowledged already: a failure is counted, not returned,
-    /// and durability may wait for the next change.
-    fn retain_saved(&self, writer: &mut Writer, thread: Digest, saved: Seat, keep: NonZeroUsize) {
-        for (seat, file) in self.victims(thread, keep, Some(saved)) {
-            let removed = self.unlink(seat, &file, "retention");
-            if let Err(error) = self.counted(counters::DELETE_FAILURES, removed) {
-                tracing::warn!(%error, "retention goes on with the next save");
-                return;
-            }
-            writer.changes += 1;
-        }
-    }
-
-    /// What retention removes of a thread, oldest first. `sound` is known to be loadable.
-    fn victims(
-        &self,
-        thread: Digest,
-        keep: NonZeroUsize,
-        sound: Option<Seat>,
-    ) -> Vec<(Seat, File)> {
-        let (kept, mut victims) = {
-            let catalog = self.catalog();
-            let newest_first =
-                catalog.of_thread(thread).rev().filter(|(_, f)| f.header().is_some());
-            let mut all: Vec<(Seat, File)> = newest_first.map(|(s, f)| (s, f.clone())).collect();
-            let victims = all.split_off(keep.get().min(all.len()));
-            (all, victims)
-        };
-        if victims.is_empty() {
-            return victims;
-        }
-        let is_sound =
-            |(seat, file): &(Seat, File)| Some(*seat) == sound || self.read(*seat, file).is_ok();
-        if !kept.iter().any(is_sound)
-            && let Some(at) = victims.iter().position(is_sound)
-        {
-            victims.remove(at);
-        }
-        // the index may have known an older file of that name
-        victims.retain(|(_, file)| !matches!(self.head(file), Head::Bad(Fault::Newer(_))));
-        victims.reverse();
-        victims
     }
 
     /// Writes the index and gives the directory free. Dropping a store does the second only, which
@@ -355,15 +264,12 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
 
     /// Writes the index, as well as it can be.
     pub(super) fn write_index(&self, writer: &mut Writer) {
-        let headers: Vec<Vec<u8>> = {
+        let bytes = {
             let catalog = self.catalog();
-            let known = catalog.files().filter_map(|(_, file)| match (&file.kind, &file.head) {
-                (Kind::New(name), Head::Known(header)) => Some((name, header.encode().ok()?)),
-                _ => None,
-            });
-            known.filter(|(name, made)| made.name == **name).map(|(_, made)| made.bytes).collect()
+            let known = catalog.files().filter_map(|(_, file)| file.known());
+            let headers = known.map(|known| &*known.bytes).filter(|bytes| !bytes.is_empty());
+            super::index::encode(self.identity, headers)
         };
-        let bytes = super::index::encode(self.identity, headers.iter().map(Vec::as_slice));
         writer.changes = 0;
         if let Err(error) = self.write_cache(name::INDEX, &bytes) {
             self.count(counters::INDEX_WRITE_FAILURES, "");

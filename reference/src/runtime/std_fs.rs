@@ -120,16 +120,13 @@ impl Fs for StdFs {
     }
 
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        let file = uninterrupted(|| File::open(path))?;
-        let len = uninterrupted(|| file.metadata())?.len();
-        if len > limit {
+        let mut file = uninterrupted(|| File::open(path))?;
+        if uninterrupted(|| file.metadata())?.len() > limit {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let mut bytes = Vec::new();
-        let capacity = usize::try_from(len).unwrap_or(usize::MAX).saturating_add(1);
-        bytes.try_reserve_exact(capacity).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        // it may grow meanwhile
-        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        file.read_to_end(&mut bytes)?;
+        // it may have grown meanwhile
         if bytes.len() as u64 > limit {
             return Err(io::ErrorKind::FileTooLarge.into());
         }

@@ -153,6 +153,26 @@ fn a_state_whose_type_does_not_read_what_it_writes_is_refused_before_anything_is
 }
 
 #[test]
+fn a_large_state_is_verified_while_it_is_written_and_leaves_nothing_when_refused() {
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Large {
+        #[serde(rename(serialize = "out"))]
+        within: String,
+    }
+    let fs = MemoryFs::new();
+    let store = Store::<Large>::open(Arc::new(fs.clone()), "/c", options(1)).unwrap();
+    let before = names(&fs);
+    let error = store.save(&Draft::new("t", Large { within: "x".repeat(1 << 20) })).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::SerializationFailed);
+    assert_eq!(names(&fs), before);
+    let store = open(&MemoryFs::new());
+    let large = "y".repeat(1 << 20);
+    save(&store, "t", &large);
+    save(&store, "t", "small, in the buffer of the large one");
+    assert_eq!(store.load(&ids(&store, "t")[1]).unwrap().state, large);
+}
+
+#[test]
 fn a_state_of_another_type_is_an_error_and_no_older_one_is_given() {
     let fs = MemoryFs::new();
     let numbers = Store::<u8>::open(Arc::new(fs.clone()), "/c", options(1)).unwrap();
