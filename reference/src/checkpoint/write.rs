@@ -16,7 +16,7 @@ use super::payload::{self, Payload};
 use super::store::Store;
 
 /// From this size on a payload is decoded on a thread of its own, while it is written.
-const APART: usize = 256 << 10;
+const APART: usize = 64 << 10;
 /// The largest buffer that is kept for the next save.
 const KEPT_BUFFER: usize = 16 << 20;
 

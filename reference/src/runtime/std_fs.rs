@@ -121,15 +121,20 @@ impl Fs for StdFs {
 
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let mut file = uninterrupted(|| File::open(path))?;
-        if uninterrupted(|| file.metadata())?.len() > limit {
+        let len = uninterrupted(|| file.metadata())?.len();
+        if len > limit {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        // it may have grown meanwhile
-        if bytes.len() as u64 > limit {
-            return Err(io::ErrorKind::FileTooLarge.into());
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let mut bytes = vec![0; len];
+        let mut read = 0;
+        while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            match uninterrupted(|| file.read(rest))? {
+                0 => break,
+                n => read += n,
+            }
         }
+        bytes.truncate(read);
         Ok(bytes)
     }
 
