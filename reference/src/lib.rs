@@ -79,6 +79,7 @@
 //! a crash of the process only what was on the spool survives: what was unresolved then is lost.
 #![forbid(unsafe_op_in_unsafe_fn)]
 
+pub mod checkpoint;
 pub mod codec;
 pub mod config;
 pub mod core;

@@ -16,5 +16,8 @@ pub mod _04_config {}
 #[doc = include_str!("spool.md")]
 pub mod _05_spool {}
 
+#[doc = include_str!("checkpoint.md")]
+pub mod _06_checkpoint {}
+
 #[cfg(test)]
 mod tests;

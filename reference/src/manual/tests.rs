@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use crate::checkpoint::{CHECKPOINT_METRICS, ErrorKind, Reason as DamageReason};
 use crate::config::{ProducerConfig, SETTINGS};
 use crate::core::{ErrorClass, Reason, Tally, close::share, errors};
 use crate::runtime::{METRICS, MetricKind};
@@ -79,6 +80,14 @@ fn metrics() -> String {
     out
 }
 
+fn checkpoint_metrics() -> String {
+    let mut out = "| series | label | what it counts |\n|---|---|---|\n".to_owned();
+    for series in CHECKPOINT_METRICS {
+        writeln!(out, "| `{}` | {} | {} |", series.name, series.label, series.help).unwrap();
+    }
+    out
+}
+
 fn combinations() -> String {
     let mut out = "| outcome | reasons |\n|---|---|\n".to_owned();
     for outcome in crate::core::ledger::OUTCOMES {
@@ -104,6 +113,7 @@ fn generated(marker: &str) -> Option<String> {
         "<!-- table: close -->" => close_shares(),
         "<!-- table: metrics -->" => metrics(),
         "<!-- table: combinations -->" => combinations(),
+        "<!-- table: checkpoint metrics -->" => checkpoint_metrics(),
         _ => return None,
     })
 }
@@ -148,4 +158,25 @@ fn the_tables_of_the_settings_page_are_those_of_the_code() {
 #[test]
 fn the_tables_of_the_metrics_page_are_those_of_the_code() {
     check("metrics.md");
+}
+
+#[test]
+fn the_metrics_of_the_checkpoint_page_are_those_of_the_code() {
+    check("checkpoint.md");
+}
+
+/// The first cells of a section's table.
+fn cells(page: &str, section: &str) -> Vec<String> {
+    let text = page.split(&format!("\n## {section}\n")).nth(1).expect("the section is there");
+    let text = text.split("\n## ").next().unwrap();
+    let rows = text.lines().filter_map(|l| l.strip_prefix("| `"));
+    rows.map(|l| l.split('`').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_checkpoint_page_shows_every_kind_of_error_and_every_reason_of_damage() {
+    let page = include_str!("checkpoint.md");
+    assert_eq!(cells(page, "Errors"), ErrorKind::NAMES);
+    let reasons: Vec<&str> = DamageReason::ALL.iter().map(|r| r.as_str()).collect();
+    assert_eq!(cells(page, "Reasons of damage"), reasons);
 }

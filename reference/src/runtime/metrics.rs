@@ -227,13 +227,19 @@ pub const METRICS: &[Metric] = &[
     }),
 ];
 
-/// The registry holds metrics of a producer already.
+/// The registry holds metrics of a producer, or of checkpointers, already.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the registry has producer metrics already ({0}); register once with ProducerMetrics::register \
-     and give the same ProducerMetrics to every producer, or use a registry each"
+    "the registry has these metrics already ({0}); register once with ProducerMetrics::register or \
+     CheckpointMetrics::register and share what it gives, or use a registry each"
 )]
 pub struct RegistryInUse(String);
+
+impl RegistryInUse {
+    pub(super) fn new(error: &prometheus::Error) -> Self {
+        Self(error.to_string())
+    }
+}
 
 /// The metrics of one producer, or of several that share them. Lives as long as its registry.
 #[derive(Clone)]
@@ -283,9 +289,7 @@ impl ProducerMetrics {
             outcomes_lagged: AtomicU64::new(0),
         });
         let metrics = Self { inner };
-        registry
-            .register(Box::new(metrics.clone()))
-            .map_err(|error| RegistryInUse(error.to_string()))?;
+        registry.register(Box::new(metrics.clone())).map_err(|error| RegistryInUse::new(&error))?;
         Ok(metrics)
     }
 

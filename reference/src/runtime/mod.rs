@@ -5,6 +5,7 @@
 //! any [`Connect`](crate::core::Connect).
 
 mod builder;
+mod checkpoints;
 mod desk;
 mod driver;
 mod metrics;
@@ -20,6 +21,7 @@ mod std_fs;
 mod tests;
 
 pub use builder::{Builder, OpenError};
+pub use checkpoints::{CheckpointMetrics, Checkpoints};
 pub use metrics::{METRICS, Metric, MetricKind, MetricLabels, ProducerMetrics, RegistryInUse};
 pub use outcomes::Outcomes;
 pub use producer::{CloseReport, Counts, FlushError, FlushReport, Producer};

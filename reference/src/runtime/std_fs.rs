@@ -120,19 +120,21 @@ impl Fs for StdFs {
     }
 
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        let file = uninterrupted(|| File::open(path))?;
+        let mut file = uninterrupted(|| File::open(path))?;
         let len = uninterrupted(|| file.metadata())?.len();
         if len > limit {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let mut bytes = Vec::new();
-        let capacity = usize::try_from(len).unwrap_or(usize::MAX).saturating_add(1);
-        bytes.try_reserve_exact(capacity).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        // it may grow meanwhile
-        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > limit {
-            return Err(io::ErrorKind::FileTooLarge.into());
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let mut bytes = vec![0; len];
+        let mut read = 0;
+        while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            match uninterrupted(|| file.read(rest))? {
+                0 => break,
+                n => read += n,
+            }
         }
+        bytes.truncate(read);
         Ok(bytes)
     }
 

@@ -1,0 +1,305 @@
+//! The health of every file: with the state's type ([`Store::verify`]) or without ([`inspect`]).
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use super::catalog::{File, Head, Kind};
+use super::damage::Fault;
+use super::error::{CheckpointError, ErrorKind};
+use super::format::{self, Header, Stored, VERSION};
+use super::model::Info;
+use super::name::{self, Digest, FileName};
+use super::read::{Trouble, named};
+use super::store::Store;
+use super::v1::{self, OldFile, OldKind};
+use super::{index, payload};
+use crate::fs::Fs;
+
+/// What a file in a checkpoint directory is there for. [`Self::as_str`] is stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Role {
+    /// A checkpoint of any version.
+    Checkpoint,
+    /// The index.
+    Index,
+    /// The lock or the directory's identity.
+    Housekeeping,
+    /// Left by an interrupted save; swept at the next open.
+    Temporary,
+    /// None of ours.
+    Foreign,
+}
+
+impl Role {
+    /// The stable name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Checkpoint => "checkpoint",
+            Self::Index => "index",
+            Self::Housekeeping => "housekeeping",
+            Self::Temporary => "temporary",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
+/// How a file is. [`Self::as_str`] is stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Health {
+    /// Every check passed, or there is nothing to check.
+    Healthy,
+    /// Nothing is wrong as far as it shows: version 1 has no checksum here, and the state's type is
+    /// not known.
+    Unproven,
+    /// Not the bytes that were saved.
+    Damaged,
+    /// Intact, but not for this reader: a newer format, another schema or type.
+    Refused,
+    /// The system would not give it.
+    Unreadable,
+    /// A younger file has the same id.
+    Superseded,
+}
+
+impl Health {
+    /// The stable name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Unproven => "unproven",
+            Self::Damaged => "damaged",
+            Self::Refused => "refused",
+            Self::Unreadable => "unreadable",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+/// One file of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileReport {
+    /// Its name.
+    pub name: String,
+    /// What it is there for.
+    pub role: Role,
+    /// Its format version, for a checkpoint.
+    pub format: Option<u32>,
+    /// `plain` or `zstd`; for version 1 `file`, `bare`, `compressed`, `versioned`, `versioned-gz`.
+    pub variant: Option<&'static str>,
+    /// What its header says, as far as it can be read; for version 1 without the state's type only
+    /// the ids, and all else empty.
+    pub info: Option<Info>,
+    /// How it is.
+    pub health: Health,
+    /// Why it is not healthy: a stable reason, and a text.
+    pub reason: Option<(&'static str, String)>,
+}
+
+impl FileReport {
+    fn new(name: &str, role: Role) -> Self {
+        Self {
+            name: name.to_owned(),
+            role,
+            format: None,
+            variant: None,
+            info: None,
+            health: Health::Healthy,
+            reason: None,
+        }
+    }
+
+    fn trouble(mut self, trouble: Trouble) -> Self {
+        let (health, reason, text) = match trouble {
+            Trouble::Fault(Fault::Damage(reason, text)) => (Health::Damaged, reason.as_str(), text),
+            Trouble::Fault(Fault::Newer(found)) => {
+                self.format = Some(found);
+                (Health::Refused, "newer", format!("format version {found}"))
+            }
+            Trouble::Fault(Fault::Reader(kind, text)) => (Health::Refused, kind.as_str(), text),
+            Trouble::System(error) => {
+                let kind = ErrorKind::of_io(&error).as_str();
+                (Health::Unreadable, kind, error.to_string())
+            }
+        };
+        self.health = health;
+        self.reason = Some((reason, text));
+        self
+    }
+
+    fn describe(mut self, header: Header) -> Self {
+        if self.format == Some(VERSION) {
+            self.variant = Some(match header.stored {
+                Stored::Plain => "plain",
+                Stored::Zstd => "zstd",
+            });
+        }
+        self.info = Some(header.info);
+        self
+    }
+}
+
+fn old_variant(kind: OldKind, bytes: &[u8]) -> &'static str {
+    match (kind.versioned, kind.gzip) {
+        (true, true) => "versioned-gz",
+        (true, false) => "versioned",
+        (false, true) => "compressed",
+        (false, false) if bytes.starts_with(&format::MAGIC) => "file",
+        (false, false) => "bare",
+    }
+}
+
+/// The names in a directory, sorted.
+fn names(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>, CheckpointError> {
+    let listing = fs.list(dir).map_err(|e| CheckpointError::io("list", dir, e))?;
+    let mut names: Vec<String> =
+        listing.into_iter().filter(|e| e.is_file).map(|e| e.name).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// A report on a file that is no checkpoint; `None` for a checkpoint.
+fn housekeeping(fs: &dyn Fs, dir: &Path, name: &str) -> Option<FileReport> {
+    match name {
+        name::INDEX => {
+            let report = FileReport::new(name, Role::Index);
+            let identity = fs.read(&dir.join(name::IDENTITY), 64).unwrap_or_default();
+            let identity = identity.get(..16).and_then(|i| i.try_into().ok()).unwrap_or_default();
+            let bytes = match fs.read(&dir.join(name), index::LIMIT) {
+                Ok(bytes) => bytes,
+                Err(error) => return Some(report.trouble(Trouble::System(error))),
+            };
+            Some(match index::parse(&bytes, identity) {
+                Ok(_) => report,
+                Err(damage) => FileReport {
+                    health: Health::Damaged,
+                    reason: Some((damage.as_str(), "the next open repairs it".to_owned())),
+                    ..report
+                },
+            })
+        }
+        name::LOCK | name::IDENTITY => Some(FileReport::new(name, Role::Housekeeping)),
+        _ if name::is_temporary(name) => Some(FileReport::new(name, Role::Temporary)),
+        _ if FileName::parse(name).is_some() || OldFile::parse(name).is_some() => None,
+        _ => Some(FileReport::new(name, Role::Foreign)),
+    }
+}
+
+impl<S: Serialize + DeserializeOwned> Store<S> {
+    /// Reads every file of the directory to its last byte and says how each one is, by name. Changes
+    /// nothing and counts nothing.
+    ///
+    /// # Errors
+    /// What the system answers to listing the directory; a file's own trouble is in its report.
+    pub fn verify(&self) -> Result<Vec<FileReport>, CheckpointError> {
+        let names = names(self.fs.as_ref(), &self.dir)?;
+        Ok(names
+            .iter()
+            .map(|name| {
+                housekeeping(self.fs.as_ref(), &self.dir, name).unwrap_or_else(|| self.report(name))
+            })
+            .collect())
+    }
+
+    fn report(&self, name: &str) -> FileReport {
+        let mut report = FileReport::new(name, Role::Checkpoint);
+        let path = self.dir.join(name);
+        let (kind, id) = match (FileName::parse(name), OldFile::parse(name)) {
+            (Some(new), _) => {
+                report.format = Some(VERSION);
+                (Kind::New(new), new.id)
+            }
+            (None, Some(old)) => {
+                report.format = Some(1);
+                let start = self.fs.read_at(&path, 0, 4).unwrap_or_default();
+                report.variant = Some(old_variant(old.kind, &start));
+                let id = Digest::id(&old.id);
+                (Kind::Old(old), id)
+            }
+            (None, None) => return report,
+        };
+        let file =
+            File { name: name.into(), kind, head: Head::Unread, thread: None, id, told: true };
+        if let Head::Known(known) = self.head(&file) {
+            report = report.describe(known.header.clone());
+        }
+        if let Err(trouble) = self.decode(&file) {
+            return report.trouble(trouble);
+        }
+        let catalog = self.catalog();
+        let mut seats = catalog.of_id(id);
+        if let Some((seat, file)) = seats.find(|(_, f)| *f.name == *name)
+            && catalog.is_superseded(seat, file)
+        {
+            report.health = Health::Superseded;
+            report.reason = Some(("superseded", "a younger file has the same id".to_owned()));
+        }
+        report
+    }
+}
+
+/// Says how every file of a directory is without knowing the state's type, without a lock and
+/// without changing anything: what another process does meanwhile may show as missing files.
+///
+/// # Errors
+/// What the system answers to listing the directory; a file's own trouble is in its report.
+pub fn inspect(fs: &dyn Fs, dir: &Path) -> Result<Vec<FileReport>, CheckpointError> {
+    let names = names(fs, dir)?;
+    let report = |name: &String| {
+        let report = || untyped(fs, dir, name);
+        housekeeping(fs, dir, name).unwrap_or_else(report)
+    };
+    Ok(names.iter().map(report).collect())
+}
+
+fn untyped(fs: &dyn Fs, dir: &Path, name: &str) -> FileReport {
+    let mut report = FileReport::new(name, Role::Checkpoint);
+    let bytes = match fs.read(&dir.join(name), u64::MAX) {
+        Ok(bytes) => bytes,
+        Err(error) => return report.trouble(Trouble::System(error)),
+    };
+    if let Some(name) = FileName::parse(name) {
+        report.format = Some(VERSION);
+        return match named(format::parse(&bytes), &name) {
+            Ok(parsed) => {
+                let report = report.describe(parsed.header.clone());
+                let stored = bytes.get(parsed.len..).unwrap_or_default();
+                match untyped_payload(&parsed.header, stored) {
+                    Ok(()) => report,
+                    Err(fault) => report.trouble(Trouble::Fault(fault)),
+                }
+            }
+            Err(fault) => report.trouble(Trouble::Fault(fault)),
+        };
+    }
+    let Some(old) = OldFile::parse(name) else { return report };
+    report.format = Some(1);
+    let variant = old_variant(old.kind, &bytes);
+    report.variant = Some(variant);
+    match v1::untyped(&old, &bytes, u64::MAX) {
+        Ok(info) => {
+            report.info = Some(info);
+            if matches!(variant, "bare" | "versioned") {
+                report.health = Health::Unproven;
+                let text = "this variant has no checksum; its state's type proves more";
+                report.reason = Some(("no_checksum", text.to_owned()));
+            }
+            report
+        }
+        Err(fault) => report.trouble(Trouble::Fault(fault)),
+    }
+}
+
+fn untyped_payload(header: &Header, stored: &[u8]) -> Result<(), Fault> {
+    payload::check(header, stored)?;
+    payload::with_state(header, stored, u64::MAX, |encoded| {
+        payload::whole::<IgnoredAny>(encoded)
+            .map(drop)
+            .map_err(|text| Fault::Reader(ErrorKind::DeserializationFailed, text))
+    })
+}
