@@ -2,7 +2,7 @@
 
 use super::delivery::d2::{appended_before, is_timed};
 use super::findings::{Evidence, Findings};
-use super::index::{Attempt, Index, Life, micros, ms};
+use super::index::{At, Attempt, Index, Life, micros, ms};
 use super::laws::LawId::{Q1, Q2, Q3, Q4, Q5, Q6};
 use super::metrics::text;
 use super::records;
@@ -51,6 +51,7 @@ pub(super) fn judge_defects(index: &Index<'_>, f: &mut Findings) {
 pub(super) fn judge_balance(index: &Index<'_>, f: &mut Findings) {
     for life in &index.lives {
         let Some((_, outcome)) = life.outcomes.first() else { continue };
+        claims(index, life, outcome, f);
         let letters = index.attempts_of(life, Route::Dlq).count();
         if !index.settings.dlq.enabled {
             let letter = letters > 0 || matches!(outcome, Outcome::DeadLettered { .. });
@@ -69,7 +70,6 @@ pub(super) fn judge_balance(index: &Index<'_>, f: &mut Findings) {
                 if letters == 0 {
                     skipped(index, life, reason, f);
                 }
-                certain(index, life, outcome, f);
             }
             _ => {}
         }
@@ -81,11 +81,14 @@ fn skipped(index: &Index<'_>, life: &Life<'_>, reason: &str, f: &mut Findings) {
     let Some((told, _)) = life.outcomes.first() else { return };
     let refused = life.refusals.iter().any(|(_, route, _)| *route == Route::Dlq);
     let ended = index.inc_of(life).and_then(|inc| inc.end_called).is_some_and(|at| at < *told);
-    if reason == "acks_0" || refused || ended || life.attempts.is_empty() {
+    if reason == "acks_0" || refused || ended {
         return;
     }
     let mains = index.attempts_of(life, Route::Main).filter_map(|a| a.delivery);
-    let Some(main_ended) = mains.map(|d| d.at.t_us).max() else { return };
+    let Some(main_ended) = mains.map(|d| d.at.t_us).max().or_else(|| in_line(index, life, reason))
+    else {
+        return;
+    };
     let waited = told.t_us.saturating_sub(main_ended);
     let patience = micros(index.settings.dlq.timeout);
     if waited.saturating_add(index.tolerance_us()) >= patience {
@@ -101,29 +104,54 @@ fn skipped(index: &Index<'_>, life: &Life<'_>, reason: &str, f: &mut Findings) {
     });
 }
 
-/// `dropped` says that no attempt can have left a record; `in_doubt` that one can.
-fn certain(index: &Index<'_>, life: &Life<'_>, outcome: &Outcome, f: &mut Findings) {
-    if life.attempts.is_empty() {
+/// When main ended at the latest for an event that never got a main attempt. A subject that claims
+/// no attempts at all may have made some.
+fn in_line(index: &Index<'_>, life: &Life<'_>, reason: &str) -> Option<u64> {
+    let claims = index.attempts.iter().any(|attempt| attempt.inc == life.inc);
+    let (accepted, _) = life.accepted.filter(|_| claims)?;
+    match reason {
+        "deadline" => Some(accepted.t_us.saturating_add(index.settings.delivery_timeout_us())),
+        "permanent_error" => life.refusals.iter().map(|(at, ..)| at.t_us).max(),
+        _ => None,
+    }
+}
+
+/// What the attempts on a route can have left in its log at most, by the time of the outcome.
+fn most(index: &Index<'_>, life: &Life<'_>, route: Route, told: At) -> Persistence {
+    let ends = index.attempts_of(life, route).map(|attempt| {
+        let delivery = attempt.delivery.filter(|d| d.at < told);
+        delivery.map_or(Persistence::Possibly, |d| d.persistence)
+    });
+    ends.max().unwrap_or(Persistence::Not)
+}
+
+/// What an outcome says of the two logs is what its attempts came to: `dropped` that none can have
+/// left a record, the others how sure it is. A recovered event knows of earlier lives as well.
+fn claims(index: &Index<'_>, life: &Life<'_>, outcome: &Outcome, f: &mut Findings) {
+    let Some((told, _)) = life.outcomes.first() else { return };
+    if life.attempts.is_empty() || life.offered.is_none() {
         return;
     }
-    let Some((told, _)) = life.outcomes.first() else { return };
-    let mut most = Persistence::Not;
-    for attempt in life.attempts.iter().filter_map(|slot| index.attempts.get(*slot)) {
-        most = most.max(match attempt.delivery.filter(|d| d.at < *told) {
-            Some(delivery) => delivery.persistence,
-            None => Persistence::Possibly,
-        });
-    }
-    let wrong = match outcome {
-        Outcome::Dropped { .. } => most != Persistence::Not,
-        Outcome::InDoubt { .. } => most == Persistence::Not,
-        _ => false,
+    let none = Persistence::Not;
+    let (said_main, said_dlq) = match outcome {
+        Outcome::Dropped { .. } => (none, Some(none)),
+        Outcome::DeadLettered { main, .. } => (*main, None),
+        Outcome::InDoubt { main, dlq, .. } | Outcome::Spooled { main, dlq } => (*main, Some(*dlq)),
+        Outcome::Rejected { .. } | Outcome::Acked { .. } | Outcome::LostInCrash => return,
     };
-    if wrong {
+    let (main, dlq) = (most(index, life, Route::Main, *told), most(index, life, Route::Dlq, *told));
+    f.checked(Q2, 1);
+    if said_main != main || said_dlq.is_some_and(|said| said != dlq) {
         f.broken(Q2, "certain", Evidence::event(life.event), || {
-            let wanted = if most == Persistence::Not { "dropped" } else { "in_doubt" };
-            let expected = format!("{wanted}, as its attempts are {} persisted", most.as_str());
-            (expected, outcome.label().to_owned())
+            let (main, dlq) = (main.as_str(), dlq.as_str());
+            let expected = format!("main {main}, dlq {dlq}, as its attempts came to");
+            let said = said_dlq.map_or(String::new(), |dlq| format!(", dlq {}", dlq.as_str()));
+            (expected, format!("{}: main {}{said}", outcome.label(), said_main.as_str()))
+        });
+    } else if matches!(outcome, Outcome::InDoubt { .. }) && main == none && dlq == none {
+        f.broken(Q2, "certain", Evidence::event(life.event), || {
+            let expected = "dropped, as no attempt can have left a record".to_owned();
+            (expected, "in_doubt".to_owned())
         });
     }
 }

@@ -303,6 +303,26 @@ pub const ALL: &[Saboteur] = &[
         sabotage: Sabotage::Transport(None, || Box::new(ClaimNot)),
     },
     Saboteur {
+        name: "claims-too-strong-without-dlq",
+        row: "",
+        law: "Q2",
+        lane: Sim,
+        scenarios: &["outage/requests-lost-no-dlq"],
+        about: "says \"not persisted\" where nothing but its own client could tell otherwise",
+        sabotage: Sabotage::Transport(Some(Route::Main), || Box::new(ClaimNot)),
+    },
+    Saboteur {
+        name: "retries-unconfirmed",
+        row: "",
+        law: "D7",
+        lane: Sim,
+        scenarios: &["outage/requests-lost-no-dlq"],
+        about: "hands a record over again that may be in the log already",
+        sabotage: Sabotage::Config(|config| {
+            set_in(config, "retry", "retry_possibly_persisted", json!(true));
+        }),
+    },
+    Saboteur {
         name: "doubt-told-as-loss",
         row: "",
         law: "D3",

@@ -20,6 +20,13 @@ fn returns(index: &Index<'_>, f: &mut Findings) {
             continue;
         }
         f.checked(D10, 1);
+        if let Some(returned) = call.returned
+            && let Some(error) = returned.error.filter(|error| !is_gone(error))
+        {
+            f.broken(D10, "failed", Evidence::line(call.at).and(returned.at), || {
+                ("close answers with its account".to_owned(), format!("an error: {error}"))
+            });
+        }
         let returned = call.returned.map(|r| r.at.t_us);
         let until = returned.or_else(|| index.lines.last().map(|line| line.t_us)).unwrap_or(0);
         let took = until.saturating_sub(call.at.t_us);
@@ -39,6 +46,11 @@ fn returns(index: &Index<'_>, f: &mut Findings) {
             (expected, format!("it {said} after {}", ms(took)))
         });
     }
+}
+
+/// There was nothing to close: the process or the handle was gone.
+fn is_gone(error: &str) -> bool {
+    error.starts_with("exited") || error.starts_with("no_handle")
 }
 
 /// More of a kind after the grace than before anything was opened.

@@ -16,7 +16,12 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
                 continue;
             }
             count(index, life, route, &attempts, f);
+            let mut most = Persistence::Not;
             for (n, pair) in attempts.windows(2).enumerate() {
+                if let [before, after] = pair {
+                    most = most.max(before.delivery.map_or(most, |d| d.persistence));
+                    unconfirmed(index, life, most, after, f);
+                }
                 if let [before, after] = pair
                     && let Some(delivery) = before.delivery
                 {
@@ -44,6 +49,24 @@ fn count(
             (expected, format!("{} attempts", attempts.len()))
         });
     }
+}
+
+/// A record that may be in the log already is handed over again only where a copy is allowed.
+fn unconfirmed(
+    index: &Index<'_>,
+    life: &Life<'_>,
+    most: Persistence,
+    after: &Attempt<'_>,
+    f: &mut Findings,
+) {
+    if most == Persistence::Not || index.settings.resends_possibly() {
+        return;
+    }
+    f.broken(D7, "unconfirmed", Evidence::event(life.event), || {
+        let expected = "no further attempt once one has ended as possibly persisted".to_owned();
+        let route = after.route.as_str();
+        (expected, format!("attempt {} was handed over to {route} after that", after.number))
+    });
 }
 
 /// A hand-over that follows a delivery. `held`: it may have waited for a free place as well.

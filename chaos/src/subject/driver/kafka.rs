@@ -8,6 +8,7 @@ use dashproof_reference::runtime::rdkafka::RdkafkaConnect;
 
 use super::child;
 use crate::saboteur;
+use crate::scenario::suggest;
 use crate::subject::reference::{ConnectFactory, ReferenceSubject};
 
 /// Serves the driver protocol on standard input and output with the reference over librdkafka, in
@@ -18,7 +19,11 @@ use crate::subject::reference::{ConnectFactory, ReferenceSubject};
 pub fn main(saboteur: Option<&str>) -> io::Result<()> {
     let saboteur = saboteur
         .map(|name| {
-            let unknown = || io::Error::other(format!("no saboteur `{name}`; see `prove --list`"));
+            let unknown = || {
+                let help = suggest(name, saboteur::ALL.iter().map(|saboteur| saboteur.name));
+                let help = help.unwrap_or_default();
+                io::Error::other(format!("no saboteur `{name}`; {help}"))
+            };
             saboteur::find(name).ok_or_else(unknown)
         })
         .transpose()?;
