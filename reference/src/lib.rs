@@ -68,7 +68,7 @@
 //! * [`runtime`] carries the effects out: one task per producer, two clients, a metrics registry.
 //! * [`codec`] and [`proto`] are the frame and the schema; decoding is strict by default.
 //! * [`config`] is the settings, each problem told at once and with its remedy.
-//! * [`checkpoint`] keeps states of threads over any crash, in files that say when they are damaged;
+//! * [`checkpoint`] keeps states of threads over any crash, in files that tell their damage;
 //!   [`fs`] is the file system as stores see it.
 //! * [`manual`] says what all of it promises; its tables are tested against the code.
 //!

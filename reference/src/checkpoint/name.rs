@@ -1,8 +1,8 @@
 //! File names: the order in front, digests of what the ids are, never the ids themselves.
 //!
 //! `<generation>-<thread digest>-<id digest>-<header CRC>.dck`, all lower-case hex of fixed width,
-//! so that no id shapes a path, no two names differ by case alone, and a file whose header cannot be
-//! read is still known by its order, its thread and its id.
+//! so that no id shapes a path, no two names differ by case alone, and a file whose header cannot
+//! be read is still known by its order, its thread and its id.
 
 use sha2::{Digest as _, Sha256};
 
