@@ -2,8 +2,8 @@
 //!
 //! By hand is the least that keeps a promise: the very bytes of the file written under a temporary
 //! name, synced, renamed, and the directory synced; or one read of a file; or the listing and one
-//! read per header. The sides run in interleaved rounds of one process; a ratio is the median of the
-//! rounds' ratios (below 1: faster than by hand).
+//! read per header. The sides run in interleaved rounds of one process; a ratio is the median of
+//! the rounds' ratios (below 1: faster than by hand).
 //!
 //! `cargo bench -p dashproof-benches --no-default-features --bench checkpoint`; the directory is
 //! made under `CHECKPOINT_BENCH_DIR`, by default the target directory, and removed.
@@ -22,10 +22,13 @@ use dashproof_reference::runtime::StdFs;
 
 const FILES: usize = 100_000;
 
-fn timed(call: impl FnOnce()) -> Duration {
+/// The time of a call without that of dropping what it gives.
+fn timed<T>(call: impl FnOnce() -> T) -> Duration {
     let start = Instant::now();
-    call();
-    start.elapsed()
+    let value = black_box(call());
+    let took = start.elapsed();
+    drop(value);
+    took
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -34,7 +37,12 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Interleaves two sides and prints the ratio of the first to the second.
-fn ratio(name: &str, rounds: usize, mut ours: impl FnMut(), mut by_hand: impl FnMut()) {
+fn ratio<A, B>(
+    name: &str,
+    rounds: usize,
+    mut ours: impl FnMut() -> A,
+    mut by_hand: impl FnMut() -> B,
+) {
     ours();
     by_hand();
     let mut pairs = Vec::new();
@@ -82,23 +90,21 @@ fn save(root: &Path, name: &str, size: usize, rounds: usize) {
     store.save(&draft).unwrap();
     let bytes = fs::read(checkpoint_files(&dir).first().unwrap()).unwrap();
     let mut n = 0;
-    let ours = || drop(black_box(store.save(&draft).unwrap()));
+    let ours = || store.save(&draft).unwrap();
     ratio(&format!("save {name}"), rounds, ours, || {
         n += 1;
         by_hand(&hand, &bytes, n);
     });
     let newest = checkpoint_files(&dir).into_iter().max().unwrap();
-    let ours = || drop(black_box(store.latest("thread").unwrap()));
-    ratio(&format!("latest {name}"), rounds * 3, ours, || {
-        drop(black_box(fs::read(&newest).unwrap()));
-    });
+    let ours = || store.latest("thread").unwrap();
+    ratio(&format!("latest {name}"), rounds * 3, ours, || fs::read(&newest).unwrap());
     // what no checked read of this type can save: the checksum, and making the state
-    let ours = || drop(black_box(store.latest("thread").unwrap()));
+    let ours = || store.latest("thread").unwrap();
     ratio(&format!("latest {name}, checked by hand"), rounds * 3, ours, || {
         let file = fs::read(&newest).unwrap();
         let payload = file.get(file.len() - size..).unwrap();
         black_box(crc32fast::hash(payload));
-        drop(black_box(std::str::from_utf8(payload).unwrap().to_owned()));
+        std::str::from_utf8(payload).unwrap().to_owned()
     });
     fs::remove_dir_all(dir).unwrap();
     fs::remove_dir_all(hand).unwrap();
@@ -152,11 +158,11 @@ fn main() {
         5,
         || {
             fs::remove_file(&index).unwrap();
-            drop(black_box(open(&dir)));
+            open(&dir)
         },
         || headers(&dir),
     );
     fs::write(&index, kept).unwrap();
-    ratio("open 100 000, with the index", 5, || drop(black_box(open(&dir))), || headers(&dir));
+    ratio("open 100 000, with the index", 5, || open(&dir), || headers(&dir));
     fs::remove_dir_all(root).unwrap();
 }

@@ -70,6 +70,8 @@
 //! * [`spool`] keeps on disk what neither main nor the DLQ took, for the next open.
 //! * [`codec`] and [`proto`] are the frame and the schema; decoding is strict by default.
 //! * [`config`] is the settings, each problem told at once and with its remedy.
+//! * [`checkpoint`] keeps states of threads over any crash, in files that tell their damage;
+//!   [`fs`] is the file system as stores see it.
 //! * [`manual`] says what all of it promises; its tables are tested against the code.
 //!
 //! # What it does not do

@@ -1,7 +1,7 @@
 //! Directories that `DashFlow` 1.11.3, the original, wrote with its file checkpointers, and its
-//! answers when they were damaged in 375 ways. Every intact checkpoint loads equal; every damaged one
-//! is a typed error or an older valid one; and where our answer is another than the original's it is
-//! of a class in [`CLASSES`], which the manual shows.
+//! answers when they were damaged in 375 ways. Every intact checkpoint loads equal; every damaged
+//! one is a typed error or an older valid one; and where our answer is another than the original's
+//! it is of a class in [`CLASSES`], which the manual shows.
 //!
 //! `DASHPROOF_V1_VECTORS` names another directory of the same shape; its counts may differ.
 #![cfg(test)]

@@ -56,6 +56,14 @@ pub(super) struct File {
 }
 
 impl File {
+    /// 0 for version 1.
+    pub(super) fn generation(&self) -> u64 {
+        match &self.kind {
+            Kind::New(name) => name.generation,
+            Kind::Old(_) => 0,
+        }
+    }
+
     pub(super) fn known(&self) -> Option<&Known> {
         match &self.head {
             Head::Known(known) => Some(known),
@@ -78,12 +86,31 @@ impl Catalog {
         self.files.len()
     }
 
+    /// A catalog of files that come in the order of their generations.
+    pub(super) fn of(files: Vec<File>) -> Self {
+        let mut seat = Seat::FIRST;
+        let seated = files.into_iter().map(|file| {
+            let generation = file.generation();
+            let tie = if generation == seat.generation { seat.tie + 1 } else { 0 };
+            seat = Seat { generation, tie };
+            (seat, file)
+        });
+        // made from sorted lists: much cheaper than one by one when there are many
+        let files: BTreeMap<Seat, File> = seated.collect();
+        let threads = files.iter().filter_map(|(seat, file)| Some((file.thread?, *seat)));
+        let ids = files.iter().map(|(seat, file)| (file.id, *seat));
+        let unread = files.iter().filter(|(_, file)| matches!(file.head, Head::Unread));
+        Self {
+            threads: threads.collect(),
+            ids: ids.collect(),
+            unread: unread.map(|(seat, _)| *seat).collect(),
+            files,
+        }
+    }
+
     /// Adds a file behind those of its generation.
     pub(super) fn insert(&mut self, file: File) -> Seat {
-        let generation = match &file.kind {
-            Kind::New(name) => name.generation,
-            Kind::Old(_) => 0,
-        };
+        let generation = file.generation();
         let last = Seat { generation, tie: u64::MAX };
         let before = self.files.range(..=last).next_back().map(|(seat, _)| *seat);
         let tie = before.filter(|s| s.generation == generation).map_or(0, |s| s.tie + 1);

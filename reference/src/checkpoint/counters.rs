@@ -32,8 +32,8 @@ fn kinds() -> Vec<&'static str> {
 }
 
 macro_rules! series {
-    ($($(#[$doc:meta])* $id:ident = $name:literal, $label:literal, $labels:expr, $help:literal;)*) => {
-        $($(#[$doc])* pub(crate) const $id: &str = $name;)*
+    ($($id:ident = $name:literal, $label:literal, $labels:expr, $help:literal;)*) => {
+        $(pub(crate) const $id: &str = $name;)*
 
         /// Every series of the checkpointers.
         pub const CHECKPOINT_METRICS: &[Series] = &[

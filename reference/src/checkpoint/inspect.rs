@@ -191,8 +191,8 @@ fn housekeeping(fs: &dyn Fs, dir: &Path, name: &str) -> Option<FileReport> {
 }
 
 impl<S: Serialize + DeserializeOwned> Store<S> {
-    /// Reads every file of the directory to its last byte and says how each one is, by name. Changes
-    /// nothing and counts nothing.
+    /// Reads every file of the directory to its last byte and says how each one is, by name.
+    /// Changes nothing and counts nothing.
     ///
     /// # Errors
     /// What the system answers to listing the directory; a file's own trouble is in its report.

@@ -1,8 +1,8 @@
 //! Checkpointers: what was saved can be loaded, after any crash, or it is said that it cannot.
 //!
-//! One [`Store`] serves every variant: in memory or on a disk is its [`Fs`](crate::fs::Fs), plain or
-//! compressed and the schema's version are its [`Options`]. All share one format, one index and one
-//! recovery, so that what holds for one holds for all.
+//! One [`Store`] serves every variant: in memory or on a disk is its [`Fs`](crate::fs::Fs), plain
+//! or compressed and the schema's version are its [`Options`]. All share one format, one index and
+//! one recovery, so that what holds for one holds for all.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -1,14 +1,14 @@
 //! File names: the order in front, digests of what the ids are, never the ids themselves.
 //!
 //! `<generation>-<thread digest>-<id digest>-<header CRC>.dck`, all lower-case hex of fixed width,
-//! so that no id shapes a path, no two names differ by case alone, and a file whose header cannot be
-//! read is still known by its order, its thread and its id.
+//! so that no id shapes a path, no two names differ by case alone, and a file whose header cannot
+//! be read is still known by its order, its thread and its id.
 
 use sha2::{Digest as _, Sha256};
 
 /// The first 16 bytes of a SHA-256 over a kind and a text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(super) struct Digest([u8; 16]);
+pub(super) struct Digest(u128);
 
 impl Digest {
     pub(super) fn thread(thread_id: &str) -> Self {
@@ -27,18 +27,18 @@ impl Digest {
         let full: [u8; 32] = sha.finalize().into();
         let mut out = [0; 16];
         out.iter_mut().zip(full).for_each(|(to, from)| *to = from);
-        Self(out)
+        Self(u128::from_be_bytes(out))
     }
 
     fn hex(self) -> String {
-        format!("{:032x}", u128::from_be_bytes(self.0))
+        format!("{:032x}", self.0)
     }
 
     fn from_hex(text: &str) -> Option<Self> {
         (text.len() == 32 && is_hex(text))
             .then(|| u128::from_str_radix(text, 16).ok())
             .flatten()
-            .map(|n| Self(n.to_be_bytes()))
+            .map(Self)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::catalog::{Catalog, File, Head, Kind};
+use super::catalog::{Catalog, File, Head, Kind, Seat};
 use super::counters;
 use super::damage::{Fault, Reason};
 use super::error::CheckpointError;
@@ -111,8 +111,8 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         let (mut entries, mut damage) = self.read_index(names, !new.is_empty());
         let read = damage.is_empty();
         let mut stale = false;
-        let mut catalog = Catalog::default();
-        let mut damaged = Vec::new();
+        let mut files = self.old_files(names);
+        files.extend(no_files(others));
         for (name, text) in new {
             let mut file = File {
                 name: text.into(),
@@ -129,9 +129,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
                 // a damaged file is in no index, and no index is stale for that
                 stale |= read && file.known().is_some();
             }
-            let bad = matches!(file.head, Head::Bad(_)).then(|| file.clone());
-            let seat = catalog.insert(file);
-            damaged.extend(bad.map(|file| (seat, file)));
+            files.push(file);
         }
         if stale {
             damage.push(IndexDamage::Stale);
@@ -139,13 +137,12 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         if !entries.is_empty() {
             damage.push(IndexDamage::Dangling);
         }
-        for old in no_files(others).into_iter().chain(self.old_files(names)) {
-            let bad = matches!(old.head, Head::Bad(_)).then(|| old.clone());
-            let seat = catalog.insert(old);
-            damaged.extend(bad.map(|file| (seat, file)));
-        }
+        files.sort_by_key(File::generation);
+        let catalog = Catalog::of(files);
+        let bad = catalog.files().filter(|(_, file)| matches!(file.head, Head::Bad(_)));
+        let bad: Vec<(Seat, File)> = bad.map(|(seat, file)| (seat, file.clone())).collect();
         *self.catalog() = catalog;
-        for (seat, file) in damaged {
+        for (seat, file) in bad {
             if let Head::Bad(Fault::Damage(reason, message)) = &file.head {
                 self.tell(seat, &file, *reason, message);
             }

@@ -27,7 +27,8 @@ pub(super) struct Payload {
     pub(super) crc: u32,
 }
 
-/// Encodes a state into a buffer, whose content is lost. Fails with `SerializationFailed`, or with `Oversize` above `limit` bytes.
+/// Encodes a state into a buffer, whose content is lost. Fails with `SerializationFailed`, or with
+/// `Oversize` above `limit` bytes.
 pub(super) fn encode<S: Serialize>(
     state: &S,
     compression: Compression,

@@ -58,9 +58,10 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
     /// Saves a checkpoint. `Ok` means: durable, complete, readable, and the thread's latest.
     ///
     /// # Errors
-    /// `AlreadyExists`, `InvalidId`, `Oversize` and `SerializationFailed`; `StorageFull`, `PermissionDenied` and `Io` as the system answers. After any of them
-    /// every earlier checkpoint is intact and this one is in no answer; only a crash before the
-    /// next successful change may bring it back.
+    /// `AlreadyExists`, `InvalidId`, `Oversize` and `SerializationFailed`; `StorageFull`,
+    /// `PermissionDenied` and `Io` as the system answers. After any of them every earlier
+    /// checkpoint is intact and this one is in no answer; only a crash before the next successful
+    /// change may bring it back.
     pub fn save(&self, draft: &Draft<S>) -> Result<Info, CheckpointError> {
         let result = self.try_save(draft).map_err(|error| match &draft.id {
             Some(id) => error.thread(&draft.thread_id).id(id),
