@@ -84,3 +84,4 @@ pub mod fs;
 pub mod manual;
 pub mod proto;
 pub mod runtime;
+pub mod state;

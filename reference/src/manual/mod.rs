@@ -13,5 +13,8 @@ pub mod _03_metrics {}
 #[doc = include_str!("config.md")]
 pub mod _04_config {}
 
+#[doc = include_str!("state.md")]
+pub mod _05_state {}
+
 #[cfg(test)]
 mod tests;
