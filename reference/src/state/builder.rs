@@ -31,10 +31,10 @@ struct Frame {
     hash: Sha256,
     group: Group,
     bytes: u64,
-    /// Heap bytes of the items' keys and nodes.
-    heap: usize,
-    /// Whether an item has a node.
-    nodes: bool,
+    /// Heap bytes of the items' keys.
+    keys: usize,
+    /// Heap bytes of the items' nodes.
+    nodes: usize,
     /// Key of the child that is open.
     key: Vec<u8>,
 }
@@ -43,11 +43,24 @@ impl Frame {
     fn new(map: bool) -> Self {
         let (group, key) = (Group::default(), Vec::new());
         let hash = Sha256::new_with_prefix([NODE, u8::from(map)]);
-        Self { map, items: Some(Vec::new()), hash, group, bytes: 0, heap: 0, nodes: false, key }
+        Self { map, items: Some(Vec::new()), hash, group, bytes: 0, keys: 0, nodes: 0, key }
     }
 
     fn cost(&self) -> usize {
-        self.heap + self.items.as_ref().map_or(0, Vec::capacity) * size_of::<Item>()
+        self.own_cost() + self.nodes
+    }
+
+    fn own_cost(&self) -> usize {
+        self.keys + self.items.as_ref().map_or(0, Vec::capacity) * size_of::<Item>()
+    }
+
+    /// Gives up the nodes of items shorter than this.
+    fn prune(&mut self, bytes: u64) {
+        self.nodes = 0;
+        for item in self.items.iter_mut().flatten() {
+            item.prune(bytes);
+            self.nodes += item.node_cost();
+        }
     }
 
     fn add(&mut self, item: Item) {
@@ -58,8 +71,8 @@ impl Frame {
             // Doubling would waste up to half of the budget.
             items.reserve_exact((items.len() / 4).max(4));
         }
-        self.heap += item.heap();
-        self.nodes |= item.node.is_some();
+        self.keys += item.keys.len();
+        self.nodes += item.node_cost();
         items.push(item);
     }
 
@@ -93,6 +106,8 @@ pub(super) struct Builder {
     leaf: Option<(Sha256, u64, Vec<u8>)>,
     /// A container that has just been closed.
     closed: Option<Closed>,
+    /// Containers shorter than this have no nodes: the grain, or more when the budget is tight.
+    shortest_node: u64,
 }
 
 impl Builder {
@@ -105,6 +120,7 @@ impl Builder {
             key: None,
             leaf: None,
             closed: None,
+            shortest_node: grain.bytes,
         }
     }
 
@@ -230,41 +246,38 @@ impl Builder {
     fn close_frame(&mut self) {
         let Some(mut frame) = self.frames.pop() else { return };
         frame.close_group();
-        let node = frame.items.map(|mut items| {
+        let bytes = frame.bytes + 2;
+        let items = frame.items.filter(|_| bytes >= self.shortest_node);
+        let node = items.map(|mut items| {
             items.shrink_to_fit();
             Box::new(Node { map: frame.map, items })
         });
-        let (digest, bytes) = (finish(frame.hash), frame.bytes + 2);
+        let digest = finish(frame.hash);
         self.closed = Some(Closed { digest, bytes, node });
         self.next_child();
     }
 
-    /// Gives up what costs most until the tree fits: first the nodes inside a container's items,
-    /// then the items.
+    /// Gives up detail until the tree fits: the items of an open container that takes most of the
+    /// budget by itself, else the nodes of the shortest containers.
     fn keep_budget(&mut self) {
-        while self.frames.iter().map(Frame::cost).sum::<usize>() > self.grain.budget {
-            let Some(at) =
-                (0..self.frames.len()).max_by_key(|at| self.frames.get(*at).map_or(0, Frame::cost))
-            else {
-                return;
-            };
-            let Some(frame) = self.frames.get_mut(at) else { return };
-            if frame.nodes {
-                let items = frame.items.iter_mut().flatten();
-                frame.heap = items
-                    .map(|item| {
-                        item.node = None;
-                        item.heap()
-                    })
-                    .sum();
-                frame.nodes = false;
-            } else if at > 0 {
-                frame.items = None;
-                frame.heap = 0;
-            } else {
-                return;
+        while self.cost() > self.grain.budget {
+            let nodes = self.frames.iter().any(|frame| frame.nodes > 0);
+            let hog = self.frames.iter_mut().skip(1).max_by_key(|frame| frame.own_cost());
+            match hog {
+                Some(hog) if hog.own_cost() > self.grain.budget / 4 * 3 || !nodes => {
+                    (hog.items, hog.keys, hog.nodes) = (None, 0, 0);
+                }
+                _ if nodes => {
+                    self.shortest_node = self.shortest_node.saturating_mul(2);
+                    self.frames.iter_mut().for_each(|frame| frame.prune(self.shortest_node));
+                }
+                _ => return,
             }
         }
+    }
+
+    fn cost(&self) -> usize {
+        self.frames.iter().map(Frame::cost).sum()
     }
 
     /// The tree, or `None` if there was no text.
@@ -273,7 +286,7 @@ impl Builder {
         let mut place = self.frames.pop()?;
         place.close_group();
         let root = place.items?.pop()?;
-        let cost = size_of::<Tree>() + root.heap();
+        let cost = size_of::<Tree>() + root.keys.len() + root.node_cost();
         Some(Tree { root, grain: self.grain.bytes, cost })
     }
 }

@@ -111,14 +111,14 @@ pub enum StateErrorKind {
     },
     /// Neither patch nor full state fits.
     #[error(
-        "patch and full state have at least {size} bytes each, over the limit of {limit}: raise \
+        "neither a patch nor the full state of {full} bytes is within the limit of {limit}: raise \
          max_diff_bytes and the broker's limit with it, or rebase on a checkpoint"
     )]
     DiffTooLarge {
         /// The limit.
         limit: u64,
-        /// Bytes of the smaller one.
-        size: u64,
+        /// Bytes of the message that holds the full state.
+        full: u64,
     },
 }
 

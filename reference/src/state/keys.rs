@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::fmt::Write as _;
 
 use serde::ser::{Impossible, Serialize, Serializer};
 
@@ -10,15 +11,18 @@ use super::error::{StateError, StateErrorKind};
 /// Longest key, in bytes. Keys are what the walk must hold whole.
 const MAX_KEY: usize = 64 << 10;
 
-/// The text of a map key.
+/// Writes the text of a map key into a buffer that is used again.
 ///
 /// # Errors
 /// `NonStringKey` for a key that is no string, char, integer, bool or unit variant;
 /// `Unserialisable` for one over 64 KiB.
-pub(super) fn key_text<K: Serialize + ?Sized>(key: &K) -> Result<String, StateError> {
-    let text = key.serialize(KeyText)?;
-    check_length(&text)?;
-    Ok(text)
+pub(super) fn key_text<K: Serialize + ?Sized>(
+    key: &K,
+    text: &mut String,
+) -> Result<(), StateError> {
+    text.clear();
+    key.serialize(KeyText(text))?;
+    check_length(text)
 }
 
 /// # Errors
@@ -33,12 +37,20 @@ pub(super) fn check_length(key: &str) -> Result<(), StateError> {
 
 /// Compares two JSON string literals by the bytes of the strings they stand for.
 pub(super) fn compare_literals(a: &[u8], b: &[u8]) -> Ordering {
-    if a.contains(&b'\\') || b.contains(&b'\\') {
-        return string_of(a).as_bytes().cmp(string_of(b).as_bytes());
+    for (left, right) in a.iter().zip(b).skip(1) {
+        match (left, right) {
+            (b'\\', _) | (_, b'\\') => {
+                return string_of(a).as_bytes().cmp(string_of(b).as_bytes());
+            }
+            // The closing quote is the end.
+            (b'"', b'"') => return Ordering::Equal,
+            (b'"', _) => return Ordering::Less,
+            (_, b'"') => return Ordering::Greater,
+            _ if left != right => return left.cmp(right),
+            _ => {}
+        }
     }
-    // Without the closing quotes, which would compare as content.
-    let inner = |literal: &'_ [u8]| literal.len().saturating_sub(1);
-    a.get(..inner(a)).cmp(&b.get(..inner(b)))
+    a.len().cmp(&b.len())
 }
 
 /// The string that a JSON string literal stands for.
@@ -66,7 +78,7 @@ pub(super) fn split_literals(keys: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-struct KeyText;
+struct KeyText<'a>(&'a mut String);
 
 fn refused(what: &'static str) -> StateError {
     StateError::new(StateErrorKind::NonStringKey(what))
@@ -74,28 +86,33 @@ fn refused(what: &'static str) -> StateError {
 
 macro_rules! as_text {
     ($($name:ident: $type:ty),*) => {$(
-        fn $name(self, value: $type) -> Result<String, StateError> {
-            Ok(value.to_string())
+        fn $name(self, value: $type) -> Result<(), StateError> {
+            write!(self.0, "{value}").map_err(|error| StateError::unserialisable(&error.to_string()))
         }
     )*};
 }
 
-impl Serializer for KeyText {
-    type Ok = String;
+impl Serializer for KeyText<'_> {
+    type Ok = ();
     type Error = StateError;
-    type SerializeSeq = Impossible<String, StateError>;
-    type SerializeTuple = Impossible<String, StateError>;
-    type SerializeTupleStruct = Impossible<String, StateError>;
-    type SerializeTupleVariant = Impossible<String, StateError>;
-    type SerializeMap = Impossible<String, StateError>;
-    type SerializeStruct = Impossible<String, StateError>;
-    type SerializeStructVariant = Impossible<String, StateError>;
+    type SerializeSeq = Impossible<(), StateError>;
+    type SerializeTuple = Impossible<(), StateError>;
+    type SerializeTupleStruct = Impossible<(), StateError>;
+    type SerializeTupleVariant = Impossible<(), StateError>;
+    type SerializeMap = Impossible<(), StateError>;
+    type SerializeStruct = Impossible<(), StateError>;
+    type SerializeStructVariant = Impossible<(), StateError>;
 
     as_text! {
-        serialize_bool: bool, serialize_char: char, serialize_str: &str,
+        serialize_bool: bool, serialize_char: char,
         serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
         serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64,
         serialize_i128: i128, serialize_u128: u128
+    }
+
+    fn serialize_str(self, value: &str) -> Result<(), StateError> {
+        self.0.push_str(value);
+        Ok(())
     }
 
     fn serialize_unit_variant(
@@ -103,43 +120,43 @@ impl Serializer for KeyText {
         _: &'static str,
         _: u32,
         variant: &'static str,
-    ) -> Result<String, StateError> {
-        Ok(variant.to_owned())
+    ) -> Result<(), StateError> {
+        self.serialize_str(variant)
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
         _: &'static str,
         value: &T,
-    ) -> Result<String, StateError> {
+    ) -> Result<(), StateError> {
         value.serialize(self)
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<String, StateError> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), StateError> {
         value.serialize(self)
     }
 
-    fn serialize_f32(self, _: f32) -> Result<String, StateError> {
+    fn serialize_f32(self, _: f32) -> Result<(), StateError> {
         Err(refused("a float"))
     }
 
-    fn serialize_f64(self, _: f64) -> Result<String, StateError> {
+    fn serialize_f64(self, _: f64) -> Result<(), StateError> {
         Err(refused("a float"))
     }
 
-    fn serialize_bytes(self, _: &[u8]) -> Result<String, StateError> {
+    fn serialize_bytes(self, _: &[u8]) -> Result<(), StateError> {
         Err(refused("a byte string"))
     }
 
-    fn serialize_none(self) -> Result<String, StateError> {
+    fn serialize_none(self) -> Result<(), StateError> {
         Err(refused("none"))
     }
 
-    fn serialize_unit(self) -> Result<String, StateError> {
+    fn serialize_unit(self) -> Result<(), StateError> {
         Err(refused("a unit"))
     }
 
-    fn serialize_unit_struct(self, _: &'static str) -> Result<String, StateError> {
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), StateError> {
         Err(refused("a unit struct"))
     }
 
@@ -149,7 +166,7 @@ impl Serializer for KeyText {
         _: u32,
         _: &'static str,
         _: &T,
-    ) -> Result<String, StateError> {
+    ) -> Result<(), StateError> {
         Err(refused("a variant with content"))
     }
 

@@ -65,9 +65,9 @@ impl DiffCounters {
 type Samples = Vec<(&'static str, u64)>;
 
 /// A series: name, label, help, and its samples.
-type Series = (&'static str, &'static str, &'static str, fn(&DiffCounters) -> Samples);
+pub(super) type Series = (&'static str, &'static str, &'static str, fn(&DiffCounters) -> Samples);
 
-const SERIES: [Series; 2] = [
+pub(super) const SERIES: [Series; 2] = [
     (
         "dashstream_state_diff_degraded_total",
         "reason",

@@ -27,6 +27,7 @@ mod config;
 mod error;
 mod keys;
 mod metrics;
+mod probe;
 mod scan;
 mod stream;
 mod text;

@@ -63,6 +63,18 @@ impl Text {
         2 * self.out.len() + size_of::<Entry>() * self.entries.len()
     }
 
+    /// Takes room for a whole window at once, before doubling would take more than that.
+    pub(super) fn reserve(&mut self, window: usize) {
+        // The last value may pass the limit by a number or a bracket.
+        let room = window / 2 + 256;
+        if self.out.len() > room / 8 && self.out.capacity() < room {
+            self.out.reserve_exact(room - self.out.len());
+        }
+        if self.scratch.len() > room / 8 && self.scratch.capacity() < room {
+            self.scratch.reserve_exact(room - self.scratch.len());
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.out.len()
     }

@@ -178,16 +178,16 @@ impl DiffTracker {
     fn step<S: Serialize + ?Sized>(&mut self, state: &S) -> Result<Diffed, StateError> {
         let limit = self.config.max_diff_bytes;
         let keep = |bytes| self.base.is_none() && full_size(bytes) <= limit;
-        let summary = summarise(state, &self.config, self.grain(), keep)?;
+        let mut summary = summarise(state, &self.config, self.grain(), keep)?;
         if self.base.as_ref().is_some_and(|base| base.hash == summary.hash) {
             return Ok(Diffed::Unchanged);
         }
         let diffed = match self.patch(state, &summary)? {
-            Some(diff) => self.limited(diff.encoded_len() as u64).map(|()| {
-                let token = DiffToken(self.next_token);
-                Diffed::Patch { diff, token }
-            })?,
-            None => self.full(state, &summary)?,
+            Some(diff) => {
+                self.limited(diff.encoded_len() as u64, summary.bytes)?;
+                Diffed::Patch { diff, token: DiffToken(self.next_token) }
+            }
+            None => self.full(state, &mut summary)?,
         };
         self.next_token += 1;
         let Summary { hash, tree, .. } = summary;
@@ -195,10 +195,11 @@ impl DiffTracker {
         Ok(diffed)
     }
 
-    fn limited(&self, size: u64) -> Result<(), StateError> {
+    fn limited(&self, size: u64, state: u64) -> Result<(), StateError> {
         let limit = self.config.max_diff_bytes;
         if size > limit {
-            return Err(StateError::new(StateErrorKind::DiffTooLarge { limit, size }));
+            let full = full_size(state);
+            return Err(StateError::new(StateErrorKind::DiffTooLarge { limit, full }));
         }
         Ok(())
     }
@@ -211,7 +212,9 @@ impl DiffTracker {
     ) -> Result<Option<StateDiff>, StateError> {
         let Some(base) = &self.base else { return Ok(None) };
         let trees = base.tree.as_ref().zip(next.tree.as_ref());
-        let Some(changes) = trees.and_then(|(old, new)| compare(old, new, next.bytes)) else {
+        // What could not be sent is not fetched either.
+        let most = next.bytes.min(self.config.max_diff_bytes);
+        let Some(changes) = trees.and_then(|(old, new)| compare(old, new, most)) else {
             return Ok(None);
         };
         let diff = StateDiff {
@@ -227,11 +230,11 @@ impl DiffTracker {
     fn full<S: Serialize + ?Sized>(
         &mut self,
         state: &S,
-        next: &Summary,
+        next: &mut Summary,
     ) -> Result<Diffed, StateError> {
-        self.limited(full_size(next.bytes))?;
-        let full_state = match &next.text {
-            Some(text) => text.clone(),
+        self.limited(full_size(next.bytes), next.bytes)?;
+        let full_state = match next.text.take() {
+            Some(text) => text,
             None => canonical_json(state, &self.config)?,
         };
         let hash: StateHash = Sha256::digest(&full_state).into();
@@ -253,7 +256,6 @@ impl DiffTracker {
 /// Encoded length of the message that holds a full state of so many bytes, its header not counted.
 fn full_size(bytes: u64) -> u64 {
     // Two fields: a tag of one byte, the length, the content.
-    (1 + 1 + 32)
-        + (1 + prost::length_delimiter_len(usize::try_from(bytes).unwrap_or(usize::MAX)) as u64
-            + bytes)
+    let len = prost::length_delimiter_len(usize::try_from(bytes).unwrap_or(usize::MAX)) as u64;
+    (1 + 1 + 32) + (1 + len + bytes)
 }

@@ -38,13 +38,23 @@ pub(super) struct Tree {
 }
 
 impl Item {
-    /// Bytes on the heap that belong to it.
-    pub(super) fn heap(&self) -> usize {
-        let node = self.node.as_ref().map_or(0, |node| {
-            let items: usize = node.items.iter().map(Self::heap).sum();
-            size_of::<Node>() + node.items.capacity() * size_of::<Self>() + items
-        });
-        self.keys.len() + node
+    /// Bytes on the heap that belong to its node.
+    pub(super) fn node_cost(&self) -> usize {
+        self.node.as_ref().map_or(0, |node| {
+            let items = node.items.iter().map(|item| item.keys.len() + item.node_cost());
+            let slots = node.items.capacity() * size_of::<Self>();
+            size_of::<Node>() + slots + items.sum::<usize>()
+        })
+    }
+
+    /// Gives up its node if it is shorter than this, else those inside that are.
+    pub(super) fn prune(&mut self, bytes: u64) {
+        if self.bytes < bytes {
+            self.node = None;
+        }
+        if let Some(node) = &mut self.node {
+            node.items.iter_mut().for_each(|item| item.prune(bytes));
+        }
     }
 
     /// Bytes of the values in it, or less.
@@ -92,8 +102,9 @@ impl Grain {
     const FINEST: u64 = 64;
     /// A child that may become a container of its own is held this long before it is known.
     const COARSEST: u64 = 256 << 10;
-    /// Text bytes per byte of budget: twice an item, so that keys and uneven groups find room.
-    const ITEM: u64 = 2 * size_of::<Item>() as u64;
+    /// What a child of the grain's length may take: three items, so that keys, uneven groups and
+    /// nodes find room.
+    const ITEM: u64 = 3 * size_of::<Item>() as u64;
 
     /// The grain of a state's tree: a tenth of the state, at least 64 KiB, at most the budget. That
     /// of the base is kept while it is near, since trees of two grains have nothing in common.
@@ -103,9 +114,10 @@ impl Grain {
         if budget < Self::SMALLEST_BUDGET {
             return None;
         }
-        let ideal = (state.saturating_mul(Self::ITEM) / budget).max(Self::FINEST);
-        let ideal = ideal.checked_next_power_of_two().filter(|grain| *grain <= Self::COARSEST)?;
-        let near = base.filter(|base| (ideal..=ideal * 4).contains(base));
+        let finest = (state.saturating_mul(Self::ITEM) / budget).max(Self::FINEST);
+        let ideal = finest.checked_next_power_of_two().filter(|grain| *grain <= Self::COARSEST)?;
+        // A little finer than it should be, so that a state at a border does not go to and fro.
+        let near = base.filter(|base| (finest / 4 * 3..=ideal * 4).contains(base));
         let budget = usize::try_from(budget).unwrap_or(usize::MAX);
         Some(Self { bytes: near.unwrap_or(ideal), budget })
     }

@@ -102,7 +102,9 @@ struct Walker<'a, 'v, V> {
 /// A container on its way, or the two of a variant: `{"Variant": [..]}`.
 struct Compound<'a, 'v, V> {
     context: &'a mut Context<'v, V>,
-    key: Option<String>,
+    /// The key that was given, or was given last.
+    key: String,
+    key_given: bool,
     wanted: bool,
     /// Containers to end.
     open: u8,
@@ -124,8 +126,7 @@ impl<'a, 'v, V: Visit> Walker<'a, 'v, V> {
 
     fn compound(self, shape: Shape) -> Result<Compound<'a, 'v, V>, StateError> {
         self.context.begin(shape)?;
-        let context = self.context;
-        Ok(Compound { context, key: None, wanted: true, open: 1, index: 0, variant: None })
+        Ok(Compound::new(self.context, true, None))
     }
 
     fn variant(
@@ -138,12 +139,16 @@ impl<'a, 'v, V: Visit> Walker<'a, 'v, V> {
         if wanted {
             self.context.begin(shape).map_err(|error| error.under(variant))?;
         }
-        let (context, open) = (self.context, 1 + u8::from(wanted));
-        Ok(Compound { context, key: None, wanted, open, index: 0, variant: Some(variant) })
+        Ok(Compound::new(self.context, wanted, Some(variant)))
     }
 }
 
-impl<V: Visit> Compound<'_, '_, V> {
+impl<'a, 'v, V: Visit> Compound<'a, 'v, V> {
+    fn new(context: &'a mut Context<'v, V>, wanted: bool, variant: Option<&'static str>) -> Self {
+        let open = if variant.is_some() && wanted { 2 } else { 1 };
+        Self { context, key: String::new(), key_given: false, wanted, open, index: 0, variant }
+    }
+
     fn guard(&self) -> Result<(), StateError> {
         self.context.failed.clone().map_or(Ok(()), Err)
     }
@@ -185,7 +190,7 @@ impl<V: Visit> Compound<'_, '_, V> {
 
     fn finish(self) -> Result<(), StateError> {
         self.guard()?;
-        if self.key.is_some() {
+        if self.key_given {
             return Err(StateError::unserialisable("a map key without a value"));
         }
         (0..self.open).try_for_each(|_| self.context.end())
@@ -422,21 +427,19 @@ impl<V: Visit> SerializeMap for Compound<'_, '_, V> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), StateError> {
         self.guard()?;
-        match keys::key_text(key) {
-            Ok(text) => self.key = Some(text),
-            Err(error) => {
-                self.context.failed = Some(error.clone());
-                return Err(error);
-            }
-        }
-        Ok(())
+        let text = keys::key_text(key, &mut self.key);
+        self.key_given = true;
+        text.inspect_err(|error| self.context.failed = Some(error.clone()))
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), StateError> {
-        let Some(key) = self.key.take() else {
+        if !std::mem::take(&mut self.key_given) {
             return Err(StateError::unserialisable("a map value without a key"));
-        };
-        self.field(&key, value)
+        }
+        let key = std::mem::take(&mut self.key);
+        let result = self.field(&key, value);
+        self.key = key;
+        result
     }
 
     fn end(self) -> Result<(), StateError> {

@@ -92,10 +92,10 @@ pub(super) fn apply(state: &mut Value, change: &Change) {
     }
 }
 
-/// A state of so many documents in a map and in an array, some 300 bytes each.
+/// A state of so many documents in a map and in an array, some 1100 bytes each.
 pub(super) fn library(documents: usize) -> Value {
     let document = |n: usize| {
-        let text = format!("the answer to question {n} is {} ", n * 7919).repeat(8);
+        let text = format!("the answer to question {n} is {} ", n * 7919).repeat(30);
         json!({"title": format!("document {n}"), "text": text, "tags": [n, n + 1], "read": false})
     };
     let shelf: Map<_, _> = (0..documents).rev().map(|n| (format!("d{n}"), document(n))).collect();

@@ -36,8 +36,8 @@ fn limits() -> impl Strategy<Value = DiffConfig> {
     let windows = prop::sample::select(&[256, 400, 1000, 5000, 4 << 20][..]);
     let budgets = prop::sample::select(&[0, 256, 700, 2000, 10_000, 2 << 20][..]);
     (windows, budgets).prop_map(|(window_bytes, digest_budget_bytes)| DiffConfig {
-        window_bytes,
         digest_budget_bytes,
+        window_bytes,
         ..DiffConfig::default()
     })
 }

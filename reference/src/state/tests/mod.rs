@@ -4,5 +4,6 @@ mod canonical;
 mod chain;
 mod generate;
 mod laws;
+mod manual;
 mod patches;
 mod reasons;
