@@ -90,3 +90,4 @@ pub mod manual;
 pub mod proto;
 pub mod runtime;
 pub mod spool;
+pub mod state;

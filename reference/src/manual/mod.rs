@@ -19,5 +19,8 @@ pub mod _05_spool {}
 #[doc = include_str!("checkpoint.md")]
 pub mod _06_checkpoint {}
 
+#[doc = include_str!("state.md")]
+pub mod _07_state {}
+
 #[cfg(test)]
 mod tests;
