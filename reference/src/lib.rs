@@ -72,6 +72,7 @@
 //! * [`config`] is the settings, each problem told at once and with its remedy.
 //! * [`checkpoint`] keeps states of threads over any crash, in files that tell their damage;
 //!   [`fs`] is the file system as stores see it.
+//! * [`state`] makes patches of states without keeping the state before.
 //! * [`manual`] says what all of it promises; its tables are tested against the code.
 //!
 //! # What it does not do

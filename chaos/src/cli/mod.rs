@@ -21,7 +21,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::exit;
-use crate::scenario::{Library, load_dir};
+use crate::scenario::{Library, Selection, load_dir};
 pub(crate) use args::Cli;
 use args::Command;
 use failure::Failure;
@@ -87,6 +87,11 @@ fn scenario_dir(given: Option<&Path>) -> Result<PathBuf, Failure> {
     })?;
     // Shorter paths in messages where the folder is right here.
     Ok(found.strip_prefix(&here).map(Path::to_owned).unwrap_or(found))
+}
+
+/// The library that a selection needs: none, where it names files only.
+fn library_for(dir: Option<&Path>, wanted: &Selection) -> Result<Library, Failure> {
+    if wanted.is_of_files() { Ok(Library::default()) } else { library(dir) }
 }
 
 fn library(dir: Option<&Path>) -> Result<Library, Failure> {

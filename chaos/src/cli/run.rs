@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::args::{Format, RunArgs};
 use super::failure::{Failure, count};
 use super::ui::{self, Tone, Ui};
-use super::{files, library, pool};
+use super::{files, library_for, pool};
 use crate::lane::SubjectSpec;
 use crate::oracle::Verdict;
 use crate::report::cell::{Cell, CellResult};
@@ -77,7 +77,8 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
         Some(command) => driver(command)?,
         None => subject(args.saboteur.as_deref())?,
     };
-    let chosen = select(&library(dir)?, &args.which.selection())?;
+    let wanted = args.which.selection();
+    let chosen = select(&library_for(dir, &wanted)?, &wanted)?;
     let seeds = args.at.seeds();
     let mut plan = Plan { cells: Vec::new(), absent: BTreeMap::new() };
     for scenario in &chosen {

@@ -20,6 +20,14 @@ pub struct Selection {
     pub rows: Vec<String>,
 }
 
+impl Selection {
+    /// True when it names files and nothing else: no folder of scenarios is needed then.
+    #[must_use]
+    pub fn is_of_files(&self) -> bool {
+        !self.targets.is_empty() && self.targets.iter().all(|target| is_file(target))
+    }
+}
+
 fn hint(help: Option<&str>) -> String {
     help.map(|help| format!(": {help}")).unwrap_or_default()
 }

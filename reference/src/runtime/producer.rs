@@ -168,7 +168,8 @@ impl Producer {
     /// everything has an outcome. Returns as soon as that is so. The clients are shut down in the
     /// background.
     ///
-    /// Every further call returns the same report.
+    /// Every further call returns the same report; one with an earlier deadline brings the end
+    /// forward.
     #[tracing::instrument(name = "close", skip_all, fields(within = ?within))]
     pub async fn close(&self, within: Duration) -> CloseReport {
         let shared = self.shared();

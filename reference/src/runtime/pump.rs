@@ -2,8 +2,8 @@
 //!
 //! One thread pumps at a time, so that records reach the transports in the core's order; nobody
 //! waits for it but the drop of the last handle. Whatever is foreign (transports, wakers, the
-//! application's callback, a tracing subscriber) may panic: a turn that is cut short leaves the rest
-//! to the next one.
+//! application's callback, a tracing subscriber) may panic: a turn that is cut short leaves the
+//! rest to the next one.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

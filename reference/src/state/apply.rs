@@ -20,8 +20,8 @@ pub enum ApplyError {
     },
     /// The patch starts from another state: a diff in between is missing.
     #[error(
-        "the patch starts from {base}, the state here is {here}: a diff is missing, wait for a full \
-         state"
+        "the patch starts from {base}, the state here is {here}: a diff is missing, wait for a \
+         full state"
     )]
     WrongBase {
         /// The base that the patch names, in hex.

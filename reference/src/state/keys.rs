@@ -87,7 +87,8 @@ fn refused(what: &'static str) -> StateError {
 macro_rules! as_text {
     ($($name:ident: $type:ty),*) => {$(
         fn $name(self, value: $type) -> Result<(), StateError> {
-            write!(self.0, "{value}").map_err(|error| StateError::unserialisable(&error.to_string()))
+            let failed = |e: std::fmt::Error| StateError::unserialisable(&e.to_string());
+            write!(self.0, "{value}").map_err(failed)
         }
     )*};
 }

@@ -68,6 +68,44 @@ fn a_drop_that_is_none_breaks_q2() {
     s.breaks(Q2, "certain");
 }
 
+/// An event whose one main attempt timed out in doubt, without a DLQ.
+fn in_doubt_without_a_dlq(outcome: crate::history::Outcome) -> Story {
+    let mut s = Story::new().producer(json!({ "dlq": { "enabled": false } }));
+    s.at(10).taken(0);
+    let attempt = s.at(20).attempt(Main, 0);
+    s.at(1020).failed(attempt, Main, -192, Possibly).outcome(0, outcome).at(1050).close();
+    s
+}
+
+#[test]
+fn doubt_that_is_told_as_doubt_keeps_q2_without_a_dlq() {
+    in_doubt_without_a_dlq(in_doubt("unconfirmed", Possibly, Not)).holds(Q2);
+}
+
+#[test]
+fn doubt_that_is_told_as_loss_breaks_q2_without_a_dlq() {
+    let s = in_doubt_without_a_dlq(dropped("unconfirmed"));
+    insta::assert_snapshot!(s.broken(Q2));
+}
+
+#[test]
+fn a_dead_letter_that_says_less_of_main_than_its_attempts_breaks_q2() {
+    let mut s = Story::new();
+    s.at(10).taken(0);
+    let attempt = s.at(20).attempt(Main, 0);
+    s.at(1020).failed(attempt, Main, -192, Possibly).buried(0, "unconfirmed", Not);
+    s.at(1050).close();
+    s.breaks(Q2, "certain");
+}
+
+#[test]
+fn an_event_that_expires_in_line_is_offered_to_the_dlq_too() {
+    let mut s = Story::new().producer(json!({ "delivery_timeout": "2s" }));
+    s.at(10).taken(0).taken(1).sent(0);
+    s.at(2020).outcome(1, dropped("deadline")).at(2100).close();
+    s.breaks(Q2, "skipped");
+}
+
 #[test]
 fn a_dlq_that_is_switched_off_is_not_used() {
     let mut s = dead_lettered_well();

@@ -41,6 +41,34 @@ fn a_permanent_error_that_is_retried_breaks_d7() {
     insta::assert_snapshot!(retried(10, 120).broken(D7));
 }
 
+/// An event whose first attempt ended in doubt and whose second succeeds.
+fn confirmed_late(settings: serde_json::Value) -> Story {
+    let mut s = Story::new().producer(settings);
+    s.at(10).taken(0);
+    let attempt = s.attempt(Main, 0);
+    s.at(20).failed(attempt, Main, -195, Possibly).at(120).sent(0).at(900).close();
+    s
+}
+
+#[test]
+fn a_retry_of_what_may_be_persisted_breaks_d7() {
+    insta::assert_snapshot!(confirmed_late(json!({})).broken(D7));
+}
+
+#[test]
+fn a_retry_of_what_may_be_persisted_keeps_d7_where_a_copy_is_allowed() {
+    confirmed_late(json!({ "retry": { "retry_possibly_persisted": true } })).holds(D7);
+}
+
+#[test]
+fn a_close_that_answers_with_an_error_breaks_d10() {
+    let mut s = Story::new();
+    s.at(10).taken(0).sent(0);
+    let close = s.at(50).call("close", Some(1000));
+    s.at(60).returned(close, "close", Some("internal: the books do not balance"));
+    insta::assert_snapshot!(s.broken(D10));
+}
+
 #[test]
 fn only_virtual_time_judges_the_backoff_itself() {
     let mut s = Story::on(LaneName::Wire, "reference");
