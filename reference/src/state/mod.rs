@@ -2,9 +2,9 @@
 //!
 //! A [`DiffTracker`] keeps a tree of digests instead of the state it sent last. The next state is
 //! walked, digested and compared; what differs is fetched out of it and becomes RFC 6902
-//! operations, or the whole state is sent, whichever is smaller. A state that cannot have a diff is a typed,
-//! counted outcome that harms neither the event that goes with it nor the diffs after it. A
-//! [`DiffApplier`] is the other end.
+//! operations, or the whole state is sent, whichever is smaller. A state that cannot have a diff
+//! is a typed, counted outcome that harms neither the event that goes with it nor the diffs after
+//! it. A [`DiffApplier`] is the other end.
 //!
 //! ```text
 //!   S: Serialize ──▶ walk ──▶ stream: canonical text, in order, in a bounded window
