@@ -58,8 +58,7 @@ impl Drop for Pumping<'_> {
         let mut state = self.shared.lock();
         state.pumper = None;
         state.turn = std::mem::take(&mut self.turn);
-        drop(state);
-        self.shared.idle.notify_all();
+        self.shared.release(state);
         // the driver takes up what is left
         self.shared.driver.notify_one();
     }
@@ -103,13 +102,21 @@ impl Shared {
         let due = state.core.next_timeout();
         let earlier = due.is_some_and(|due| state.timer.is_none_or(|timer| due < timer));
         let over = state.core.is_closed();
-        drop(state);
-        self.idle.notify_all();
+        self.release(state);
         if earlier || over {
             self.driver.notify_one();
         }
         if told > 0 || over {
             self.progress.notify_waiters();
+        }
+    }
+
+    /// Nobody pumps any more. Waking costs a system call, and hardly ever does anybody wait.
+    fn release(&self, state: MutexGuard<'_, State>) {
+        let awaited = state.idle_waiters > 0;
+        drop(state);
+        if awaited {
+            self.idle.notify_all();
         }
     }
 
@@ -119,7 +126,9 @@ impl Shared {
         let me = std::thread::current().id();
         let mut state = self.lock();
         while state.pumper.is_some_and(|pumper| pumper != me) {
+            state.idle_waiters += 1;
             state = self.idle.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle_waiters -= 1;
         }
         if !state.core.is_closed() {
             state.core.abandon(self.now());

@@ -75,6 +75,8 @@ pub(super) struct State {
     pub(super) report: Option<CloseReport>,
     /// Who carries out effects; what others add, that one sees.
     pub(super) pumper: Option<ThreadId>,
+    /// Threads that wait until nobody pumps.
+    pub(super) idle_waiters: usize,
     /// What the last turn left undone: nothing, unless it was cut short by a panic.
     pub(super) turn: Turn,
 }
@@ -132,6 +134,7 @@ impl Shared {
             close_began: None,
             report: None,
             pumper: None,
+            idle_waiters: 0,
             turn: Turn::default(),
         };
         Arc::new_cyclic(|me| Self {

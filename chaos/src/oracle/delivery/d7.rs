@@ -18,16 +18,12 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
             count(index, life, route, &attempts, f);
             let mut most = Persistence::Not;
             for (n, pair) in attempts.windows(2).enumerate() {
-                if let [before, after] = pair {
-                    most = most.max(before.delivery.map_or(most, |d| d.persistence));
-                    unconfirmed(index, life, most, after, f);
-                }
-                if let [before, after] = pair
-                    && let Some(delivery) = before.delivery
-                {
-                    let held = crowded || index.settings.order == Order::Strict;
-                    again(index, life, route, n + 1, (before, &delivery, after), held, f);
-                }
+                let [before, after] = pair else { continue };
+                most = most.max(before.delivery.map_or(most, |d| d.persistence));
+                unconfirmed(index, life, most, after, f);
+                let Some(delivery) = before.delivery else { continue };
+                let held = crowded || index.settings.order == Order::Strict;
+                again(index, life, route, n + 1, (before, &delivery, after), held, f);
             }
             given_up(index, life, route, &attempts, f);
         }
