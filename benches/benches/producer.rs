@@ -192,7 +192,17 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
+/// What `#[tokio::main]` gives an application on this machine.
+fn workers() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
+}
+
 fn compare() {
+    compare_on("one thread", runtime);
+    compare_on("workers", workers);
+}
+
+fn compare_on(flavour: &str, runtime: fn() -> tokio::runtime::Runtime) {
     for (name, count, size) in [("200 B", 40_000, 100), ("1 KB", 40_000, 900)] {
         let mut ratios = Vec::new();
         let (mut best, mut worst_p99, mut bare_p99) = ((0.0, 0.0), Duration::ZERO, Duration::ZERO);
@@ -222,7 +232,7 @@ fn compare() {
         }
         ratios.sort_unstable_by(f64::total_cmp);
         println!(
-            "producer {name:>6}: ratio {:.2} (rounds {:.2} to {:.2}); best {:.0} events/s against \
+            "producer, {flavour}, {name:>6}: ratio {:.2} (rounds {:.2} to {:.2}); best {:.0} events/s against \
              {:.0}; enqueue p99 at worst {worst_p99:?} against {bare_p99:?}",
             ratios[ratios.len() / 2],
             ratios[0],

@@ -266,7 +266,7 @@ contract! {
 
     async fn a_purge_of_one_route_leaves_the_other_alone(make: Make) {
         let rig = Rig::new(make, plain, vec![all_down()]).await;
-        let dlq = rig.client(Route::Dlq);
+        let dlq = rig.client(Route::Dlq).await;
         rig.begin(0);
         rig.submit(1, b"key");
         rig.submit_to(&dlq, 2, b"key");

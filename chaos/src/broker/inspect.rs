@@ -122,6 +122,7 @@ impl<'a> Inspector<'a> {
             return;
         };
         read.thread = self.intern(letter.text("thread_id"));
+        read.letter = letter.without_payload();
         let mut defects = Vec::new();
         defects.extend(letter.payload_defect().map(|text| format!("payload: {text}")));
         defects.extend(letter.context_defect().map(|text| format!("context: {text}")));
@@ -172,6 +173,7 @@ fn blank(batch: &Batch, offset: i64) -> LogRecord {
         thread: Arc::from(""),
         sequence: None,
         size: 0,
+        letter: String::new(),
         frame: None,
         defects: Vec::new(),
     }

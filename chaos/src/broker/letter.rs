@@ -59,6 +59,11 @@ impl Letter {
         self.fields.get(name).and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// Everything it says but for the payload, as JSON text.
+    pub(crate) fn without_payload(&self) -> String {
+        serde_json::to_string(&self.fields).unwrap_or_default()
+    }
+
     /// The payload where it is whole.
     pub(crate) fn whole(&self) -> Option<&[u8]> {
         self.payload.as_deref().filter(|_| !self.cut)

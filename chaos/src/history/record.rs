@@ -252,6 +252,9 @@ pub struct LogRecord {
     pub sequence: Option<u64>,
     /// Bytes of key, value and headers.
     pub size: usize,
+    /// DLQ records: everything they say but for the payload, as JSON text; law S3 reads it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub letter: String,
     /// Main records that decode: how the frame was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame: Option<FrameFacts>,
@@ -422,7 +425,8 @@ pub enum Kind {
     /// A process fact.
     Proc {
         /// start, ready, crash, drop (the last handle went without `close`), exit, stdout, stderr
-        /// (a line printed outside the protocol), panic, tasks, threads, fds, memory, stall.
+        /// (a line printed outside the protocol), log (a line the subject logged, asked for where
+        /// the scenario hands out a secret), panic, tasks, threads, fds, memory, stall.
         what: String,
         /// exit: code, or minus the signal. tasks, threads, fds: how many. memory: bytes. stall:
         /// microseconds (source `os`: of the machine; source `subject`: of its runtime).

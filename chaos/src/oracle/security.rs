@@ -1,24 +1,15 @@
 //! S3: secrets appear in no text that leaves the process.
 
-use serde_json::Value;
-
 use super::findings::{Evidence, Findings};
 use super::index::Index;
 use super::laws::LawId::S3;
 use crate::history::{Kind, Line};
-
-/// Words in the name of a setting that make its value a secret.
-const SECRET: [&str; 4] = ["password", "secret", "token", "passphrase"];
-
-/// Shorter values would be found by chance.
-const LEAST: usize = 6;
+use crate::subject::logs::secrets;
 
 /// Looks for every secret of the scenario's settings in every text of the history, but for the run
 /// line: that is the scenario file itself, which hands the secret out.
 pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
-    let mut secrets = Vec::new();
-    collect(&index.scenario.producer, false, &mut secrets);
-    secrets.retain(|secret| secret.len() >= LEAST);
+    let secrets = secrets(&index.scenario.producer);
     if secrets.is_empty() {
         f.unjudged(S3, "the scenario hands out no secret");
         return;
@@ -37,22 +28,6 @@ pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
     }
 }
 
-/// Values below a name that makes them secret.
-fn collect(value: &Value, secret: bool, out: &mut Vec<String>) {
-    match value {
-        Value::String(text) if secret => out.push(text.clone()),
-        Value::Array(items) => items.iter().for_each(|item| collect(item, secret, out)),
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                let name = name.to_lowercase();
-                let secret = secret || SECRET.iter().any(|word| name.contains(word));
-                collect(value, secret, out);
-            }
-        }
-        _ => {}
-    }
-}
-
 /// Which text of the line holds a secret.
 fn texts(line: &Line, secrets: &[String]) -> Option<&'static str> {
     let holds = |text: &str| secrets.iter().any(|secret| text.contains(secret.as_str()));
@@ -66,11 +41,13 @@ fn texts(line: &Line, secrets: &[String]) -> Option<&'static str> {
             (error.as_ref().is_some_and(|error| holds(&error.reason)), "a delivery error")
         }
         Kind::Scrape { text, .. } => (holds(text), "a scrape"),
-        Kind::Proc { text, .. } => (holds(text), "a printed line"),
+        Kind::Proc { text, .. } => (holds(text), "a logged or printed line"),
         Kind::Log { records, .. } => {
             let defects = records.iter().flat_map(|record| record.defects.iter());
             let threads = records.iter().map(|record| &*record.thread);
-            (defects.map(String::as_str).chain(threads).any(holds), "a record")
+            let letters = records.iter().map(|record| record.letter.as_str());
+            let texts = defects.map(String::as_str).chain(threads).chain(letters);
+            (texts.into_iter().any(holds), "a record")
         }
         Kind::Fs { path, error, .. } => {
             (holds(path) || error.as_deref().is_some_and(holds), "a file name")

@@ -244,6 +244,16 @@ fn expectations(scenario: &Scenario) -> Vec<String> {
     if let Some(recovery) = expect.recovery {
         out.push(format!("recovery within {} of the last fault's end", span(recovery)));
     }
+    for (lane, on) in &expect.on {
+        let lane = lane.as_str();
+        for (outcome, b) in &on.outcomes {
+            out.push(format!("on {lane}, {outcome}: {}", bound(*b)));
+        }
+        if let Some(recovery) = on.recovery {
+            let recovery = span(recovery);
+            out.push(format!("on {lane}, recovery within {recovery} of the last fault's end"));
+        }
+    }
     if let Some(lost) = expect.lost_in_crash {
         out.push(format!("lost in a crash: {}", bound(lost)));
     }

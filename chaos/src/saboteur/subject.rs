@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use dashproof_reference::codec::DecodePolicy;
 use dashproof_reference::core::BoxFuture;
 
 use super::Claims;
 use crate::history::{Kind, Outcome};
 use crate::subject::Subject;
 use crate::subject::protocol::{Answer, Op, OpError};
+use crate::subject::reference::decode;
 
 type CallResult = Result<Answer, OpError>;
 
@@ -32,6 +34,8 @@ pub(super) enum Lie {
     Metrics(fn(&str) -> String),
     /// `codec.decode` swallows strictness: what is refused is answered as a message.
     DecodeAnything,
+    /// `codec.decode` goes by another policy than the default.
+    DecodeBy(fn(&[u8]) -> DecodePolicy),
 }
 
 /// A subject in the hands of a saboteur.
@@ -74,6 +78,7 @@ impl Subject for Lying {
                     let answer = self.inner.call(op).await;
                     Ok(answer.unwrap_or_default())
                 }
+                (Lie::DecodeBy(policy), Op::CodecDecode { frame }) => decode(frame, policy),
                 _ => self.inner.call(op).await,
             }
         })

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use dashproof_reference::codec::{DecodePolicy, Legacy};
 use dashproof_reference::core::{ErrorClass, Route};
 use serde_json::{Value, json};
 
@@ -26,6 +27,15 @@ fn set_in(config: &mut Value, table: &str, key: &str, value: Value) {
 fn events(series: &str, outcome: &str) -> bool {
     series.starts_with("dashstream_events_total{")
         && series.contains(&format!("outcome=\"{outcome}\""))
+}
+
+fn lenient(lenient: bool) -> DecodePolicy {
+    DecodePolicy { lenient, ..DecodePolicy::default() }
+}
+
+/// A plain frame that holds an `EventBatch`: field 8 of the envelope.
+fn is_batch(frame: &[u8]) -> bool {
+    frame.starts_with(&[0x00, 0x42])
 }
 
 /// The weaknesses of the audit and the lies beyond it, in the order of the kill matrix.
@@ -183,13 +193,57 @@ pub const ALL: &[Saboteur] = &[
         sabotage: Sabotage::Operations(|| Lie::BlockingOpen),
     },
     Saboteur {
-        name: "decode-anything",
+        name: "header-not-asked-for",
         row: "SEC-2",
         law: "C2",
         lane: Sim,
         scenarios: &["codec/strict"],
         about: "messages without header or with a newer schema are decoded",
+        sabotage: Sabotage::Operations(|| Lie::DecodeBy(|frame| lenient(!is_batch(frame)))),
+    },
+    Saboteur {
+        name: "legacy-unasked",
+        row: "SEC-3",
+        law: "C2",
+        lane: Sim,
+        scenarios: &["codec/legacy-refused"],
+        about: "a frame byte that does not exist falls through to the legacy decoder",
+        sabotage: Sabotage::Operations(|| {
+            Lie::DecodeBy(|_| DecodePolicy {
+                legacy: Legacy::ProtobufOrZstd,
+                ..DecodePolicy::default()
+            })
+        }),
+    },
+    Saboteur {
+        name: "batch-members-unchecked",
+        row: "INT-1",
+        law: "C2",
+        lane: Sim,
+        scenarios: &["codec/batch-members"],
+        about: "a batch is decoded although a member lacks its header or is of another schema",
+        sabotage: Sabotage::Operations(|| Lie::DecodeBy(|frame| lenient(is_batch(frame)))),
+    },
+    Saboteur {
+        name: "decode-anything",
+        row: "",
+        law: "C2",
+        lane: Sim,
+        scenarios: &["codec/strict"],
+        about: "whatever cannot be decoded is answered as a message",
         sabotage: Sabotage::Operations(|| Lie::DecodeAnything),
+    },
+    Saboteur {
+        name: "leaks-a-secret",
+        row: "",
+        law: "S3",
+        lane: Sim,
+        scenarios: &["security/secrets-stay-inside"],
+        about: "the password gets into a text that leaves the process",
+        sabotage: Sabotage::Config(|config| {
+            let password = config.pointer("/security/sasl/password").cloned();
+            set(config, "tenant", password.unwrap_or_default());
+        }),
     },
     Saboteur {
         name: "ack-early",

@@ -1,9 +1,11 @@
 //! Makes the model out of walked values; what is not given gets its default here and nowhere else.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::model::{
-    Action, ActionKind, At, Expect, Fault, FaultKind, Laws, Load, Scenario, Size, TopicSel,
+    Action, ActionKind, At, Expect, Fault, FaultKind, LaneName, Laws, Load, OnLane, Scenario, Size,
+    TopicSel,
 };
 use super::value::Fields;
 
@@ -167,5 +169,14 @@ fn expect(fields: &Fields) -> Expect {
         outcomes: fields.outcomes(),
         recovery: fields.span("recovery"),
         lost_in_crash: fields.bound("lost_in_crash"),
+        on: fields.table("on").map(on_lanes).unwrap_or_default(),
     }
+}
+
+fn on_lanes(fields: &Fields) -> BTreeMap<LaneName, OnLane> {
+    let lane = |lane: LaneName| {
+        let own = fields.table(lane.as_str())?;
+        Some((lane, OnLane { outcomes: own.outcomes(), recovery: own.span("recovery") }))
+    };
+    LaneName::ALL.into_iter().filter_map(lane).collect()
 }

@@ -256,6 +256,13 @@ fn expectations(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
         let message = "`recovery` without a fault to recover from";
         walker.refuse(&fields.place("recovery"), message, None);
     }
+    for lane in scenario.expect.on.keys().filter(|lane| !scenario.lanes.contains(lane)) {
+        let place =
+            fields.table("on").map_or_else(|| fields.at.clone(), |on| on.place(lane.as_str()));
+        let message =
+            format!("expectations for `{}`, which is no lane of this file", lane.as_str());
+        walker.refuse(&place, message, Some("drop them, or list the lane".to_owned()));
+    }
     let crashes = scenario.faults.iter().any(|fault| fault.kind == FaultKind::SubjectCrash);
     if fields.values.contains_key("lost_in_crash") && !crashes {
         let message = "`lost_in_crash` without a `subject.crash`";

@@ -321,4 +321,20 @@ const EXPECT: &[Key] = &[
     may("outcomes", Shape::Outcomes, "Bounds on counts of events by where they ended."),
     may("recovery", Shape::Ceiling, "From the last fault's end to convergence, at most."),
     may("lost_in_crash", Shape::Bound, "Unresolved events that a crash may lose."),
+    may("on", Shape::Table(ON), "What holds on one lane only, over what is said for all."),
+];
+
+/// One table for each lane.
+const ON: &[Key] = &[
+    may("sim", Shape::Table(ON_LANE), "On the lane `sim`."),
+    may("disk", Shape::Table(ON_LANE), "On the lane `disk`."),
+    may("wire", Shape::Table(ON_LANE), "On the lane `wire`."),
+    may("mock", Shape::Table(ON_LANE), "On the lane `mock`."),
+    may("kafka", Shape::Table(ON_LANE), "On the lane `kafka`."),
+    may("external", Shape::Table(ON_LANE), "On the lane `external`."),
+];
+
+const ON_LANE: &[Key] = &[
+    may("outcomes", Shape::Outcomes, "Bounds there; one for the same outcome replaces the other."),
+    may("recovery", Shape::Ceiling, "From the last fault's end to convergence there, at most."),
 ];

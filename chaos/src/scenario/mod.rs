@@ -5,6 +5,7 @@
 mod build;
 mod check;
 mod diagnostic;
+mod expectation;
 mod forms;
 mod keys;
 mod library;

@@ -3,8 +3,9 @@
 //! Times are durations from t = 0 (see the manual's scenario chapter). The parser fills these types
 //! and nothing else does; every lane runs them and the oracle judges against them.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
+
+pub use super::expectation::{Amount, Bound, Cmp, Expect, Laws, OnLane};
 
 /// Where a scenario may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -336,78 +337,6 @@ impl ActionKind {
             Self::Metrics => "metrics",
             Self::Decode { .. } => "decode",
             Self::UnknownOperation => "unknown_operation",
-        }
-    }
-}
-
-/// Which laws are to be judged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Laws {
-    /// Every law the lane judges.
-    All,
-    /// All but these, with a reason each.
-    AllBut(BTreeMap<String, String>),
-    /// Exactly these; one that the lane cannot judge makes the cell not applicable.
-    These(Vec<String>),
-}
-
-/// Comparison in an expectation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cmp {
-    /// `==`
-    Eq,
-    /// `<=`
-    Le,
-    /// `>=`
-    Ge,
-    /// `<`
-    Lt,
-    /// `>`
-    Gt,
-}
-
-/// Right-hand side of a count expectation.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Amount {
-    /// A number.
-    Count(u64),
-    /// A share of the offered events; `== offered` is share 1.
-    ShareOfOffered(f64),
-}
-
-/// `acked = "== offered"`, `"dropped/deadline" = ">= 1"`, ….
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bound {
-    /// Comparison.
-    pub cmp: Cmp,
-    /// Against what.
-    pub amount: Amount,
-}
-
-/// What must hold.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Expect {
-    /// Laws to judge.
-    pub laws: Laws,
-    /// Marks that must have been observed, or the verdict is inconclusive.
-    pub reached: Vec<String>,
-    /// Outcome counts by disposition: key `acked`, or `dropped/deadline` with a reason.
-    pub outcomes: Vec<(String, Bound)>,
-    /// D11: bound from the last fault's end to convergence.
-    pub recovery: Option<Duration>,
-    /// Unresolved events a crash may lose at most.
-    pub lost_in_crash: Option<Bound>,
-}
-
-impl Default for Expect {
-    /// All laws, nothing pinned.
-    fn default() -> Self {
-        Self {
-            laws: Laws::All,
-            reached: Vec::new(),
-            outcomes: Vec::new(),
-            recovery: None,
-            lost_in_crash: None,
         }
     }
 }

@@ -6,17 +6,7 @@ use super::model::LaneName;
 use crate::oracle::{self, LawId};
 
 /// Message types a load can offer.
-pub(crate) const MESSAGES: &[&str] = &[
-    "event",
-    "token_chunk",
-    "state_diff",
-    "tool_execution",
-    "checkpoint",
-    "metrics",
-    "error",
-    "execution_trace",
-    "event_batch",
-];
+pub(crate) const MESSAGES: &[&str] = &crate::subject::message::MESSAGE_TYPES;
 
 /// Topics.
 pub(crate) const TOPICS: &[&str] = &["main", "dlq", "both"];

@@ -3,15 +3,16 @@
 use dashproof_reference::core::MessageId;
 use dashproof_reference::proto::dash_stream_message::Message;
 use dashproof_reference::proto::{
-    AttributeValue, Checkpoint, DashStreamMessage, Error, Event, EventType, ExecutionTrace, Header,
-    MessageType, Metrics, StateDiff, TokenChunk, ToolExecution, attribute_value,
+    AttributeValue, Checkpoint, DashStreamMessage, Error, Event, EventBatch, EventType,
+    ExecutionTrace, Header, MessageType, Metrics, StateDiff, TokenChunk, ToolExecution,
+    attribute_value,
 };
 use prost::Message as _;
 
 use crate::subject::protocol::EventSpec;
 
 /// Message types that an [`EventSpec`] can ask for.
-pub const MESSAGE_TYPES: [&str; 8] = [
+pub const MESSAGE_TYPES: [&str; 9] = [
     "event",
     "token_chunk",
     "metrics",
@@ -20,6 +21,7 @@ pub const MESSAGE_TYPES: [&str; 8] = [
     "state_diff",
     "checkpoint",
     "execution_trace",
+    "event_batch",
 ];
 
 /// Reads the 32 hex digits of a message id.
@@ -44,9 +46,20 @@ fn text(value: &str) -> AttributeValue {
     AttributeValue { value: Some(attribute_value::Value::StringValue(value.to_owned())) }
 }
 
-/// Builds the message: identity in the header (and, for an `event`, in the attribute
-/// `dashproof.id`), the filler where the type has room for text. `None` when the message id is not
-/// 32 hex digits or the type is none of [`MESSAGE_TYPES`].
+fn event(spec: &EventSpec, header: Option<Header>) -> Event {
+    let id = ("dashproof.id".to_owned(), text(&spec.event.to_string()));
+    let fill = ("fill".to_owned(), text(&spec.fill));
+    Event {
+        header,
+        event_type: EventType::NodeEnd as i32,
+        attributes: [id, fill].into_iter().collect(),
+        ..Event::default()
+    }
+}
+
+/// Builds the message: identity in the header (and, for an `event` and the first of the two members
+/// of an `event_batch`, in the attribute `dashproof.id`), the filler where the type has room for
+/// text. `None` when the message id is not 32 hex digits or the type is none of [`MESSAGE_TYPES`].
 #[must_use]
 pub fn build(spec: &EventSpec) -> Option<DashStreamMessage> {
     let id = message_id(&spec.message_id)?;
@@ -62,16 +75,7 @@ pub fn build(spec: &EventSpec) -> Option<DashStreamMessage> {
     let fill = || spec.fill.clone();
     let bytes = || spec.fill.clone().into_bytes();
     let message = match spec.message.as_str() {
-        "event" => {
-            let id = ("dashproof.id".to_owned(), text(&spec.event.to_string()));
-            let fill = ("fill".to_owned(), text(&spec.fill));
-            Message::Event(Event {
-                header: header(MessageType::Event),
-                event_type: EventType::NodeEnd as i32,
-                attributes: [id, fill].into_iter().collect(),
-                ..Event::default()
-            })
-        }
+        "event" => Message::Event(event(spec, header(MessageType::Event))),
         "token_chunk" => Message::TokenChunk(TokenChunk {
             header: header(MessageType::TokenChunk),
             text: fill(),
@@ -107,6 +111,16 @@ pub fn build(spec: &EventSpec) -> Option<DashStreamMessage> {
             final_state: bytes(),
             ..ExecutionTrace::default()
         }),
+        "event_batch" => {
+            let first = event(spec, header(MessageType::Event));
+            // Nobody is offered this one by itself: it has no id.
+            let second = header(MessageType::Event).map(|h| Header { message_id: vec![], ..h });
+            let second = Event { header: second, ..Event::default() };
+            Message::EventBatch(EventBatch {
+                header: header(MessageType::EventBatch),
+                events: vec![first, second],
+            })
+        }
         _ => return None,
     };
     Some(DashStreamMessage { message: Some(message) })

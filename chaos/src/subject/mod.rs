@@ -1,6 +1,7 @@
 //! The implementation under test, in process or behind the driver protocol.
 
 pub mod driver;
+pub mod logs;
 pub mod message;
 pub mod process;
 pub mod protocol;

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::Subject;
+use super::logs::LOGS;
 use super::protocol::{Answer, Message, Op, OpError, Request};
 use crate::history::{Kind, Recorder, Src};
 
@@ -117,13 +118,20 @@ fn exit_value(status: ExitStatus) -> i64 {
 }
 
 impl ProcessSubject {
-    /// Starts `program` with its arguments. Its `start` and `exit` are recorded.
+    /// Starts `program` with its arguments. Its `start` and `exit` are recorded; with `logs` it is
+    /// asked to claim its log lines.
     ///
     /// # Errors
     /// The program cannot be started, or has no pipes.
-    pub fn spawn(program: &str, args: &[String], recorder: Recorder) -> io::Result<Self> {
+    pub fn spawn(
+        program: &str,
+        args: &[String],
+        logs: bool,
+        recorder: Recorder,
+    ) -> io::Result<Self> {
         let mut child = Command::new(program)
             .args(args)
+            .envs(logs.then_some((LOGS, "1")))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

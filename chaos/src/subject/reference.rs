@@ -302,11 +302,12 @@ fn encode(spec: &EventSpec) -> CallResult {
     Ok(Answer { text: STANDARD.encode(&encoded.frame), ..Answer::default() })
 }
 
-fn decode(frame: &str) -> CallResult {
+/// `codec.decode` by a policy that may depend on the frame.
+pub(crate) fn decode(frame: &str, policy: impl Fn(&[u8]) -> DecodePolicy) -> CallResult {
     let frame = STANDARD
         .decode(frame)
         .map_err(|error| OpError::new("protocol", format!("not base64: {error}"), true))?;
-    let message = Decoder::new(DecodePolicy::default())
+    let message = Decoder::new(policy(&frame))
         .decode(&frame)
         .map_err(|error| OpError::new(error.kind.as_str(), error.to_string(), true))?;
     let digest = Sha256::digest(message.encode_to_vec());
@@ -330,7 +331,7 @@ impl Subject for ReferenceSubject {
                 Op::Metrics => self.metrics(),
                 Op::Close { deadline_us } => self.close(Duration::from_micros(deadline_us)).await,
                 Op::CodecEncode { spec } => encode(&spec),
-                Op::CodecDecode { frame } => decode(&frame),
+                Op::CodecDecode { frame } => decode(&frame, |_| DecodePolicy::default()),
                 // The request loop answers these two; alone they have nothing to do.
                 Op::Cancel { .. } | Op::Bye => Ok(Answer::default()),
                 Op::Unknown => {

@@ -12,7 +12,8 @@ use dashproof::lane::sim::client::{ClientConnect, TcpDial};
 use dashproof::scenario::model::{At, Fault, FaultKind, Scenario, TopicSel};
 use dashproof_reference::config::ProducerConfig;
 use dashproof_reference::core::{
-    AttemptId, Connect, Delivery, MESSAGE_ID_HEADER, Record, Refused, Route, Transport,
+    AttemptId, Connect, Delivery, HeaderValue, Headers, MESSAGE_ID_HEADER, Record, Refused, Route,
+    Transport,
 };
 use dashproof_reference::runtime::rdkafka::RdkafkaConnect;
 use tokio::task::JoinSet;
@@ -100,12 +101,12 @@ impl Rig {
         let scenario = Scenario { faults: faults.collect(), ..Scenario::default() };
         let faults = FaultPlan::new(&scenario, cluster);
         let connect = make(&config);
-        let transport = connect.connect(Route::Main).unwrap();
+        let transport = connect.connect(Route::Main).await.unwrap();
         Self { transport, connect, config, faults, recorder, _listeners: tasks }
     }
 
-    pub(crate) fn client(&self, route: Route) -> Arc<dyn Transport> {
-        self.connect.connect(route).unwrap()
+    pub(crate) async fn client(&self, route: Route) -> Arc<dyn Transport> {
+        self.connect.connect(route).await.unwrap()
     }
 
     pub(crate) fn begin(&self, fault: usize) {
@@ -232,13 +233,13 @@ impl Rig {
 
 fn record(topic: &str, attempt: u64, key: &[u8], size: usize) -> Record {
     let event = EventId { load: 0, n: u32::try_from(attempt).unwrap() };
-    let id = Bytes::copy_from_slice(&event.message_id(RUN));
+    let id = event.message_id(RUN);
     Record {
         attempt: AttemptId(attempt),
         topic: topic.into(),
         key: Some(Bytes::copy_from_slice(key)),
         value: Bytes::from(vec![b'x'; size]),
-        headers: vec![(MESSAGE_ID_HEADER, id)],
+        headers: Headers::one(MESSAGE_ID_HEADER, HeaderValue::new(&id)),
         timestamp_ms: 1_735_689_600_000,
     }
 }

@@ -77,6 +77,20 @@ impl Encoder {
         check_form(message, &self.limits)?;
         set_compression(message, CompressionType::None);
         let payload_len = message.encoded_len();
+        self.encode_measured(message, payload_len)
+    }
+
+    /// Encodes a message that [`measure`] has looked at and found to be `payload_len` bytes long,
+    /// or that only changed in a way that the caller has added to the length.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode_measured(
+        &mut self,
+        message: &mut DashStreamMessage,
+        payload_len: usize,
+    ) -> Result<Encoded, EncodeError> {
+        debug_assert_eq!(payload_len, message.encoded_len(), "the length that was measured");
         if payload_len > self.config.max_payload {
             let limit = self.config.max_payload;
             return Err(EncodeError::Oversize { size: payload_len, limit });

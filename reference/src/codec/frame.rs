@@ -48,9 +48,20 @@ pub(super) fn shape(frame: &[u8]) -> Shape {
 /// bytes as eight lower-case hex digits.
 #[must_use]
 pub fn crc32_header(frame: &[u8]) -> Bytes {
-    const HEX: [u8; 16] = *b"0123456789abcdef";
-    let crc = crc32fast::hash(frame);
-    (0..8u32).rev().filter_map(|i| HEX.get((crc >> (4 * i)) as usize & 0xF)).copied().collect()
+    Bytes::copy_from_slice(&crc32_hex(frame))
+}
+
+/// As [`crc32_header`], without the heap.
+#[must_use]
+pub fn crc32_hex(frame: &[u8]) -> [u8; 8] {
+    let mut crc = crc32fast::hash(frame);
+    let mut hex = [0; 8];
+    for place in &mut hex {
+        crc = crc.rotate_left(4);
+        let nibble = (crc & 0xF) as u8;
+        *place = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    }
+    hex
 }
 
 /// Checks a record value against the header that came with it.
@@ -69,8 +80,8 @@ pub fn verify_crc32(frame: &[u8], header: &[u8]) -> Result<(), DecodeError> {
             "the crc32 record header is not eight lower-case hex digits".to_owned(),
         ));
     }
-    let computed = crc32_header(frame);
-    if computed == header {
+    let computed = crc32_hex(frame);
+    if computed == *header {
         return Ok(());
     }
     Err(DecodeError::new(

@@ -40,7 +40,9 @@ pub use counters::CodecCounters;
 pub use decode::Decoder;
 pub use encode::{Encoded, Encoder, measure};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, Region};
-pub use frame::{FRAME_PLAIN, FRAME_ZSTD, MAX_PAYLOAD, SCHEMA_VERSION, crc32_header, verify_crc32};
+pub use frame::{
+    FRAME_PLAIN, FRAME_ZSTD, MAX_PAYLOAD, SCHEMA_VERSION, crc32_header, crc32_hex, verify_crc32,
+};
 pub use header::{header, header_mut};
 pub use limits::{Limits, MAX_DEPTH, MEMORY_CEILING};
 pub use view::to_json;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::effect::Effect;
 use super::measure::Measure;
 use super::store::{Entry, Key, Stage};
-use super::{Core, MessageId, Outcome, Persistence, Reason};
+use super::{Core, HeaderValue, MessageId, Outcome, Persistence, Reason};
 
 /// An event as the core needs to know it.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ pub struct Payload {
     /// The frame.
     pub frame: Bytes,
     /// CRC32 of the frame, as its record header carries it.
-    pub crc32: Bytes,
+    pub crc32: HeaderValue,
     /// Compression was due and failed; the frame is plain.
     pub compression_failed: bool,
 }
@@ -155,7 +155,7 @@ impl Core {
             accepted: now,
             deadline: now + self.rules.delivery_timeout,
             frame: Bytes::new(),
-            crc32: Bytes::new(),
+            crc32: HeaderValue::default(),
             from_dlq: offer.from_dlq,
             stage: Stage::Unsupplied,
             attempts: 0,

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::letter::Letter;
 use super::{
-    AttemptId, CRC32_HEADER, MESSAGE_ID_HEADER, MessageId, Outcome, Persistence, Record, Route,
+    AttemptId, CRC32_HEADER, HeaderValue, Headers, MESSAGE_ID_HEADER, MessageId, Outcome,
+    Persistence, Record, Route,
 };
 
 /// The end of one event, as the application observes it.
@@ -37,7 +38,7 @@ pub struct HandOver {
 
 #[derive(Clone, Debug)]
 pub(super) enum Body {
-    Main { key: Option<Bytes>, frame: Bytes, crc32: Bytes },
+    Main { key: Option<Bytes>, frame: Bytes, crc32: HeaderValue },
     Dlq(Box<Letter>),
 }
 
@@ -45,7 +46,7 @@ impl HandOver {
     /// The record as it goes on the wire. A DLQ record is encoded here.
     #[must_use]
     pub fn into_record(self) -> Record {
-        let id = Bytes::copy_from_slice(&self.message_id.0);
+        let id = HeaderValue::new(&self.message_id.0);
         let (key, value, crc32) = match self.body {
             Body::Main { key, frame, crc32 } => (key, frame, crc32),
             Body::Dlq(letter) => letter.into_parts(),
@@ -55,7 +56,7 @@ impl HandOver {
             topic: self.topic,
             key,
             value,
-            headers: vec![(MESSAGE_ID_HEADER, id), (CRC32_HEADER, crc32)],
+            headers: Headers::pair((MESSAGE_ID_HEADER, id), (CRC32_HEADER, crc32)),
             timestamp_ms: self.timestamp_ms,
         }
     }

@@ -116,7 +116,7 @@ impl Core {
                 let body = Body::Main {
                     key: thread.key.clone(),
                     frame: entry.frame.clone(),
-                    crc32: entry.crc32.clone(),
+                    crc32: entry.crc32,
                 };
                 (&self.rules.topic, body, entry.accepted)
             }

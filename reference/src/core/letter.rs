@@ -10,8 +10,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::MessageId;
-use crate::codec::{DecodePolicy, Decoder, crc32_header, header};
+use super::{HeaderValue, MessageId};
+use crate::codec::{DecodePolicy, Decoder, crc32_hex, header};
 use crate::proto::dash_stream_message::Message;
 
 /// Longest error text in a record, bytes.
@@ -72,7 +72,7 @@ struct Json<'a> {
 
 impl Letter {
     /// Kafka key, JSON value and CRC32 header of the record.
-    pub(super) fn into_parts(mut self) -> (Option<Bytes>, Bytes, Bytes) {
+    pub(super) fn into_parts(mut self) -> (Option<Bytes>, Bytes, HeaderValue) {
         cut(&mut self.error, MAX_ERROR);
         let trace_id = self.message_id.to_string();
         let mut texts = self.texts();
@@ -86,7 +86,7 @@ impl Letter {
         let json = self.json(&trace_id, &texts, included);
         // a struct of strings and numbers always has a JSON form
         let value = Bytes::from(serde_json::to_vec(&json).unwrap_or_default());
-        let crc32 = crc32_header(&value);
+        let crc32 = HeaderValue::new(&crc32_hex(&value));
         (Some(Bytes::from(trace_id)), value, crc32)
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{AttemptId, MessageId, Persistence, Reason};
+use super::{AttemptId, HeaderValue, MessageId, Persistence, Reason};
 
 const NONE: u32 = u32::MAX;
 
@@ -77,7 +77,7 @@ pub(super) struct Entry {
     pub(super) accepted: Duration,
     pub(super) deadline: Duration,
     pub(super) frame: Bytes,
-    pub(super) crc32: Bytes,
+    pub(super) crc32: HeaderValue,
     pub(super) from_dlq: bool,
     pub(super) stage: Stage,
     pub(super) attempts: u32,

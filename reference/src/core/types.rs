@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Headers;
+
 /// The 16 bytes that identify an event: protobuf `Header.message_id` and the Kafka header
 /// [`MESSAGE_ID_HEADER`] carry the same value.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,7 +147,7 @@ pub struct Record {
     /// The frame (main) or JSON (DLQ).
     pub value: Bytes,
     /// Kafka record headers in order.
-    pub headers: Vec<(&'static str, Bytes)>,
+    pub headers: Headers,
     /// Milliseconds since the Unix epoch.
     pub timestamp_ms: i64,
 }
@@ -182,11 +184,12 @@ pub trait Transport: Send + Sync + 'static {
 
 /// Makes a transport, and makes it anew after a fatal error.
 pub trait Connect: Send + Sync + 'static {
-    /// Creates a client for a route. Must not block on the network.
+    /// Creates a client for a route, off the async path where that may block (certificates are read
+    /// from disk, threads are started). Does not wait for any broker.
     ///
     /// # Errors
     /// A text that names the setting at fault and the remedy.
-    fn connect(&self, route: Route) -> Result<Arc<dyn Transport>, Refused>;
+    fn connect(&self, route: Route) -> BoxFuture<'_, Result<Arc<dyn Transport>, Refused>>;
 }
 
 /// Why an event was refused, dropped or is in doubt: a closed list, extended here only.

@@ -156,15 +156,10 @@ impl Builder {
         config.validate()?;
         let seed = self.seed.map_or_else(|| getrandom::u64().map_err(OpenError::Entropy), Ok)?;
         let connect = self.connect.map_or_else(|| default_connect(&config), Ok)?;
-        let client = |route| {
-            connect
-                .connect(route)
-                .map(|transport| Some(Client::new(route, transport)))
-                .map_err(|refused| OpenError::Connect { route, refused })
-        };
         // registered last: an `open` that fails leaves the registry to the next one
-        let main = client(Route::Main)?;
-        let dlq = if config.dlq.enabled { client(Route::Dlq)? } else { None };
+        let main = Some(client(&*connect, Route::Main).await?);
+        let dlq =
+            if config.dlq.enabled { Some(client(&*connect, Route::Dlq).await?) } else { None };
         let metrics = match (self.metrics, self.registry) {
             (Some(metrics), _) => metrics,
             (None, registry) => ProducerMetrics::register(&registry.unwrap_or_default())?,
@@ -185,6 +180,13 @@ impl Builder {
         tokio::spawn(driver::drive(Arc::clone(&shared)));
         tracing::info!("producer opened");
         Ok(Producer::new(shared))
+    }
+}
+
+async fn client(connect: &dyn Connect, route: Route) -> Result<Client, OpenError> {
+    match connect.connect(route).await {
+        Ok(transport) => Ok(Client::new(route, transport)),
+        Err(refused) => Err(OpenError::Connect { route, refused }),
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) async fn drive(shared: Arc<Shared>) {
     let mut deliveries = Vec::with_capacity(BATCH);
     let mut over = None;
     loop {
+        driver.rebuild().await;
         let timer = driver.refresh();
         if driver.shared.lock().core.is_closed() {
             let until = *over.get_or_insert_with(|| Instant::now() + LATE_GRACE);
@@ -53,6 +54,14 @@ struct Driver {
 }
 
 impl Driver {
+    /// Makes clients anew. Deliveries of the other route wait meanwhile: it takes milliseconds.
+    async fn rebuild(&self) {
+        let routes = std::mem::take(&mut self.shared.lock().rebuilds);
+        for route in routes {
+            self.shared.rebuild(route).await;
+        }
+    }
+
     /// Takes over changed clients; says when time alone asks for the next step.
     fn refresh(&mut self) -> Option<Duration> {
         let mut state = self.shared.lock();

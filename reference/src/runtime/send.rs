@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 use prost::Message as _;
 
 use super::shared::Shared;
-use crate::codec::{self, CodecConfig, EncodeError, Encoder, MAX_PAYLOAD, crc32_header, header};
+use crate::codec::{self, CodecConfig, EncodeError, Encoder, MAX_PAYLOAD, crc32_hex, header};
 use crate::config::ProducerConfig;
-use crate::core::{Admission, Key, Measure, MessageId, Offer, Payload, Reason};
+use crate::core::{Admission, HeaderValue, Key, Measure, MessageId, Offer, Payload, Reason};
 use crate::proto::dash_stream_message::Message;
 use crate::proto::{DashStreamMessage, Header, MessageType};
 
@@ -66,13 +66,13 @@ impl Encoders {
         Self { config, idle: Mutex::default(), ids }
     }
 
-    fn encode(&self, message: &mut DashStreamMessage) -> Result<Payload, EncodeError> {
+    fn encode(&self, message: &mut DashStreamMessage, len: usize) -> Result<Payload, EncodeError> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();
         let mut encoder = taken.unwrap_or_else(|| Encoder::new(&self.config));
-        let record = encoder.encode(message)?;
+        let record = encoder.encode_measured(message, len)?;
         idle().push(encoder);
-        let crc32 = crc32_header(&record.frame);
+        let crc32 = HeaderValue::new(&crc32_hex(&record.frame));
         let compression_failed = record.compression_failed;
         Ok(Payload { frame: record.frame, crc32, compression_failed })
     }
@@ -114,7 +114,13 @@ impl Shared {
         let draft = self.draft(message, from_dlq)?;
         let admission = Entering { shared: self, draft: &draft, ticket: None }.await;
         match admission {
-            Admission::Accepted { key, sequence } => Ok(self.supply(draft, key, sequence)),
+            Admission::Accepted { key, sequence } => {
+                let accepted = self.supply(draft, key, sequence);
+                // A sender that never waits must not starve the driver on its own thread. Here, and
+                // not before: what is dropped from here on is accepted all the same.
+                tokio::task::consume_budget().await;
+                Ok(accepted)
+            }
             Admission::Rejected(reason) => {
                 self.pump();
                 Err(self.rejected(reason, &draft))
@@ -209,11 +215,11 @@ impl Shared {
 
     /// Encodes outside the lock and hands the payload to the core.
     fn supply(&self, draft: Draft, key: Key, sequence: u64) -> Accepted {
-        let Draft { mut message, message_id, .. } = draft;
+        let Draft { mut message, message_id, measure, .. } = draft;
         if let Some(header) = codec::header_mut(&mut message) {
             header.sequence = sequence;
         }
-        let encoded = self.encoders.encode(&mut message);
+        let encoded = self.encoders.encode(&mut message, measure.with_sequence(sequence));
         let mut state = self.lock();
         match encoded {
             Ok(payload) => state.core.supply(self.now(), key, payload),

@@ -52,6 +52,8 @@ pub(super) struct State {
     pub(super) retired: Vec<Client>,
     /// Counts changes of the two fields above, for the driver.
     pub(super) clients_version: u64,
+    /// Routes whose client the driver is to make anew.
+    pub(super) rebuilds: Vec<Route>,
     /// Wakers of waiting sends by ticket.
     pub(super) waiting: BTreeMap<u64, Waker>,
     /// What the driver's timer is set to; an earlier timeout must wake it.
@@ -110,6 +112,7 @@ impl Shared {
             clients: parts.clients,
             retired: Vec::new(),
             clients_version: 1,
+            rebuilds: Vec::new(),
             waiting: BTreeMap::new(),
             timer: None,
             close_began: None,
@@ -179,7 +182,7 @@ impl Shared {
             drop(state);
             told += self.carry_out(&clients, &mut effects, &mut reports);
             state = self.lock();
-            take_reports(&mut state.core, self.now(), &mut reports);
+            take_reports(&mut state.core, now, &mut reports);
         }
         state.pumping = false;
         state.effects = effects;
@@ -246,7 +249,10 @@ impl Shared {
                 Effect::FlushHint(route) => on(clients, route, Transport::flush_hint),
                 Effect::Purge(route) => on(clients, route, Transport::purge),
                 Effect::Retire(route) => self.retire(route),
-                Effect::Rebuild(route) => self.rebuild(route),
+                Effect::Rebuild(route) => {
+                    self.lock().rebuilds.push(route);
+                    self.driver.notify_one();
+                }
                 Effect::DlqFailed(failure) => self.log_dlq_failure(&failure),
             }
         }
@@ -281,8 +287,9 @@ impl Shared {
         self.driver.notify_one();
     }
 
-    fn rebuild(&self, route: Route) {
-        let made = self.connect.connect(route);
+    /// Makes a client anew, as the core asked for.
+    pub(super) async fn rebuild(&self, route: Route) {
+        let made = self.connect.connect(route).await;
         let now = self.now();
         let mut state = self.lock();
         match made {

@@ -71,6 +71,7 @@ fn record() -> impl Strategy<Value = LogRecord> {
     let events = prop::collection::vec(event(), 0..3);
     (numbers, events, shared(), prop::collection::vec(text(), 0..3)).prop_map(
         |((offset, pid, epoch, sequence, size), events, thread, defects)| LogRecord {
+            letter: String::new(),
             offset,
             events,
             pid,

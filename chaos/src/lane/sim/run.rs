@@ -19,6 +19,8 @@ use crate::lane::watchdog::Watched;
 use crate::lane::world::{ModelWorld, cluster_config};
 use crate::lane::{HarnessError, RunInput, RunOutput};
 use crate::scenario::model::LaneName;
+use crate::subject::driver::child::Claims;
+use crate::subject::logs::{self, secrets};
 use crate::subject::runner::{self, Stage};
 use crate::subject::{Subject, message};
 
@@ -42,6 +44,12 @@ pub(super) fn play(input: &RunInput, make: MakeSubject) -> RunOutput {
     let recorder = Recorder::new(clock.clone());
     recorder.harness(input.opening(LaneName::Sim, environment(input)));
     let ear = Ear::open();
+    // for this thread alone, which is the whole simulation
+    let _logs = (!secrets(&input.scenario.producer).is_empty()).then(|| {
+        let recorder = recorder.clone();
+        let claims: Claims = Arc::new(move |kind| recorder.record(Src::Subject, kind));
+        tracing::subscriber::set_default(logs::subscriber(claims))
+    });
     let ended = catch_unwind(AssertUnwindSafe(|| steps(input, make, &clock, &recorder, &ear)));
     let error = ended.unwrap_or_else(|payload| Err(panicked(payload.as_ref()))).err();
     RunOutput { lines: recorder.take(), error, not_applicable: None }

@@ -23,6 +23,8 @@ const BYE: Duration = Duration::from_secs(3);
 /// The subject's process, whichever it is at the moment, and the application's tasks around it.
 pub(super) struct Home {
     command: Vec<String>,
+    /// The subject is asked for its log lines.
+    logs: bool,
     recorder: Recorder,
     process: Mutex<Option<Arc<ProcessSubject>>>,
     tasks: Mutex<JoinSet<()>>,
@@ -39,9 +41,11 @@ impl Home {
     /// It cannot be started, or does not say hello in this protocol.
     pub(super) async fn new(
         command: Vec<String>,
+        logs: bool,
         recorder: Recorder,
     ) -> Result<(Arc<Self>, Vec<String>), HarnessError> {
-        let home = Self { command, recorder, process: Mutex::default(), tasks: Mutex::default() };
+        let (process, tasks) = (Mutex::default(), Mutex::default());
+        let home = Self { command, logs, recorder, process, tasks };
         let capabilities = home.start().await?;
         Ok((Arc::new(home), capabilities))
     }
@@ -51,7 +55,7 @@ impl Home {
             blame: "harness",
             message: "the command of the subject is empty".to_owned(),
         })?;
-        let process = ProcessSubject::spawn(program, args, self.recorder.clone());
+        let process = ProcessSubject::spawn(program, args, self.logs, self.recorder.clone());
         let process = Arc::new(process.map_err(|error| HarnessError {
             blame: "environment",
             message: format!("cannot start `{program}`: {error}"),

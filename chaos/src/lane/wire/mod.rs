@@ -17,6 +17,7 @@ use super::{HarnessError, RunInput, RunOutput, SubjectSpec};
 use crate::fault;
 use crate::history::{Clock, Recorder};
 use crate::scenario::model::{ActionKind, LaneName, Scenario};
+use crate::subject::logs::secrets;
 use crate::subject::message;
 use crate::subject::runner::{self, Control, Stage, World};
 use brokers::Brokers;
@@ -60,7 +61,8 @@ async fn play(input: &RunInput, recorder: &Recorder) -> Result<Option<String>, H
         .map_err(|error| environment(&format!("no socket on the loopback interface: {error}")))?;
     let command = command(&input.subject)
         .map_err(|error| environment(&format!("cannot find the dashproof program: {error}")))?;
-    let (home, capabilities) = Home::new(command, recorder.clone()).await?;
+    let logs = !secrets(&scenario.producer).is_empty();
+    let (home, capabilities) = Home::new(command, logs, recorder.clone()).await?;
     let missing = missing(&needed(scenario), &capabilities);
     if !missing.is_empty() {
         home.leave().await;

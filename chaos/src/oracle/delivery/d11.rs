@@ -6,7 +6,7 @@ use crate::oracle::index::{At, Index, micros, ms};
 use crate::oracle::laws::LawId::D11;
 
 pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
-    let Some(bound) = index.scenario.expect.recovery.map(micros) else {
+    let Some(bound) = index.scenario.expect.recovery_on(index.lane).map(micros) else {
         f.unjudged(D11, "the scenario states no recovery bound");
         return;
     };

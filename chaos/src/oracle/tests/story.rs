@@ -180,6 +180,7 @@ impl Story {
         let log = self.logs.entry((route, partition)).or_default();
         let offset = i64::try_from(log.len()).unwrap();
         log.push(LogRecord {
+            letter: String::new(),
             offset,
             events: vec![id(n)],
             pid: 1,
@@ -350,6 +351,7 @@ impl Story {
     pub(super) fn planted(&mut self, route: Route, events: Vec<EventId>) -> &mut Self {
         let log = self.logs.entry((route, 0)).or_default();
         log.push(LogRecord {
+            letter: String::new(),
             offset: i64::try_from(log.len()).unwrap(),
             events,
             pid: 1,

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use super::serve;
 use crate::history::Kind;
-use crate::subject::Subject;
 use crate::subject::protocol::{Message, OpError, Request};
+use crate::subject::{Subject, logs};
 
 /// Beat of the runtime's heart.
 const BEAT: Duration = Duration::from_millis(10);
@@ -50,10 +50,14 @@ pub fn run(subject: impl FnOnce(Claims) -> Arc<dyn Subject>) -> io::Result<()> {
         .thread_keep_alive(Duration::from_millis(20))
         .build()?;
     let worst = Arc::new(AtomicU64::new(0));
-    let claims = {
+    let claims: Claims = {
         let messages = messages.clone();
         Arc::new(move |claim| drop(messages.send(Message::Claim { claim })))
     };
+    if std::env::var_os(logs::LOGS).is_some() {
+        tracing::subscriber::set_global_default(logs::subscriber(claims.clone()))
+            .map_err(io::Error::other)?;
+    }
     runtime.block_on(async {
         let heart = tokio::spawn(beat(messages.clone(), Arc::clone(&worst)));
         serve(subject(claims), requests, messages.clone()).await;

@@ -18,7 +18,7 @@ fn recorder() -> Recorder {
 
 fn shell(script: &str, recorder: &Recorder) -> ProcessSubject {
     let args = ["-c".to_owned(), script.to_owned()];
-    ProcessSubject::spawn("sh", &args, recorder.clone()).unwrap()
+    ProcessSubject::spawn("sh", &args, false, recorder.clone()).unwrap()
 }
 
 fn procs(recorder: &Recorder, name: &str) -> Vec<(i64, String)> {

@@ -135,7 +135,7 @@ fn event_of(id: MessageId) -> EventId {
 
 fn message_id(record: &Record) -> Option<MessageId> {
     let (_, value) = record.headers.iter().find(|(key, _)| *key == MESSAGE_ID_HEADER)?;
-    value.as_ref().try_into().ok().map(MessageId)
+    (&**value).try_into().ok().map(MessageId)
 }
 
 pub(super) fn claimed_route(route: Route) -> history::Route {

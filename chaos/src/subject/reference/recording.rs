@@ -18,13 +18,15 @@ pub(super) struct RecordingConnect {
 }
 
 impl Connect for RecordingConnect {
-    fn connect(&self, route: Route) -> Result<Arc<dyn Transport>, Refused> {
-        let inner = self.inner.connect(route)?;
-        let ledger = Arc::clone(&self.ledger);
-        let recording: Arc<dyn Transport> = Arc::new(Recording { inner, ledger, route });
-        Ok(match self.saboteur {
-            Some(saboteur) => saboteur.transport(route, recording),
-            None => recording,
+    fn connect(&self, route: Route) -> BoxFuture<'_, Result<Arc<dyn Transport>, Refused>> {
+        Box::pin(async move {
+            let inner = self.inner.connect(route).await?;
+            let ledger = Arc::clone(&self.ledger);
+            let recording: Arc<dyn Transport> = Arc::new(Recording { inner, ledger, route });
+            Ok(match self.saboteur {
+                Some(saboteur) => saboteur.transport(route, recording),
+                None => recording,
+            })
         })
     }
 }

@@ -76,9 +76,9 @@ impl Transport for Fake {
 struct FakeConnect(Arc<Fake>);
 
 impl Connect for FakeConnect {
-    fn connect(&self, _: Route) -> Result<Arc<dyn Transport>, Refused> {
+    fn connect(&self, _: Route) -> BoxFuture<'_, Result<Arc<dyn Transport>, Refused>> {
         let transport: Arc<dyn Transport> = self.0.clone();
-        Ok(transport)
+        Box::pin(async { Ok(transport) })
     }
 }
 

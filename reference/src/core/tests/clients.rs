@@ -155,7 +155,8 @@ fn a_delivery_that_overtakes_the_report_of_its_submission_counts_the_attempt_onc
     let mut pair = Pair::new(plain());
     let admission = pair.offer_unsupplied("a", 100, false);
     let Admission::Accepted { key, .. } = admission else { panic!() };
-    let payload = Payload { frame: "f".into(), crc32: "c".into(), compression_failed: false };
+    let payload =
+        Payload { frame: "f".into(), crc32: HeaderValue::new(b"c"), compression_failed: false };
     pair.core.supply(pair.now, key, payload);
     let Some(Effect::HandOver(first)) = pair.core.poll(pair.now) else { panic!() };
     let failure = Failure { code: TIMED_OUT, class: ErrorClass::Retryable, reason: "late".into() };

@@ -152,7 +152,7 @@ impl Pair {
         if let Admission::Accepted { key, sequence } = admission {
             let payload = Payload {
                 frame: Bytes::from(format!("payload {sequence}")),
-                crc32: Bytes::from_static(b"00000000"),
+                crc32: HeaderValue::new(b"00000000"),
                 compression_failed: false,
             };
             self.core.supply(self.now, key, payload);

@@ -9,9 +9,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaErrorCode;
-use tokio::sync::mpsc;
 
 use super::ffi::persistence;
+use super::mailbox::Mailbox;
 use super::state::ConnectionState;
 
 use crate::core::{AttemptId, Delivery, ErrorClass, Failure, Route};
@@ -22,7 +22,7 @@ pub(super) type Classify = Arc<dyn Fn(i32) -> ErrorClass + Send + Sync>;
 /// What the callbacks of one client share with its transport.
 pub(super) struct Context {
     pub(super) route: Route,
-    pub(super) deliveries: mpsc::UnboundedSender<Delivery>,
+    pub(super) deliveries: Arc<Mailbox>,
     pub(super) state: Arc<ConnectionState>,
     pub(super) classify: Classify,
     /// The client raised a fatal error and will never send again.
@@ -85,8 +85,7 @@ impl ProducerContext for Context {
             offset: message.offset().max(-1),
             result,
         };
-        // Nobody listens only when the transport is gone, and its attempts with it.
-        let _ = self.deliveries.send(delivery);
+        self.deliveries.put(delivery);
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod context;
 mod ffi;
+mod mailbox;
 mod settings;
 mod state;
 mod transport;
@@ -17,7 +18,8 @@ use std::sync::atomic::AtomicBool;
 pub use state::{ConnectionProblem, ConnectionTrouble};
 
 use crate::config::ProducerConfig;
-use crate::core::{Connect, Refused, Route, Transport};
+use crate::core::{BoxFuture, Connect, ErrorClass, Refused, Route, Transport};
+use ::rdkafka::types::RDKafkaErrorCode;
 use context::Context;
 use state::ConnectionState;
 use transport::RdkafkaTransport;
@@ -59,20 +61,38 @@ impl RdkafkaConnect {
 }
 
 impl Connect for RdkafkaConnect {
-    fn connect(&self, route: Route) -> Result<Arc<dyn Transport>, Refused> {
-        let settings = settings::client_config(&self.config, route);
+    fn connect(&self, route: Route) -> BoxFuture<'_, Result<Arc<dyn Transport>, Refused>> {
         let state = Arc::clone(self.state(route));
         let config = Arc::clone(&self.config);
-        let transport =
-            RdkafkaTransport::new(&settings, self.config.linger, |deliveries| Context {
-                route,
-                deliveries,
-                state,
-                classify: Arc::new(move |code| config.error_class(code)),
-                fatal: AtomicBool::new(false),
-            })?;
-        Ok(Arc::new(transport))
+        Box::pin(async move {
+            // librdkafka reads certificates and starts its threads before it returns
+            let made = tokio::task::spawn_blocking(move || create(&config, route, state)).await;
+            made.unwrap_or_else(|error| {
+                Err(Refused {
+                    code: RDKafkaErrorCode::CriticalSystemResource as i32,
+                    class: ErrorClass::Retryable,
+                    reason: format!("making the client was cut short: {error}").into(),
+                })
+            })
+        })
     }
+}
+
+fn create(
+    config: &Arc<ProducerConfig>,
+    route: Route,
+    state: Arc<ConnectionState>,
+) -> Result<Arc<dyn Transport>, Refused> {
+    let settings = settings::client_config(config, route);
+    let classes = Arc::clone(config);
+    let transport = RdkafkaTransport::new(&settings, config.linger, |deliveries| Context {
+        route,
+        deliveries,
+        state,
+        classify: Arc::new(move |code| classes.error_class(code)),
+        fatal: AtomicBool::new(false),
+    })?;
+    Ok(Arc::new(transport))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
 use crate::config::{Acks, Mechanism, Protocol};
-use crate::core::{AttemptId, Delivery, ErrorClass, Persistence, Record};
+use crate::core::{AttemptId, Delivery, ErrorClass, HeaderValue, Headers, Persistence, Record};
 
 fn table(config: &ProducerConfig, route: Route) -> String {
     settings::plain(config, route).into_iter().fold(String::new(), |mut out, (key, value)| {
@@ -84,7 +84,7 @@ fn an_attempt_bounds_what_it_waits_for() {
 #[cfg(any(feature = "tls", feature = "tls-vendored"))]
 #[tokio::test]
 async fn a_ca_file_that_is_not_there_is_refused_by_name_and_for_good() {
-    let refused = RdkafkaConnect::new(&with_password()).connect(Route::Main).err().unwrap();
+    let refused = RdkafkaConnect::new(&with_password()).connect(Route::Main).await.err().unwrap();
     assert_eq!(refused.class, ErrorClass::Permanent);
     assert!(refused.reason.contains("ssl.ca.location"), "{}", refused.reason);
     assert!(!refused.reason.contains("hunter2"));
@@ -96,7 +96,7 @@ fn record(attempt: u64) -> Record {
         topic: "dashstream-events".into(),
         key: Some(Bytes::from_static(b"t0")),
         value: Bytes::from_static(b"\0value"),
-        headers: vec![("dashstream-crc32", Bytes::from_static(b"00000000"))],
+        headers: Headers::one("dashstream-crc32", HeaderValue::new(b"00000000")),
         timestamp_ms: 1_700_000_000_000,
     }
 }
@@ -116,7 +116,7 @@ const NOBODY: &str = "127.0.0.1:1";
 async fn a_confirmed_record_is_delivered_as_persisted_with_its_offset() {
     let cluster = MockCluster::new(1).unwrap();
     let config = fast(&cluster.bootstrap_servers()).idempotence(false);
-    let transport = RdkafkaConnect::new(&config).connect(Route::Main).unwrap();
+    let transport = RdkafkaConnect::new(&config).connect(Route::Main).await.unwrap();
     transport.submit(record(7)).unwrap();
     let delivery = next(&transport).await;
     assert_eq!(delivery.attempt, AttemptId(7));
@@ -129,7 +129,7 @@ async fn a_confirmed_record_is_delivered_as_persisted_with_its_offset() {
 async fn acks_0_is_no_error_and_possibly_persisted() {
     let cluster = MockCluster::new(1).unwrap();
     let config = fast(&cluster.bootstrap_servers()).idempotence(false).acks(Acks::None);
-    let transport = RdkafkaConnect::new(&config).connect(Route::Main).unwrap();
+    let transport = RdkafkaConnect::new(&config).connect(Route::Main).await.unwrap();
     transport.submit(record(1)).unwrap();
     let delivery = next(&transport).await;
     assert_eq!((delivery.persistence, delivery.offset), (Persistence::Possibly, -1));
@@ -142,7 +142,7 @@ async fn an_error_of_the_broker_keeps_its_code_and_gets_its_class() {
     let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
     cluster.request_errors(RDKafkaApiKey::Produce, &[error]);
     let config = fast(&cluster.bootstrap_servers()).idempotence(false);
-    let transport = RdkafkaConnect::new(&config).connect(Route::Main).unwrap();
+    let transport = RdkafkaConnect::new(&config).connect(Route::Main).await.unwrap();
     transport.submit(record(1)).unwrap();
     let delivery = next(&transport).await;
     let failure = delivery.result.unwrap_err();
@@ -152,7 +152,7 @@ async fn an_error_of_the_broker_keeps_its_code_and_gets_its_class() {
 
 #[tokio::test]
 async fn nobody_there_ends_the_attempt_as_not_persisted_and_says_why() {
-    let transport = RdkafkaConnect::new(&fast(NOBODY)).connect(Route::Main).unwrap();
+    let transport = RdkafkaConnect::new(&fast(NOBODY)).connect(Route::Main).await.unwrap();
     transport.submit(record(1)).unwrap();
     let delivery = next(&transport).await;
     let failure = delivery.result.unwrap_err();
@@ -163,7 +163,7 @@ async fn nobody_there_ends_the_attempt_as_not_persisted_and_says_why() {
 
 #[tokio::test]
 async fn a_purge_delivers_every_open_attempt() {
-    let transport = RdkafkaConnect::new(&fast(NOBODY)).connect(Route::Main).unwrap();
+    let transport = RdkafkaConnect::new(&fast(NOBODY)).connect(Route::Main).await.unwrap();
     for attempt in 0..100 {
         transport.submit(record(attempt)).unwrap();
     }
@@ -180,7 +180,7 @@ async fn a_purge_delivers_every_open_attempt() {
 
 #[tokio::test]
 async fn a_shutdown_delivers_what_is_open_and_refuses_what_comes_after() {
-    let transport = RdkafkaConnect::new(&fast(NOBODY)).connect(Route::Main).unwrap();
+    let transport = RdkafkaConnect::new(&fast(NOBODY)).connect(Route::Main).await.unwrap();
     transport.submit(record(1)).unwrap();
     transport.shutdown(Duration::from_secs(5)).await;
     assert_eq!(next(&transport).await.attempt, AttemptId(1));
@@ -191,7 +191,7 @@ async fn a_shutdown_delivers_what_is_open_and_refuses_what_comes_after() {
 async fn a_record_over_the_limit_is_refused_and_never_delivered() {
     let mut config = fast(NOBODY);
     config.max_message_bytes = 1_000;
-    let transport = RdkafkaConnect::new(&config).connect(Route::Main).unwrap();
+    let transport = RdkafkaConnect::new(&config).connect(Route::Main).await.unwrap();
     let mut large = record(1);
     large.value = Bytes::from(vec![0; 200_000]);
     let refused = transport.submit(large).unwrap_err();
@@ -201,7 +201,7 @@ async fn a_record_over_the_limit_is_refused_and_never_delivered() {
 #[tokio::test]
 async fn the_problem_of_a_connection_is_typed_and_per_route() {
     let connect = RdkafkaConnect::new(&fast(NOBODY));
-    let transport = connect.connect(Route::Main).unwrap();
+    let transport = connect.connect(Route::Main).await.unwrap();
     transport.submit(record(1)).unwrap();
     let _ = next(&transport).await;
     let problem = connect.problem(Route::Main).unwrap();

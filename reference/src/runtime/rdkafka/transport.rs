@@ -1,5 +1,6 @@
 //! One librdkafka client as a [`Transport`].
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll};
@@ -12,9 +13,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use rdkafka::types::RDKafkaErrorCode;
-use tokio::sync::mpsc;
 
 use super::context::Context;
+use super::mailbox::Mailbox;
 use crate::core::{BoxFuture, Delivery, ErrorClass, Record, Refused, Transport};
 
 /// How long one turn of the polling thread waits for an event: what ending it may take.
@@ -50,9 +51,9 @@ impl Drop for Client {
 /// librdkafka behind the contract of [`Transport`].
 pub(super) struct RdkafkaTransport {
     client: Mutex<Option<Client>>,
-    deliveries: Mutex<mpsc::UnboundedReceiver<Delivery>>,
-    /// Keeps the channel open when the client is gone: no delivery is not the same as the end.
-    _keep_open: mpsc::UnboundedSender<Delivery>,
+    deliveries: Arc<Mailbox>,
+    /// Deliveries that were taken out of the mailbox together.
+    taken: Mutex<VecDeque<Delivery>>,
     linger: Duration,
 }
 
@@ -65,10 +66,11 @@ impl RdkafkaTransport {
     pub(super) fn new(
         config: &ClientConfig,
         linger: Duration,
-        context: impl FnOnce(mpsc::UnboundedSender<Delivery>) -> Context,
+        context: impl FnOnce(Arc<Mailbox>) -> Context,
     ) -> Result<Self, Refused> {
-        let (tx, rx) = mpsc::unbounded_channel();
-        let producer = BaseProducer::from_config_and_context(config, context(tx.clone()))
+        let deliveries = Arc::new(Mailbox::default());
+        let context = context(Arc::clone(&deliveries));
+        let producer = BaseProducer::from_config_and_context(config, context)
             .map_err(|error| refused_by_config(&error))?;
         let (producer, stop) = (Arc::new(producer), Arc::new(AtomicBool::new(false)));
         let poller = {
@@ -88,8 +90,8 @@ impl RdkafkaTransport {
         };
         Ok(Self {
             client: Mutex::new(Some(Client { producer, stop, poller: Some(poller) })),
-            deliveries: Mutex::new(rx),
-            _keep_open: tx,
+            deliveries,
+            taken: Mutex::default(),
             linger,
         })
     }
@@ -126,7 +128,7 @@ impl Transport for RdkafkaTransport {
         };
         let headers = OwnedHeaders::new_with_capacity(record.headers.len());
         let headers = record.headers.iter().fold(headers, |headers, (key, value)| {
-            headers.insert(Header { key, value: Some(value.as_ref()) })
+            headers.insert(Header { key, value: Some(&**value) })
         });
         let mut message = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&record.topic, opaque)
             .payload(record.value.as_ref())
@@ -142,11 +144,11 @@ impl Transport for RdkafkaTransport {
     }
 
     fn poll_delivery(&self, cx: &mut TaskContext<'_>) -> Poll<Delivery> {
-        let mut deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
-        match deliveries.poll_recv(cx) {
-            Poll::Ready(Some(delivery)) => Poll::Ready(delivery),
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.is_empty() {
+            self.deliveries.take(&mut taken, cx);
         }
+        taken.pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 
     fn flush_hint(&self) {

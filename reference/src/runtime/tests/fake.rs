@@ -206,7 +206,14 @@ impl FakeConnect {
 }
 
 impl Connect for FakeConnect {
-    fn connect(&self, route: Route) -> Result<Arc<dyn Transport>, Refused> {
+    fn connect(&self, route: Route) -> BoxFuture<'_, Result<Arc<dyn Transport>, Refused>> {
+        let made = self.make(route);
+        Box::pin(async { made })
+    }
+}
+
+impl FakeConnect {
+    fn make(&self, route: Route) -> Result<Arc<dyn Transport>, Refused> {
         let mut refuse = self.refuse.lock().unwrap();
         if let Some(at) = refuse.iter().position(|r| *r == route) {
             refuse.remove(at);

@@ -4,7 +4,7 @@ use prost::Message as _;
 
 use super::fake::Treat;
 use super::*;
-use crate::codec::{DecodePolicy, Decoder, crc32_header, header};
+use crate::codec::{DecodePolicy, Decoder, crc32_hex, header};
 use crate::core::{CRC32_HEADER, MESSAGE_ID_HEADER, Reason};
 use crate::proto::{EventBatch, MessageType};
 
@@ -22,9 +22,9 @@ async fn the_header_is_completed_and_nothing_else_changed() {
     assert_eq!(got.timestamp_us, 1_735_689_601_000_000);
     assert_eq!(got.r#type, MessageType::Event as i32);
     assert_eq!(record.timestamp_ms, 1_735_689_601_000);
-    let value = |name| record.headers.iter().find(|h| h.0 == name).unwrap().1.clone();
-    assert_eq!(value(MESSAGE_ID_HEADER), &accepted.message_id.0[..]);
-    assert_eq!(value(CRC32_HEADER), crc32_header(&record.value));
+    let value = |name| record.headers.iter().find(|h| h.0 == name).unwrap().1;
+    assert_eq!(*value(MESSAGE_ID_HEADER), accepted.message_id.0);
+    assert_eq!(*value(CRC32_HEADER), crc32_hex(&record.value));
 }
 
 #[tokio::test(start_paused = true)]

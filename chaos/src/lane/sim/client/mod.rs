@@ -161,11 +161,14 @@ impl<D: Dial + Clone> ClientConnect<D> {
 }
 
 impl<D: Dial + Clone> Connect for ClientConnect<D> {
-    fn connect(&self, route: Route) -> Result<Arc<dyn Transport>, Refused> {
-        let made = self.made.fetch_add(1, Ordering::Relaxed);
-        let seed = self.seed ^ made.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let config = Config::of(&self.producer, route, &self.bootstrap, seed);
-        Ok(Client::start(config, self.dial.clone()))
+    fn connect(&self, route: Route) -> BoxFuture<'_, Result<Arc<dyn Transport>, Refused>> {
+        Box::pin(async move {
+            let made = self.made.fetch_add(1, Ordering::Relaxed);
+            let seed = self.seed ^ made.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let config = Config::of(&self.producer, route, &self.bootstrap, seed);
+            let client: Arc<dyn Transport> = Client::start(config, self.dial.clone());
+            Ok(client)
+        })
     }
 }
 

@@ -113,7 +113,9 @@ pub(super) fn batch(
         let headers: IndexMap<_, _> = record
             .headers
             .iter()
-            .map(|(name, value)| (StrBytes::from_static_str(name), Some(value.clone())))
+            .map(|(name, value)| {
+                (StrBytes::from_static_str(name), Some(Bytes::copy_from_slice(value)))
+            })
             .collect();
         WireRecord {
             transactional: false,
