@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 pub use super::expectation::{Amount, Bound, Cmp, Expect, Laws, OnLane};
+pub use super::store::{CheckpointSubject, FsFault, StoreAction};
 
 /// Where a scenario may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,8 +69,12 @@ pub enum Size {
 pub struct Load {
     /// Start.
     pub at: At,
-    /// How many.
+    /// How many; 0 for a load of saves.
     pub events: u32,
+    /// Checkpoints to save, in turns over the threads; 0 for a load of events.
+    pub saves: u32,
+    /// Whose ids the checkpoints get: `generated`, `hostile` or `taken`.
+    pub ids: String,
     /// Events per second over all threads; `None` offers as fast as `send` returns.
     pub rate: Option<f64>,
     /// Sizes.
@@ -245,6 +250,8 @@ pub enum FaultKind {
     },
     /// `subject.crash`: the subject's process is killed, an instant.
     SubjectCrash,
+    /// `fs.*` and `clock.*`: what stores live on.
+    Fs(FsFault),
 }
 
 impl FaultKind {
@@ -269,6 +276,7 @@ impl FaultKind {
             Self::MessageMaxBytes { .. } => "broker.message_max_bytes",
             Self::Throttle { .. } => "broker.throttle",
             Self::SubjectCrash => "subject.crash",
+            Self::Fs(fault) => fault.name(),
         }
     }
 }
@@ -320,6 +328,8 @@ pub enum ActionKind {
     },
     /// `unknown_operation`: an operation that no subject knows; A1 demands `unsupported`.
     UnknownOperation,
+    /// Calls of a store.
+    Store(StoreAction),
 }
 
 impl ActionKind {
@@ -337,6 +347,7 @@ impl ActionKind {
             Self::Metrics => "metrics",
             Self::Decode { .. } => "decode",
             Self::UnknownOperation => "unknown_operation",
+            Self::Store(action) => action.name(),
         }
     }
 }
@@ -374,6 +385,8 @@ pub struct Scenario {
     pub message_max_bytes: usize,
     /// Producer settings as the subject's config understands them, JSON.
     pub producer: serde_json::Value,
+    /// A checkpointer is the subject.
+    pub checkpoint: Option<CheckpointSubject>,
     /// Loads.
     pub loads: Vec<Load>,
     /// Faults.
@@ -407,6 +420,7 @@ impl Default for Scenario {
             auto_create: true,
             message_max_bytes: 1_048_588,
             producer: serde_json::Value::Object(serde_json::Map::new()),
+            checkpoint: None,
             loads: Vec::new(),
             faults: Vec::new(),
             actions: Vec::new(),
