@@ -46,7 +46,10 @@ fn input(cell: &Cell) -> RunInput {
 pub(crate) fn simulate(cell: Cell) -> CellResult {
     let begun = Instant::now();
     let input = input(&cell);
-    let output = catch_unwind(AssertUnwindSafe(|| lane::sim::run(&input)));
+    let output = catch_unwind(AssertUnwindSafe(|| match cell.lane {
+        LaneName::Disk => lane::disk::run(&input),
+        _ => lane::sim::run(&input),
+    }));
     let output = output.unwrap_or_else(|panic| RunOutput {
         lines: Vec::new(),
         error: Some(HarnessError { blame: "harness", message: panic_text(panic.as_ref()) }),

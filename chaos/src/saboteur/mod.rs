@@ -17,6 +17,7 @@ use dashproof_reference::core::{Route, Transport};
 use crate::history::Kind;
 use crate::scenario::model::LaneName;
 use crate::subject::Subject;
+use crate::subject::store::{self, Answered, Checkpointer, Open, Setup};
 
 pub use table::ALL;
 
@@ -58,6 +59,8 @@ enum Sabotage {
     Operations(fn() -> subject::Lie),
     /// Wraps the claims.
     Claims(fn() -> subject::Gossip),
+    /// Opens stores in its own way.
+    Store(fn(Setup) -> Answered<Box<dyn Checkpointer>>),
 }
 
 /// Looks a saboteur up by name.
@@ -92,6 +95,15 @@ impl Saboteur {
         match self.sabotage {
             Sabotage::Operations(lie) => Arc::new(subject::Lying { inner, lie: lie() }),
             _ => inner,
+        }
+    }
+
+    /// How its stores are really opened.
+    #[must_use]
+    pub fn store(&self) -> Open {
+        match self.sabotage {
+            Sabotage::Store(open) => Arc::new(open),
+            _ => Arc::new(store::reference),
         }
     }
 

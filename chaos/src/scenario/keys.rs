@@ -165,7 +165,8 @@ const LOAD: &[Key] = &[
 ];
 
 const BROKERS: Key = may("brokers", Shape::Brokers, "Which brokers, all if not given.");
-pub(super) const FOR: Key = may("for", Shape::Span { zero: false }, "How long; to the end if not given.");
+pub(super) const FOR: Key =
+    may("for", Shape::Span { zero: false }, "How long; to the end if not given.");
 const MUST_FOR: Key = need("for", Shape::Span { zero: false }, "How long.");
 const TOPIC: Key = may("topic", Shape::Name(TOPICS), "Which topic, main if not given.");
 const EITHER: Key = may("topic", Shape::Name(TOPICS), "Only for this topic, both if not given.");

@@ -212,7 +212,9 @@ pub(super) fn fault(name: &str, fields: &Fields) -> Option<FaultKind> {
 
 pub(super) fn action(name: &str, fields: &Fields) -> Option<ActionKind> {
     Some(ActionKind::Store(match name {
-        "delete" => StoreAction::Delete { newest: fields.text("which").as_deref() == Some("newest") },
+        "delete" => {
+            StoreAction::Delete { newest: fields.text("which").as_deref() == Some("newest") }
+        }
         "delete_thread" => StoreAction::DeleteThread,
         "retain" => StoreAction::Retain { keep: fields.count("keep").unwrap_or(1) },
         "second_open" => StoreAction::SecondOpen,
