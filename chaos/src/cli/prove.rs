@@ -17,7 +17,7 @@ use crate::oracle::Verdict;
 use crate::report::cell::{Cell, CellResult};
 use crate::report::table::aligned;
 use crate::saboteur::{self, Saboteur};
-use crate::scenario::model::{LaneName, Scenario};
+use crate::scenario::model::Scenario;
 use crate::scenario::{Library, suggest};
 
 /// What came of one saboteur in one scenario.
@@ -174,7 +174,7 @@ fn attempt_all(ui: Ui, prover: &Prover<'_>, trials: Vec<Trial>) -> Result<Vec<Tr
         ui.progress(&format!("{done}/{total} saboteurs × scenarios"));
     };
     let (virtual_time, real_time): (Vec<Trial>, Vec<Trial>) =
-        trials.into_iter().partition(|trial| trial.saboteur.lane == LaneName::Sim);
+        trials.into_iter().partition(|trial| !trial.saboteur.lane.is_real_time());
     let waiting = Mutex::new(virtual_time.into_iter());
     let finished = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

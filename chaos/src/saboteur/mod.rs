@@ -4,6 +4,7 @@
 //! its claims), never its inside. It is *caught* when the law it names is violated in a scenario it
 //! names while the reference passes there. A saboteur that survives is a hole in the harness.
 
+mod disk;
 mod subject;
 mod table;
 #[cfg(test)]

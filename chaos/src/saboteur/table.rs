@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::subject::{Gossip, Lie, edit_samples};
 use super::transport::{AckEarly, ClaimNot, Discard, Duplicate, EditDlq, Reclass, Reorder};
-use super::{Sabotage, Saboteur};
-use crate::scenario::model::LaneName::{Sim, Wire};
+use super::{Sabotage, Saboteur, disk};
+use crate::scenario::model::LaneName::{Disk, Sim, Wire};
 
 fn set(config: &mut Value, key: &str, value: Value) {
     if let Value::Object(fields) = config {
@@ -380,5 +380,113 @@ pub const ALL: &[Saboteur] = &[
                 },
             })
         }),
+    },
+    Saboteur {
+        name: "trusts-the-index",
+        row: "RES-4",
+        law: "K1",
+        lane: Disk,
+        scenarios: &["checkpoint/crash-points", "checkpoint/crash-and-restart"],
+        about: "believes its index about which checkpoint is the latest",
+        sabotage: Sabotage::Store(disk::trusts_index),
+    },
+    Saboteur {
+        name: "trusts-a-stale-index",
+        row: "RES-4",
+        law: "K3",
+        lane: Disk,
+        scenarios: &["checkpoint/index-stale"],
+        about: "believes an index that is older than the directory",
+        sabotage: Sabotage::Store(disk::trusts_index),
+    },
+    Saboteur {
+        name: "payload-crc-only",
+        row: "INT-2",
+        law: "K2",
+        lane: Disk,
+        scenarios: &["checkpoint/bit-rot-all"],
+        about: "has a checksum over the payload and none over the header",
+        sabotage: Sabotage::Store(disk::payload_crc),
+    },
+    Saboteur {
+        name: "silent-index-reset",
+        row: "INT-3",
+        law: "K3",
+        lane: Disk,
+        scenarios: &["checkpoint/index-garbage"],
+        about: "starts a damaged index anew without counting it",
+        sabotage: Sabotage::Store(disk::silent_reset),
+    },
+    Saboteur {
+        name: "predictable-temp-names",
+        row: "SEC-4",
+        law: "K9",
+        lane: Disk,
+        scenarios: &["checkpoint/crash-points"],
+        about: "counts its temporary files",
+        sabotage: Sabotage::Store(disk::counted_names),
+    },
+    Saboteur {
+        name: "no-directory-sync",
+        row: "",
+        law: "K1",
+        lane: Disk,
+        scenarios: &["checkpoint/crash-points"],
+        about: "never syncs the directory",
+        sabotage: Sabotage::Store(disk::no_dir_sync),
+    },
+    Saboteur {
+        name: "rename-before-sync",
+        row: "",
+        law: "K9",
+        lane: Disk,
+        scenarios: &["checkpoint/crash-points"],
+        about: "gives a file its name before its bytes are durable",
+        sabotage: Sabotage::Store(disk::late_sync),
+    },
+    Saboteur {
+        name: "ignored-sync-error",
+        row: "",
+        law: "K9",
+        lane: Disk,
+        scenarios: &["checkpoint/sync-fails", "checkpoint/pages-lost"],
+        about: "says Ok although a sync has failed",
+        sabotage: Sabotage::Store(disk::ignored_sync),
+    },
+    Saboteur {
+        name: "order-by-wall-clock",
+        row: "",
+        law: "K5",
+        lane: Disk,
+        scenarios: &["checkpoint/clock-back"],
+        about: "takes the checkpoint with the latest time for the newest",
+        sabotage: Sabotage::Store(disk::by_wall_clock),
+    },
+    Saboteur {
+        name: "one-bad-file-blocks",
+        row: "",
+        law: "K10",
+        lane: Disk,
+        scenarios: &["checkpoint/one-bad-of-many"],
+        about: "opens no directory that has a damaged file",
+        sabotage: Sabotage::Store(disk::bad_file_blocks),
+    },
+    Saboteur {
+        name: "corrupt-newest-as-none",
+        row: "",
+        law: "K2",
+        lane: Disk,
+        scenarios: &["checkpoint/bit-rot-newest"],
+        about: "says that a thread has nothing when its newest is damaged",
+        sabotage: Sabotage::Store(disk::corrupt_as_none),
+    },
+    Saboteur {
+        name: "save-ok-not-loadable",
+        row: "",
+        law: "K7",
+        lane: Disk,
+        scenarios: &["checkpoint/sizes"],
+        about: "saves what it cannot read",
+        sabotage: Sabotage::Store(disk::not_loadable),
     },
 ];
