@@ -10,7 +10,7 @@ use super::failure::{Failure, count};
 use super::ui::{self, Tone, Ui};
 use super::{files, library, pool};
 use crate::lane::SubjectSpec;
-use crate::oracle::Verdict;
+use crate::oracle::{RunCounts, Verdict};
 use crate::report::cell::{Cell, CellResult};
 use crate::report::summary::Summary;
 use crate::report::{json, table};
@@ -241,6 +241,15 @@ impl Reporter {
     }
 }
 
+/// How thoroughly crashes were tried.
+fn tried(counts: &RunCounts) -> String {
+    match (counts.crash_states, counts.crash_sampled) {
+        (0, _) => "no crash states: what is at rest was damaged".to_owned(),
+        (states, 0) => format!("{states} crash states, every one"),
+        (states, sampled) => format!("{states} crash states, sampled at {sampled} operations"),
+    }
+}
+
 /// One cell for people: a line, and everything that is wrong with it.
 pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
     let (tone, word) = match result.verdict {
@@ -254,7 +263,13 @@ pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
     if let Some(judgement) = &result.judgement {
         let ended: Vec<String> =
             judgement.ledger.disposition.iter().map(|(key, n)| format!("{key} {n}")).collect();
-        out.push_str(&format!("  {} offered: {}", judgement.ledger.offered, ended.join(", ")));
+        match &result.cell.scenario.checkpoint {
+            Some(_) => out.push_str(&format!("  {}", tried(&judgement.counts))),
+            None => {
+                let offered = judgement.ledger.offered;
+                out.push_str(&format!("  {offered} offered: {}", ended.join(", ")));
+            }
+        }
     }
     out.push('\n');
     if result.tries > 1 {

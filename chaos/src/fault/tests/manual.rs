@@ -1,6 +1,6 @@
 use super::*;
 use crate::fault::can_inject;
-use crate::scenario::model::LaneName;
+use crate::scenario::model::{FsFault, LaneName};
 
 /// Rows of the catalogue: kind and lanes.
 fn rows() -> Vec<(&'static str, &'static str)> {
@@ -32,6 +32,17 @@ fn kinds() -> Vec<FaultKind> {
         FaultKind::RequestError { api: api.clone(), code: 1, count, topic, after_append: false },
         FaultKind::RequestDelay { api, delay: time, count, topic },
         FaultKind::SubjectCrash,
+        FaultKind::Fs(FsFault::Error {
+            op: "sync".into(),
+            error: "EIO".into(),
+            nth: 1,
+            from_then_on: false,
+        }),
+        FaultKind::Fs(FsFault::Full { free: 1 }),
+        FaultKind::Fs(FsFault::Damage { file: "newest".into(), how: "bit".into() }),
+        FaultKind::Fs(FsFault::Index { how: "bit".into() }),
+        FaultKind::Fs(FsFault::Leftovers { count: 1 }),
+        FaultKind::Fs(FsFault::ClockBack { by: time }),
     ];
     for kind in &all {
         match kind {
@@ -51,7 +62,15 @@ fn kinds() -> Vec<FaultKind> {
             | FaultKind::TopicMissing { .. }
             | FaultKind::RequestError { .. }
             | FaultKind::RequestDelay { .. }
-            | FaultKind::SubjectCrash => {}
+            | FaultKind::SubjectCrash
+            | FaultKind::Fs(
+                FsFault::Error { .. }
+                | FsFault::Full { .. }
+                | FsFault::Damage { .. }
+                | FsFault::Index { .. }
+                | FsFault::Leftovers { .. }
+                | FsFault::ClockBack { .. },
+            ) => {}
         }
     }
     all

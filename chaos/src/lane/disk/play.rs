@@ -188,7 +188,12 @@ impl Play {
                     self.session.audit();
                 }
             }
-            ActionKind::Close { .. } => self.session.close(),
+            ActionKind::Close { .. } => {
+                if self.session.store.is_some() {
+                    self.session.audit();
+                    self.session.close();
+                }
+            }
             ActionKind::Store(StoreAction::Delete { newest }) => {
                 let mut of_first = self.session.known.iter().filter(|k| k.thread == first);
                 let chosen = if *newest { of_first.next_back() } else { of_first.next() };

@@ -71,6 +71,13 @@ fn thread_is_wrong(model: &Model, thread: &str, found: &Found) -> Option<Wrong> 
         }
         _ => {}
     }
+    if let (Some(id), Some((newest, state))) = (&found.id, found.listed.first())
+        && newest != id
+        && !state.starts_with("error")
+    {
+        let expected = format!("the latest of {thread:?} is the first that is listed, {newest:?}");
+        return Some((K1, "mix", expected, format!("the latest is {id:?}")));
+    }
     for (id, sha) in &found.listed {
         let saved = all.iter().rev().find(|saved| saved.is(id));
         if let Some(saved) = saved.filter(|saved| saved.sha != *sha && saved.file == File::Sound) {

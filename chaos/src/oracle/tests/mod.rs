@@ -6,6 +6,7 @@ mod letters;
 mod manual;
 mod metrics;
 mod order;
+mod stores;
 mod story;
 mod surface;
 mod tables;

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dashproof_reference::fs::{Fs, FsFile as _};
+use dashproof_reference::fs::Fs;
 
 use super::super::subject::edit_samples;
 use crate::subject::store::{self, Answered, Checkpointer, Given, Listed, Refusal, Setup};

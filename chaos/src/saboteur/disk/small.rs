@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use dashproof_reference::checkpoint::ErrorKind;
-use dashproof_reference::fs::{FsFile as _, FsLock, LockError};
+use dashproof_reference::fs::{FsLock, LockError};
 use serde::{Deserialize, Serialize};
 
 use crate::subject::store::{Answered, Checkpointer, Given, Listed, Refusal, Setup};
