@@ -17,6 +17,7 @@ pub const REAL_TIME_BUDGET: Duration = Duration::from_secs(12);
 pub(crate) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     lanes(walker, root, scenario);
     stores(walker, root, scenario);
+    asked(walker, root, scenario);
     cluster(walker, root, scenario);
     producer(walker, root, scenario);
     times(walker, root, scenario);
@@ -86,6 +87,23 @@ fn stores(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
         if !fits {
             let who = if is_store { "a checkpointer" } else { "a producer" };
             let message = format!("`{}` is no fault that {who} can meet", fault.kind.name());
+            walker.refuse(&fields.place("kind"), message, None);
+        }
+    }
+}
+
+/// What is asked of a store and of a producer.
+fn asked(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
+    let is_store = scenario.checkpoint.is_some();
+    for (fields, action) in root.tables("action").iter().zip(&scenario.actions) {
+        let fits = match action.kind {
+            ActionKind::Open | ActionKind::Close { .. } => true,
+            ActionKind::Store(_) => is_store,
+            _ => !is_store,
+        };
+        if !fits {
+            let who = if is_store { "a checkpointer" } else { "a producer" };
+            let message = format!("{who} has no `{}`", action.kind.name());
             walker.refuse(&fields.place("kind"), message, None);
         }
     }

@@ -148,7 +148,9 @@ fn answered(asked: &StoreCall, answer: &StoreAnswer, done: &Call<'_>, at: At, f:
         (!done.early.is_empty(), "sync_before_rename", "a file got its name before its sync"),
         (sync_dir, "sync_dir", "the directory was changed and not synced after it"),
         (
-            done.files.iter().any(|(path, file)| file.unsynced && !is_cache(path)),
+            done.files
+                .iter()
+                .any(|(path, file)| file.unsynced && !is_cache(path) && !done.early.contains(path)),
             "sync",
             "a file was written and not synced",
         ),

@@ -147,12 +147,14 @@ impl Tale {
         self.answer("list", StoreAnswer { ids, ..StoreAnswer::default() })
     }
 
-    fn crash_state(mut self, ops: u64, latest: Option<(&str, &str)>, left: &[&str]) -> Self {
+    /// A store that lists these, newest first, and gives the first as the latest.
+    fn crash_state(mut self, ops: u64, listed: &[(&str, &str)], left: &[&str]) -> Self {
         let mut found = Found::default();
-        if let Some((id, sha)) = latest {
-            (found.id, found.sha) = (Some(id.into()), Some(sha.into()));
-            found.listed = vec![(id.into(), sha.into())];
+        if let Some((id, sha)) = listed.first() {
+            (found.id, found.sha) = (Some((*id).into()), Some((*sha).into()));
         }
+        let listed = listed.iter().map(|(id, sha)| ((*id).to_owned(), (*sha).to_owned()));
+        found.listed = listed.collect();
         let latest = BTreeMap::from([("t".to_owned(), found)]);
         let left = left.iter().map(|name| (*name).to_owned()).collect();
         let state = format!("m0.op{ops}.v0");
@@ -195,13 +197,24 @@ fn two() -> Tale {
 #[test]
 fn k1_takes_the_last_acknowledged_or_the_one_in_flight_after_a_crash() {
     let tale = || Tale::new().saved("t", "a", "s1").saved("t", "b", "s2");
-    keeps(&tale().crash_state(10, Some(("b", "s2")), &[]), "K1");
-    keeps(&tale().crash_state(7, Some(("a", "s1")), &[]), "K1");
-    keeps(&tale().crash_state(9, Some(("b", "s2")), &[]), "K1");
-    keeps(&tale().crash_state(2, None, &[]), "K1");
-    breaks(&tale().crash_state(10, Some(("a", "s1")), &[]), "K1 crash");
-    breaks(&tale().crash_state(5, None, &[]), "K1 crash");
-    breaks(&tale().crash_state(10, Some(("b", "s1")), &[]), "K2 content");
+    keeps(&tale().crash_state(10, &[("b", "s2"), ("a", "s1")], &[]), "K1");
+    keeps(&tale().crash_state(7, &[("a", "s1")], &[]), "K1");
+    keeps(&tale().crash_state(9, &[("b", "s2"), ("a", "s1")], &[]), "K1");
+    keeps(&tale().crash_state(2, &[], &[]), "K1");
+    breaks(&tale().crash_state(10, &[("a", "s1")], &[]), "K1 crash");
+    breaks(&tale().crash_state(5, &[], &[]), "K1 crash");
+    breaks(&tale().crash_state(10, &[("b", "s1"), ("a", "s1")], &[]), "K2 content");
+}
+
+#[test]
+fn k1_wants_the_latest_and_the_list_of_one_story() {
+    let mut tale = two().crash_state(9, &[("b", "s2"), ("a", "s1")], &[]);
+    if let Some(Line { kind: Kind::CrashState(state), .. }) = tale.lines.last_mut() {
+        for found in state.latest.values_mut() {
+            (found.id, found.sha) = (Some("a".into()), Some("s1".into()));
+        }
+    }
+    breaks(&tale, "K1 mix");
 }
 
 #[test]
@@ -292,6 +305,7 @@ fn k9_wants_syncs_in_their_order_and_none_ignored() {
     keeps(&two(), "K9");
     let by = |steps: &[&str]| Tale::new().saved_by(steps, "t", "a", "s1");
     breaks(&by(&["create", "write", "rename", "sync", "sync_dir"]), "K9 sync_before_rename");
+    breaks(&by(&["create", "write", "sync_dir"]), "K9 sync");
     breaks(&by(&["create", "write", "sync", "rename"]), "K9 sync_dir");
     let ignored = by(&["create", "write", "sync!EIO", "sync", "rename", "sync_dir"]);
     breaks(&ignored, "K9 ignored");
@@ -317,7 +331,7 @@ fn k9_wants_temporary_files_that_nobody_guesses_and_that_are_swept() {
         tale = tale.answer("save", StoreAnswer { id, ..StoreAnswer::default() });
     }
     breaks(&tale, "K9 predictable");
-    let left = two().crash_state(10, Some(("b", "s2")), &["/store/tmp-1.dck"]);
+    let left = two().crash_state(10, &[("b", "s2"), ("a", "s1")], &["/store/tmp-1.dck"]);
     breaks(&left, "K9 swept");
 }
 
@@ -360,10 +374,10 @@ fn what_was_deleted_stays_so() {
         tale.fs("sync_dir", "/store", None);
         tale.answer("delete", StoreAnswer { count: Some(1), ..StoreAnswer::default() })
     };
-    keeps(&deleted().latest("t", "a", "s1").crash_state(12, Some(("a", "s1")), &[]), "K1");
-    keeps(&deleted().crash_state(11, Some(("b", "s2")), &[]).listed("t", &["a"]), "K7");
+    keeps(&deleted().latest("t", "a", "s1").crash_state(12, &[("a", "s1")], &[]), "K1");
+    keeps(&deleted().crash_state(11, &[("b", "s2"), ("a", "s1")], &[]).listed("t", &["a"]), "K7");
     breaks(&deleted().loaded("t", "b", "s2"), "K1 deleted");
-    breaks(&deleted().crash_state(12, Some(("b", "s2")), &[]), "K1 crash");
+    breaks(&deleted().crash_state(12, &[("b", "s2"), ("a", "s1")], &[]), "K1 crash");
     let early = deleting().answer("delete", StoreAnswer { count: Some(1), ..Default::default() });
     breaks(&early, "K9 sync_dir");
 }
