@@ -263,12 +263,11 @@ pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
     if let Some(judgement) = &result.judgement {
         let ended: Vec<String> =
             judgement.ledger.disposition.iter().map(|(key, n)| format!("{key} {n}")).collect();
-        match &result.cell.scenario.checkpoint {
-            Some(_) => out.push_str(&format!("  {}", tried(&judgement.counts))),
-            None => {
-                let offered = judgement.ledger.offered;
-                out.push_str(&format!("  {offered} offered: {}", ended.join(", ")));
-            }
+        if result.cell.scenario.checkpoint.is_some() {
+            out.push_str(&format!("  {}", tried(&judgement.counts)));
+        } else {
+            let offered = judgement.ledger.offered;
+            out.push_str(&format!("  {offered} offered: {}", ended.join(", ")));
         }
     }
     out.push('\n');

@@ -71,7 +71,7 @@ pub fn state(log: &Log, base: &Image, seed: u64, name: &str) -> Option<State> {
 }
 
 fn at(medium: &Medium, ops: u64, seed: u64, out: &mut States) {
-    let mut seen = BTreeSet::new();
+    let mut known = BTreeSet::new();
     let (subsets, drawn) = subsets(medium.naming.len(), seed ^ ops);
     let mut sampled = drawn;
     let mut version = 0_u64;
@@ -84,7 +84,7 @@ fn at(medium: &Medium, ops: u64, seed: u64, out: &mut States) {
             let image = Image { dirs: medium.dirs.clone(), files };
             let name = format!("op{ops}.v{version}");
             version += 1;
-            if seen.insert(image.digest()) {
+            if known.insert(image.digest()) {
                 out.states.push(State { name, ops, image });
                 out.tally.states += 1;
             } else {
@@ -154,11 +154,11 @@ fn contents(medium: &Medium, names: &BTreeMap<PathBuf, u64>) -> (Vec<Files>, boo
     (out, true)
 }
 
-fn first(versions: &Vec<Arc<[u8]>>) -> Option<Arc<[u8]>> {
+fn first(versions: &[Arc<[u8]>]) -> Option<Arc<[u8]>> {
     versions.first().cloned()
 }
 
-fn last(versions: &Vec<Arc<[u8]>>) -> Option<Arc<[u8]>> {
+fn last(versions: &[Arc<[u8]>]) -> Option<Arc<[u8]>> {
     versions.last().cloned()
 }
 

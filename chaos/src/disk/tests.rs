@@ -158,7 +158,7 @@ fn doings() -> impl Strategy<Value = Vec<(u8, u8, u8)>> {
 fn done(doings: &[(u8, u8, u8)]) -> SimFs {
     let fs = started();
     let path = |n: u8| PathBuf::from(format!("/d/{n}"));
-    let mut open: std::collections::BTreeMap<u8, Box<dyn FsFile>> = Default::default();
+    let mut open = std::collections::BTreeMap::<u8, Box<dyn FsFile>>::new();
     for (what, a, b) in doings {
         match what {
             0 => {

@@ -60,7 +60,7 @@ pub struct StoreAnswer {
     /// list: ids, newest first. threads: thread ids. verify: names of files that are not healthy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<String>,
-    /// delete, delete_thread, retain: how many went.
+    /// `delete`, `delete_thread`, `retain`: how many went.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     /// The error's text.

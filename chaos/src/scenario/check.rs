@@ -61,20 +61,19 @@ fn lanes(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
 fn stores(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     let is_store = scenario.checkpoint.is_some();
     for lane in scenario.lanes.iter().filter(|lane| (**lane == LaneName::Disk) != is_store) {
-        let message = match is_store {
-            true => format!("a checkpointer cannot run on `{}`", lane.as_str()),
-            false => "the lane `disk` needs a store".to_owned(),
-        };
-        let help = match is_store {
-            true => "list the lane `disk`",
-            false => "add [subject.checkpoint]",
+        let (message, help) = if is_store {
+            let message = format!("a checkpointer cannot run on `{}`", lane.as_str());
+            (message, "list the lane `disk`")
+        } else {
+            ("the lane `disk` needs a store".to_owned(), "add [subject.checkpoint]")
         };
         walker.refuse(&root.place("lanes"), message, Some(help.to_owned()));
     }
     for (fields, load) in root.tables("load").iter().zip(&scenario.loads) {
-        let (has, wanted, other) = match is_store {
-            true => (load.saves > 0 && load.events == 0, "saves", "events"),
-            false => (load.events > 0 && load.saves == 0, "events", "saves"),
+        let (has, wanted, other) = if is_store {
+            (load.saves > 0 && load.events == 0, "saves", "events")
+        } else {
+            (load.events > 0 && load.saves == 0, "events", "saves")
         };
         if !has {
             let message = format!("[[load]] needs `{wanted}` here, and no `{other}`");

@@ -88,8 +88,8 @@ impl Session {
             .collect();
         let others = match how {
             "stale" => self.indexes.first().cloned().unwrap_or_default(),
-            "foreign" => self.index_of(fresh()),
-            "names_missing" => self.index_of(SimFs::new(live)),
+            "foreign" => self.index_of(&fresh()),
+            "names_missing" => self.index_of(&SimFs::new(live)),
             _ => BTreeMap::new(),
         };
         let mut changed = false;
@@ -114,7 +114,7 @@ impl Session {
 
     /// The index that a store leaves on another disk after one more save: of this subject, under
     /// its names.
-    fn index_of(&mut self, fs: SimFs) -> BTreeMap<PathBuf, Vec<u8>> {
+    fn index_of(&mut self, fs: &SimFs) -> BTreeMap<PathBuf, Vec<u8>> {
         let setup = self.setup(self.variant, fs.clone());
         let Ok(mut store) = (self.open)(setup) else { return BTreeMap::new() };
         let _ = store.save("elsewhere", None, "a state of another disk");
@@ -136,9 +136,9 @@ impl Session {
         // the first part is the subject's word for them
         let word = name.split_inclusive(['-', '.', '_']).next().unwrap_or_default().len();
         for _ in 0..count {
-            let digit = |(at, char): (usize, char)| match char.is_ascii_hexdigit() && at >= word {
-                true => char::from_digit(self.rng.u32(..16), 16).unwrap_or('0'),
-                false => char,
+            let digit = |(at, char): (usize, char)| {
+                let drawn = (char.is_ascii_hexdigit() && at >= word).then(|| self.rng.u32(..16));
+                drawn.and_then(|digit| char::from_digit(digit, 16)).unwrap_or(char)
             };
             let end = name.rfind('.').unwrap_or(name.len());
             let (stem, extension) = name.split_at(end);

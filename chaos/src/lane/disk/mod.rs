@@ -78,7 +78,7 @@ fn opener(subject: &SubjectSpec) -> Result<Open, HarnessError> {
     match subject {
         SubjectSpec::Reference => Ok(Arc::new(store::reference)),
         SubjectSpec::Saboteur(name) => saboteur::find(name)
-            .map(|saboteur| saboteur.store())
+            .map(saboteur::Saboteur::store)
             .ok_or_else(|| error(format!("there is no saboteur `{name}`"))),
         SubjectSpec::Driver(_) => {
             Err(error("a driver is a process: it runs on the real-time lanes only".to_owned()))

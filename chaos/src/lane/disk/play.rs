@@ -157,8 +157,10 @@ impl Play {
     fn save(&mut self, index: usize, k: u32, scenario: &Scenario) {
         let Some(load) = scenario.loads.get(index) else { return };
         if k + 1 < load.saves {
-            let wait = load.rate.map_or(1000.0, |rate| 1_000_000.0 / rate.max(0.001));
-            self.due.insert((self.now() + wait as u64, Item::Save(index, k + 1)));
+            let wait = load.rate.map_or(Duration::from_millis(1), |rate| {
+                Duration::from_secs_f64(1.0 / rate.max(0.001))
+            });
+            self.due.insert((self.now() + micros(wait), Item::Save(index, k + 1)));
         }
         let (thread, id) = ids::of(load, index, k);
         let state = self.state(&load.size);
@@ -184,15 +186,12 @@ impl Play {
         let first = self.session.threads.first().cloned().unwrap_or_default();
         match action {
             ActionKind::Open if self.session.store.is_none() => {
-                if self.session.open(self.session.variant) {
-                    self.session.audit();
-                }
+                self.session.open(self.session.variant);
+                self.session.audit();
             }
-            ActionKind::Close { .. } => {
-                if self.session.store.is_some() {
-                    self.session.audit();
-                    self.session.close();
-                }
+            ActionKind::Close { .. } if self.session.store.is_some() => {
+                self.session.audit();
+                self.session.close();
             }
             ActionKind::Store(StoreAction::Delete { newest }) => {
                 let mut of_first = self.session.known.iter().filter(|k| k.thread == first);

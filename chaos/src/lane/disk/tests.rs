@@ -50,7 +50,7 @@ fn a_crash_state_is_shown_again_by_its_name() {
         Kind::CrashState(state) => Some(state.clone()),
         _ => None,
     };
-    let known = output.lines.iter().filter_map(state).filter(|state| state.ops == 9).last();
+    let known = output.lines.iter().filter_map(state).rfind(|state| state.ops == 9);
     let shown = show(&input, &known.unwrap().state).unwrap().unwrap();
     assert!(!shown.files.is_empty());
     assert!(show(&input, "m0.op9.v9999").unwrap().is_none());

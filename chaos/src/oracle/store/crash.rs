@@ -64,10 +64,10 @@ fn thread_is_wrong(model: &Model, thread: &str, found: &Found) -> Option<Wrong> 
         (None, Some(id), Some(sha)) if !allowed.any.iter().any(|saved| saved.can_be(id, sha)) => {
             let observed = format!("the latest of {thread:?} is {id:?} with state {sha}");
             let known = all.iter().any(|saved| saved.can_be(id, sha));
-            return match known {
-                true => older(observed),
-                false => Some((K2, "content", wanted(), observed)),
-            };
+            if known {
+                return older(observed);
+            }
+            return Some((K2, "content", wanted(), observed));
         }
         _ => {}
     }

@@ -60,7 +60,7 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
             }
             (Kind::StoreAnswer(answer), _) => answered(&mut open, answer),
             (Kind::Fs { op, path, error }, Src::Fs) => {
-                operation(&mut open, op, path, error.as_deref())
+                operation(&mut open, op, path, error.as_deref());
             }
             (Kind::DamageSeen(damage), Src::Fs) => {
                 let known = bad.insert(&damage.id, &damage.how);

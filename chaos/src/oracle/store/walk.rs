@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::answers;
-use super::cause::Past;
+use super::cause::{Met, Past};
 use super::crash::{self, Moment};
 use super::model::{File, Model, Saved, Stands};
 use crate::history::{DamageSeen, FaultPhase, Kind, Src, StoreAnswer, StoreCall};
@@ -80,9 +80,9 @@ pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
             (Kind::Fs { op, path, error }, Src::Fs) => walk.operation(op, path, error.as_deref()),
             (Kind::DamageSeen(damage), Src::Fs) => walk.damaged(damage),
             (Kind::Fault { name, phase: FaultPhase::Effect, .. }, _) => match name.as_str() {
-                "fs.index" => walk.past.index = true,
-                "clock.back" => walk.past.clock = true,
-                "fs.error" | "fs.full" => walk.past.error = true,
+                "fs.index" => walk.past.add(Met::Index),
+                "clock.back" => walk.past.add(Met::Clock),
+                "fs.error" | "fs.full" => walk.past.add(Met::Error),
                 _ => {}
             },
             (Kind::Proc { what, .. }, _) if what == "crash" => walk.crashed(),
@@ -148,12 +148,12 @@ impl<'a> Walk<'a, '_> {
         let thread = call.thread.clone().unwrap_or_default();
         match call.op.as_str() {
             "open" => {
-                self.past.reopened = self.opens > 0;
+                self.past.set(Met::Reopened, self.opens > 0);
                 self.opens += 1;
                 self.keep = call.keep.and_then(|keep| usize::try_from(keep).ok());
                 let variant = call.variant.as_deref();
                 self.variant = self.variant.or(variant);
-                self.past.switched = variant != self.variant;
+                self.past.set(Met::Switched, variant != self.variant);
             }
             "save" => {
                 let sha = call.sha.clone().unwrap_or_default();
@@ -208,7 +208,7 @@ impl<'a> Walk<'a, '_> {
             ("save", None) => self.saved(at, call, answer),
             ("save", Some(_)) => self.not_saved(call, answer, &evidence()),
             ("delete", None) => {
-                self.ended(|saved| call.id.as_deref().is_some_and(|id| saved.is(id)))
+                self.ended(|saved| call.id.as_deref().is_some_and(|id| saved.is(id)));
             }
             ("delete_thread", None) => {
                 let thread = call.thread.as_deref().unwrap_or_default();
@@ -282,8 +282,8 @@ impl<'a> Walk<'a, '_> {
             saved.stands = if harmless { Stands::Gone } else { Stands::Doubt };
             saved.failed_in = Some(opens);
         }
-        if let Some(all) = self.model.threads.get_mut(thread) {
-            all.iter_mut().for_each(|saved| saved.optional = false);
+        for saved in self.model.threads.get_mut(thread).into_iter().flatten() {
+            saved.optional = false;
         }
         let kind = answer.error.as_deref().unwrap_or_default();
         if kind == "already_exists" {
