@@ -266,8 +266,8 @@ impl Play {
         self.session.recorder.fault(fault, name, FaultPhase::End);
     }
 
-    /// The machine dies in the middle of a save, or just after it, and its disk is one of those that
-    /// it can be.
+    /// The machine dies in the middle of a save, or just after it, and its disk is one of those
+    /// that it can be.
     fn crash(&mut self, index: usize, scenario: &Scenario) {
         if self.session.store.is_none() {
             return;

@@ -141,8 +141,8 @@ impl Model {
         allowed
     }
 
-    /// Retention: what is older than a thread's newest `keep` ends as `done` says; `Held` means that
-    /// it is under way. What is damaged counts or does not, as the store can see it or not.
+    /// Retention: what is older than a thread's newest `keep` ends as `done` says; `Held` means
+    /// that it is under way. What is damaged counts or does not, as the store can see it or not.
     pub(super) fn retain(&mut self, thread: &str, keep: usize, done: Stands) {
         let hurt = self.damage(Some(thread));
         let Some(all) = self.threads.get_mut(thread) else { return };

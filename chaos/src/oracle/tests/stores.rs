@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
+use crate::history::reader::tests::histories;
 use crate::history::{
     CrashState, DamageSeen, FORMAT_VERSION, FaultPhase, Found, Kind, Line, Src, StoreAnswer,
     StoreCall,
@@ -414,4 +417,42 @@ fn m1_wants_what_the_harness_counted() {
     breaks(&scraped(damaged(), scrape(2, 0)), "K2 counted");
     let silent = two().met("fs.index").opened("file");
     breaks(&scraped(silent, scrape(0, 0)), "K3 silent");
+}
+
+/// A history with everything in it.
+fn lively() -> Tale {
+    two()
+        .saved("u", "c", "s3")
+        .damaged("bit", "u", "c")
+        .latest("t", "b", "s2")
+        .loaded("t", "a", "s1")
+        .listed("t", &["b", "a"])
+        .crash_state(10, &[("b", "s2"), ("a", "s1")], &[])
+        .met("fs.index")
+        .opened("compressed")
+        .latest("t", "b", "s2")
+}
+
+proptest! {
+    #[test]
+    fn any_lines_about_a_store_are_judged(lines in histories()) {
+        prop_assert_eq!(judge(&lines, &scenario()), judge(&lines, &scenario()));
+    }
+
+    #[test]
+    fn a_mangled_history_of_a_store_is_judged(
+        edits in prop::collection::vec((0..3_u8, any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..12)
+    ) {
+        let mut lines = lively().lines;
+        for (what, a, b) in edits {
+            let (a, b) = (a.index(lines.len()), b.index(lines.len()));
+            match what {
+                0 if lines.len() > 1 => drop(lines.remove(a)),
+                1 => lines.insert(a, lines[b].clone()),
+                _ => lines.swap(a, b),
+            }
+        }
+        let judgement = judge(&lines, &scenario());
+        prop_assert!(judgement.violations.iter().all(|v| v.to_string().contains("reproduce")));
+    }
 }
