@@ -39,7 +39,8 @@ fn recorded(dir: &Path) -> (PathBuf, PathBuf) {
     let cell = dir.join(CRASHES).join("disk-seed0");
     let text = std::fs::read_to_string(cell.join("events.jsonl")).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let last = lines.filter(|line| line["kind"] == "crash_state").last().unwrap();
+    let states: Vec<Value> = lines.filter(|line| line["kind"] == "crash_state").collect();
+    let last = states.last().unwrap();
     let disk = dir.join("disk");
     let (name, to) = (last["state"].as_str().unwrap(), disk.to_str().unwrap());
     let args = ["replay", cell.to_str().unwrap(), "--crash-state", name, "--to", to];

@@ -280,3 +280,18 @@ pub(super) fn threads(walk: &mut Walk<'_, '_>, answer: &StoreAnswer, evidence: &
         });
     }
 }
+
+/// Every damaged file that is still there is among those that are not healthy.
+pub(super) fn verify(walk: &mut Walk<'_, '_>, answer: &StoreAnswer, evidence: &Evidence) {
+    let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    for path in &walk.ill {
+        let name = name(path);
+        walk.f.checked(K2, 1);
+        if !answer.ids.contains(&name) {
+            walk.f.broken(K2, "verify", evidence.clone(), || {
+                let expected = format!("verify says that {name} is not healthy");
+                (expected, format!("it names {:?}", answer.ids))
+            });
+        }
+    }
+}

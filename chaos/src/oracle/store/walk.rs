@@ -1,6 +1,6 @@
 //! One pass over a store's calls and answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::answers;
 use super::cause::{Met, Past};
@@ -42,6 +42,8 @@ pub(super) struct Walk<'a, 'f> {
     keep: Option<usize>,
     /// The variant of the run.
     variant: Option<&'a str>,
+    /// Damaged files that are there.
+    pub(super) ill: BTreeSet<&'a str>,
     /// Ids that stores made themselves, with their call.
     made: BTreeMap<&'a str, At>,
 }
@@ -66,6 +68,7 @@ pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
         listed: super::Listing::new(),
         keep: None,
         variant: None,
+        ill: BTreeSet::new(),
         made: BTreeMap::new(),
     };
     walk.moment();
@@ -107,6 +110,9 @@ impl<'a> Walk<'a, '_> {
         if CHANGES.contains(&op) {
             self.ops += 1;
         }
+        if op == "remove" && error.is_none() {
+            self.ill.remove(path);
+        }
         if op == "rest" {
             // everything is durable, and the disk's log starts anew
             self.ops = 0;
@@ -118,7 +124,12 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    fn damaged(&mut self, damage: &DamageSeen) {
+    fn damaged(&mut self, damage: &'a DamageSeen) {
+        if damage.how == "deleted" {
+            self.ill.remove(damage.path.as_str());
+        } else {
+            self.ill.insert(&damage.path);
+        }
         let file = match damage.how.as_str() {
             "deleted" => File::Deleted,
             "newer_version" => File::Newer,
@@ -239,6 +250,7 @@ impl<'a> Walk<'a, '_> {
             ("load", _) => answers::load(self, call, answer, &evidence()),
             ("list", None) => answers::list(self, call, answer, &evidence()),
             ("threads", None) => answers::threads(self, answer, &evidence()),
+            ("verify", None) => answers::verify(self, answer, &evidence()),
             _ => {}
         }
         self.moment();

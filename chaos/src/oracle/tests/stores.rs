@@ -385,6 +385,18 @@ fn what_was_deleted_stays_so() {
     breaks(&early, "K9 sync_dir");
 }
 
+#[test]
+fn verify_names_every_damaged_file() {
+    let verified = |names: &[&str]| {
+        let mut tale = two().damaged("bit", "t", "a");
+        tale.call(StoreCall::of("verify"));
+        let ids = names.iter().map(|name| (*name).to_owned()).collect();
+        tale.answer("verify", StoreAnswer { ids, ..StoreAnswer::default() })
+    };
+    keeps(&verified(&["x"]), "K2");
+    breaks(&verified(&[]), "K2 verify");
+}
+
 fn scrape(saves: u64, corrupt: u64) -> String {
     let series = [
         ("saves_total", saves),
