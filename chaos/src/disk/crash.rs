@@ -163,7 +163,7 @@ fn last(versions: &[Arc<[u8]>]) -> Option<Arc<[u8]>> {
 }
 
 /// What a file can hold: what is durable, and of each write after it nothing, half, all but the
-/// last sector, or all; the last write as garbage; the first as zeros with the others whole.
+/// last sector, or all; the last write as garbage; each before it as zeros with the others whole.
 fn versions(content: &Content) -> Vec<Arc<[u8]>> {
     let durable = &content.durable;
     let pending: Vec<&[u8]> =
@@ -184,9 +184,13 @@ fn versions(content: &Content) -> Vec<Arc<[u8]>> {
         let (sound, _) = last.split_at(last.len() - tail);
         let lost = garbage.get(garbage.len() - tail..).unwrap_or_default();
         out.push([durable, &*before.concat(), sound, lost].concat().into());
-        if let Some((first, rest)) = before.split_first() {
-            let hole = vec![0; first.len()];
-            out.push([durable, &*hole, &*rest.concat(), last].concat().into());
+        for hole in 0..before.len() {
+            let mut holed = durable.clone();
+            for (at, bytes) in pending.iter().enumerate() {
+                let kept = |byte: &u8| if at == hole { 0 } else { *byte };
+                holed.extend(bytes.iter().map(kept));
+            }
+            out.push(holed.into());
         }
     }
     let mut seen = BTreeSet::new();

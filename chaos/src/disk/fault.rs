@@ -65,9 +65,15 @@ pub struct Break {
 }
 
 impl Break {
-    /// Counts an operation; true when it is the one.
+    /// Counts an operation; true when it is the one. A failure that its operation cannot have is
+    /// never met.
     pub(super) fn meets(&mut self, op: &str) -> bool {
-        if self.op != op {
+        let possible = match self.failure {
+            Failure::Errno(..) => true,
+            Failure::Short => op == "write",
+            Failure::LostPages => op == "sync",
+        };
+        if self.op != op || !possible {
             return false;
         }
         match self.nth {

@@ -22,6 +22,8 @@ pub enum Op {
     Sync(u64),
     /// What was written and not synced will never be.
     Lose(u64),
+    /// A sync failed: what was written may be there, and no later sync proves it.
+    Doubt(u64),
     /// A file has another name.
     Rename(PathBuf, PathBuf),
     /// A name is gone.
@@ -48,6 +50,8 @@ pub(super) struct Content {
     pub(super) durable: Vec<u8>,
     /// Appended since.
     pub(super) pending: Vec<Arc<[u8]>>,
+    /// A sync failed, so that the next one proves nothing.
+    doubtful: bool,
 }
 
 /// A disk in operation: what is durable, and what is under way.
@@ -67,7 +71,7 @@ impl Medium {
         let mut medium = Self { dirs: base.dirs.clone(), ..Self::default() };
         for (number, (path, bytes)) in (0..).zip(&base.files) {
             medium.names.insert(path.clone(), number);
-            let content = Content { durable: bytes.to_vec(), pending: Vec::new() };
+            let content = Content { durable: bytes.to_vec(), ..Content::default() };
             medium.files.insert(number, content);
         }
         medium.live = medium.names.clone();
@@ -88,6 +92,9 @@ impl Medium {
             }
             Op::Sync(number) => {
                 let content = self.files.entry(*number).or_default();
+                if content.doubtful {
+                    return;
+                }
                 for bytes in std::mem::take(&mut content.pending) {
                     content.durable.extend_from_slice(&bytes);
                 }
@@ -97,6 +104,7 @@ impl Medium {
                 let lost: usize = content.pending.iter().map(|bytes| bytes.len()).sum();
                 content.pending = vec![vec![0; lost].into()];
             }
+            Op::Doubt(number) => self.files.entry(*number).or_default().doubtful = true,
             Op::Rename(from, to) => {
                 if let Some(number) = self.live.remove(from) {
                     self.live.insert(to.clone(), number);

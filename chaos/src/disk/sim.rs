@@ -45,6 +45,9 @@ struct Inner {
     names: BTreeMap<PathBuf, u64>,
     files: BTreeMap<u64, Vec<u8>>,
     next: u64,
+    /// The file of each open handle; files have other numbers after [`SimFs::damage`].
+    handles: BTreeMap<u64, u64>,
+    opened: u64,
     locks: BTreeMap<PathBuf, String>,
     breaks: Vec<Break>,
     /// Bytes that still fit, and the fault that says so.
@@ -142,6 +145,11 @@ impl Inner {
         }
     }
 
+    fn file_of(&self, handle: u64) -> io::Result<u64> {
+        let number = self.handles.get(&handle).copied();
+        number.ok_or_else(|| io::Error::from_raw_os_error(EBADF))
+    }
+
     fn bytes(&self, path: &Path) -> io::Result<&Vec<u8>> {
         let number = self.names.get(path);
         let bytes = number.and_then(|number| self.files.get(number));
@@ -149,8 +157,14 @@ impl Inner {
     }
 }
 
+const EBADF: i32 = 9;
 const ENOENT: (i32, &str) = (2, "ENOENT");
 const EEXIST: (i32, &str) = (17, "EEXIST");
+const ENAMETOOLONG: (i32, &str) = (36, "ENAMETOOLONG");
+
+fn too_long(path: &Path) -> bool {
+    path.file_name().is_none_or(|name| name.len() > 255)
+}
 
 impl SimFs {
     /// A machine that starts with this disk.
@@ -256,14 +270,26 @@ impl SimFs {
     fn rest(&self) {
         let live = self.live();
         let mut inner = self.inner();
+        let inner = &mut *inner;
         // the numbers that the log of the new base will use
         let mut files = BTreeMap::new();
         let mut names = BTreeMap::new();
+        let mut moved = BTreeMap::new();
         for (number, (path, bytes)) in (0..).zip(&live.files) {
+            moved.extend(inner.names.get(path).map(|old| (*old, number)));
             names.insert(path.clone(), number);
             files.insert(number, bytes.to_vec());
         }
         inner.next = names.len() as u64;
+        // a file without a name is open all the same
+        for number in inner.handles.values_mut() {
+            *number = *moved.entry(*number).or_insert_with(|| {
+                let new = inner.next;
+                inner.next += 1;
+                files.insert(new, inner.files.get(number).cloned().unwrap_or_default());
+                new
+            });
+        }
         inner.names = names;
         inner.files = files;
         inner.log = Log::default();
@@ -274,7 +300,13 @@ impl SimFs {
 struct SimFile {
     fs: SimFs,
     path: PathBuf,
-    number: u64,
+    handle: u64,
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        self.fs.inner().handles.remove(&self.handle);
+    }
 }
 
 impl FsFile for SimFile {
@@ -294,7 +326,7 @@ impl FsFile for SimFile {
                 met = met.or(Some((Failure::Errno(28, "ENOSPC"), fault)));
             }
         }
-        let number = self.number;
+        let number = inner.file_of(self.handle)?;
         let taken = bytes.get(..take).unwrap_or_default();
         let wrote = inner.change_met("write", &self.path, met, Op::Nothing, |inner| {
             inner.files.entry(number).or_default().extend_from_slice(taken);
@@ -314,9 +346,9 @@ impl FsFile for SimFile {
             return Err(Failure::Errno(5, "EIO").error());
         }
         let met = inner.meets("sync");
-        let number = self.number;
+        let number = inner.file_of(self.handle)?;
         let lost = met.is_some_and(|(failure, _)| failure == Failure::LostPages);
-        let left = if lost { Op::Lose(number) } else { Op::Nothing };
+        let left = if lost { Op::Lose(number) } else { Op::Doubt(number) };
         inner.change_met("sync", &self.path, met, left, |_| Ok(((), Op::Sync(number))))
     }
 }
@@ -343,10 +375,9 @@ impl Fs for SimFs {
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        let number = self.inner().change("create", path, |inner| {
-            let long = path.file_name().is_none_or(|name| name.len() > 255);
-            if long {
-                return Err((36, "ENAMETOOLONG"));
+        let handle = self.inner().change("create", path, |inner| {
+            if too_long(path) {
+                return Err(ENAMETOOLONG);
             }
             if !path.parent().is_some_and(|dir| inner.dirs.contains(dir)) {
                 return Err(ENOENT);
@@ -358,9 +389,12 @@ impl Fs for SimFs {
             inner.next += 1;
             inner.names.insert(path.to_owned(), number);
             inner.files.insert(number, Vec::new());
-            Ok((number, Op::Create(path.to_owned(), number)))
+            let handle = inner.opened;
+            inner.opened += 1;
+            inner.handles.insert(handle, number);
+            Ok((handle, Op::Create(path.to_owned(), number)))
         })?;
-        Ok(Box::new(SimFile { fs: self.clone(), path: path.to_owned(), number }))
+        Ok(Box::new(SimFile { fs: self.clone(), path: path.to_owned(), handle }))
     }
 
     fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
@@ -385,6 +419,9 @@ impl Fs for SimFs {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let both = PathBuf::from(format!("{} -> {}", from.display(), to.display()));
         self.inner().change("rename", &both, |inner| {
+            if too_long(to) {
+                return Err(ENAMETOOLONG);
+            }
             let number = inner.names.remove(from).ok_or(ENOENT)?;
             inner.names.insert(to.to_owned(), number);
             Ok(((), Op::Rename(from.to_owned(), to.to_owned())))

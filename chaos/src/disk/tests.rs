@@ -150,6 +150,78 @@ fn more_than_four_names_are_sampled_and_that_is_counted() {
     assert_eq!(all.tally.states, all.states.len() as u64);
 }
 
+#[test]
+fn an_open_file_is_still_its_own_after_damage_to_another() {
+    let fs = started();
+    let (mut z, mut a, mut gone) =
+        (file(&fs, "z", b"z"), file(&fs, "a", b"a"), file(&fs, "g", b""));
+    fs.remove(Path::new("/d/g")).unwrap();
+    fs.damage(Path::new("/d/a"), Some(b"A".to_vec()));
+    gone.write_all(b"nowhere").unwrap();
+    z.write_all(b"y").unwrap();
+    a.write_all(b"b").unwrap();
+    let live = fs.live();
+    assert_eq!((live.file("/d/a"), live.file("/d/z")), (Some(&b"Ab"[..]), Some(&b"zy"[..])));
+    assert_eq!(live.files.len(), 2);
+}
+
+#[test]
+fn a_sync_that_is_tried_again_after_it_failed_proves_nothing() {
+    let fs = started();
+    let mut a = file(&fs, "a", b"bytes");
+    fs.sync_dir(Path::new("/d")).unwrap();
+    let (op, failure) = ("sync".to_owned(), Failure::named("EIO").unwrap());
+    fs.fail(Break { fault: 0, op, nth: 1, from_then_on: false, failure });
+    assert!(a.sync().is_err() && a.sync().is_ok());
+    let all = last(&fs);
+    assert!(all.iter().any(|image| image.file("/d/a") == Some(b"")));
+    assert!(all.iter().any(|image| image.file("/d/a") == Some(b"bytes")));
+}
+
+#[test]
+fn a_file_is_not_renamed_to_a_name_that_is_too_long() {
+    let fs = started();
+    drop(file(&fs, "a", b"x"));
+    let long = PathBuf::from(format!("/d/{}", "x".repeat(256)));
+    let error = fs.rename(Path::new("/d/a"), &long).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidFilename);
+    assert!(fs.live().file("/d/a").is_some());
+}
+
+#[test]
+fn any_one_of_several_writes_can_be_the_lost_one() {
+    let fs = started();
+    let mut a = file(&fs, "a", &[1; 512]);
+    a.write_all(&[2; 512]).unwrap();
+    a.write_all(&[3; 512]).unwrap();
+    let all = last(&fs);
+    for hole in 0..2 {
+        let mut bytes = [[1_u8; 512], [2; 512], [3; 512]];
+        bytes[hole] = [0; 512];
+        let bytes = bytes.concat();
+        assert!(all.iter().any(|image| image.file("/d/a") == Some(&*bytes)), "hole {hole}");
+    }
+}
+
+#[test]
+fn a_failure_that_an_operation_cannot_have_is_never_met() {
+    let fs = started();
+    let mut a = file(&fs, "a", b"x");
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let met = seen.clone();
+    fs.watch(move |seen| met.lock().unwrap().extend(seen.fault));
+    for (fault, op, failure) in [
+        (0, "sync", Failure::Short),
+        (1, "write", Failure::LostPages),
+        (2, "write", Failure::Short),
+    ] {
+        fs.fail(Break { fault, op: op.to_owned(), nth: 1, from_then_on: false, failure });
+    }
+    a.sync().unwrap();
+    assert_eq!(a.write(b"four").unwrap(), 2);
+    assert_eq!(*seen.lock().unwrap(), [2]);
+}
+
 /// What somebody does to a directory of two files.
 fn doings() -> impl Strategy<Value = Vec<(u8, u8, u8)>> {
     prop::collection::vec((0..6_u8, 0..3_u8, 0..3_u8), 0..14)
