@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod cli;
+pub mod disk;
 pub mod exit;
 pub mod fault;
 pub mod history;

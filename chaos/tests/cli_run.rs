@@ -147,7 +147,7 @@ fn proving_a_saboteur_names_the_law_and_the_seed() {
 #[test]
 fn every_saboteur_names_scenarios_and_laws_that_exist() {
     let library = dashproof::scenario::load_dir(&root().join("scenarios")).unwrap();
-    for saboteur in dashproof::saboteur::ALL {
+    for saboteur in dashproof::saboteur::all() {
         assert!(dashproof::oracle::LawId::from_name(saboteur.law).is_some(), "{saboteur:?}");
         assert!(!saboteur.scenarios.is_empty(), "{saboteur:?}");
         for id in saboteur.scenarios {

@@ -169,6 +169,8 @@ fn without_unit_tests(text: &str) -> &str {
 const SIM: &[&str] = &[
     "reference/src/core",
     "chaos/src/lane/sim",
+    "chaos/src/lane/disk",
+    "chaos/src/disk",
     "chaos/src/broker",
     "chaos/src/fault",
     "chaos/src/oracle",

@@ -34,10 +34,12 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Judge a recorded history again.
     Judge(JudgeArgs),
-    /// Run a recorded cell again and compare the histories byte by byte (sim).
+    /// Run a recorded cell again and compare the histories byte by byte (sim, disk).
     Replay(ReplayArgs),
     /// Run every saboteur and show which law catches it.
     Prove(ProveArgs),
+    /// Look into a directory of checkpoints, without changing anything.
+    Checkpoint(CheckpointArgs),
     /// Look into frames: one JSON object per frame.
     Decode(DecodeArgs),
     /// Say what this build and machine can do, and what is missing.
@@ -134,7 +136,8 @@ pub(crate) struct RunArgs {
     /// Write history, ledger, metrics and scenario of every cell below this folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Cells at once; as many as there are processors (sim) or six (real time) if not given.
+    /// Cells at once; as many as there are processors (sim, disk) or twenty (real time, they mostly
+    /// wait) if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) jobs: Option<u16>,
     /// Put this saboteur in the place of the reference.
@@ -195,6 +198,43 @@ pub(crate) struct ReplayArgs {
     /// A history, or the folder that `run --out` wrote it to.
     #[arg(value_name = "events.jsonl|DIR")]
     pub(crate) history: PathBuf,
+    /// Show this crash state of a history of the disk lane: the files of its disk, and what the
+    /// store answered there. A violation names it, as m0.op17.v3.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) crash_state: Option<String>,
+    /// With --crash-state: write the files of that disk into this new folder.
+    #[arg(long, value_name = "DIR", requires = "crash_state")]
+    pub(crate) to: Option<PathBuf>,
+}
+
+/// `checkpoint`
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointArgs {
+    /// What to look at.
+    #[command(subcommand)]
+    pub(crate) look: Look,
+}
+
+/// What to look at in a directory of checkpoints.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Look {
+    /// Threads with their checkpoints, newest first.
+    Ls(LookArgs),
+    /// Everything that is known of every file.
+    Show(LookArgs),
+    /// Files that are not healthy; exit code 1 if one is damaged or refused.
+    Verify(LookArgs),
+}
+
+/// A directory of checkpoints.
+#[derive(Debug, Args)]
+pub(crate) struct LookArgs {
+    /// The directory.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Output.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 /// `prove`

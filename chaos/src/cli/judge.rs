@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::args::{Format, JudgeArgs, ReplayArgs};
 use super::failure::Failure;
 use super::ui::{self, Ui};
-use super::{files, pool, run};
+use super::{crash_state, files, pool, run};
 use crate::exit;
 use crate::history::{Kind, Line, writer};
 use crate::lane::SubjectSpec;
@@ -64,15 +64,18 @@ pub(crate) fn judge(ui: Ui, args: &JudgeArgs) -> Result<u8, Failure> {
 pub(crate) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
     let recorded = files::read(&args.history)?;
     let cell = cell(&recorded)?;
-    if cell.lane != LaneName::Sim {
+    if let Some(name) = &args.crash_state {
+        return crash_state::show(&cell, &recorded, name, args.to.as_deref());
+    }
+    if cell.lane.is_real_time() {
         return Err(Failure::usage(format!(
-            "a history of lane {} cannot be replayed: only sim runs in virtual time\nhelp: judge \
-             it, or run {} again",
+            "a history of lane {} cannot be replayed: only sim and disk run in virtual time\nhelp: \
+             judge it, or run {} again",
             cell.lane.as_str(),
             cell.scenario.id
         )));
     }
-    if !cfg!(tokio_unstable) {
+    if cell.lane == LaneName::Sim && !cfg!(tokio_unstable) {
         return Err(run::sim_is_missing());
     }
     let name = cell.name();

@@ -2,6 +2,8 @@
 
 mod args;
 mod check;
+mod checkpoint;
+mod crash_state;
 mod decode;
 mod doctor;
 mod failure;
@@ -58,6 +60,7 @@ fn execute(ui: Ui, cli: &Cli) -> Result<u8, Failure> {
         Command::List(args) => list::list(ui, dir, args),
         Command::Show(args) => show::show(dir, args),
         Command::Check(args) => check::check(dir, args),
+        Command::Checkpoint(args) => checkpoint::checkpoint(args),
         Command::Decode(args) => decode::decode(args),
         Command::Doctor(args) => Ok(doctor::doctor(ui, args)),
     }

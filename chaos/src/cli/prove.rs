@@ -17,7 +17,7 @@ use crate::oracle::Verdict;
 use crate::report::cell::{Cell, CellResult};
 use crate::report::table::aligned;
 use crate::saboteur::{self, Saboteur};
-use crate::scenario::model::{LaneName, Scenario};
+use crate::scenario::model::Scenario;
 use crate::scenario::{Library, suggest};
 
 /// What came of one saboteur in one scenario.
@@ -82,11 +82,11 @@ pub(crate) fn prove(ui: Ui, dir: Option<&Path>, args: &ProveArgs) -> Result<u8, 
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Saboteur>, Failure> {
     if names.is_empty() {
-        return Ok(saboteur::ALL.iter().collect());
+        return Ok(saboteur::all().collect());
     }
     let one = |name: &String| {
         saboteur::find(name).ok_or_else(|| {
-            let help = suggest(name, saboteur::ALL.iter().map(|saboteur| saboteur.name));
+            let help = suggest(name, saboteur::all().map(|saboteur| saboteur.name));
             Failure::usage(format!("unknown saboteur `{name}`: {}", help.unwrap_or_default()))
         })
     };
@@ -174,7 +174,7 @@ fn attempt_all(ui: Ui, prover: &Prover<'_>, trials: Vec<Trial>) -> Result<Vec<Tr
         ui.progress(&format!("{done}/{total} saboteurs × scenarios"));
     };
     let (virtual_time, real_time): (Vec<Trial>, Vec<Trial>) =
-        trials.into_iter().partition(|trial| trial.saboteur.lane == LaneName::Sim);
+        trials.into_iter().partition(|trial| !trial.saboteur.lane.is_real_time());
     let waiting = Mutex::new(virtual_time.into_iter());
     let finished = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -212,7 +212,7 @@ fn attempt_all(ui: Ui, prover: &Prover<'_>, trials: Vec<Trial>) -> Result<Vec<Tr
         });
     }
     let mut finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let place = |trial: &Trial| saboteur::ALL.iter().position(|s| s.name == trial.saboteur.name);
+    let place = |trial: &Trial| saboteur::all().position(|s| s.name == trial.saboteur.name);
     finished.sort_by_key(|trial| (place(trial), trial.scenario));
     ui.clear();
     Ok(finished)

@@ -10,7 +10,7 @@ use super::failure::{Failure, count};
 use super::ui::{self, Tone, Ui};
 use super::{files, library_for, pool};
 use crate::lane::SubjectSpec;
-use crate::oracle::Verdict;
+use crate::oracle::{RunCounts, Verdict};
 use crate::report::cell::{Cell, CellResult};
 use crate::report::summary::Summary;
 use crate::report::{json, table};
@@ -18,7 +18,7 @@ use crate::scenario::model::{LaneName, Scenario};
 use crate::scenario::{select, suggest};
 
 /// Lanes that this build can run.
-const LANES: [LaneName; 2] = [LaneName::Sim, LaneName::Wire];
+const LANES: [LaneName; 3] = [LaneName::Sim, LaneName::Disk, LaneName::Wire];
 /// Where histories of failed cells go when nothing is said.
 const FAILED: &str = "out";
 /// Cells up to which each is shown with a line of its own.
@@ -159,7 +159,7 @@ fn subject(saboteur: Option<&str>) -> Result<SubjectSpec, Failure> {
     if crate::saboteur::find(name).is_some() {
         return Ok(SubjectSpec::Saboteur(name.to_owned()));
     }
-    let help = suggest(name, crate::saboteur::ALL.iter().map(|saboteur| saboteur.name));
+    let help = suggest(name, crate::saboteur::all().map(|saboteur| saboteur.name));
     Err(Failure::usage(format!("unknown saboteur `{name}`: {}", help.unwrap_or_default())))
 }
 
@@ -242,6 +242,15 @@ impl Reporter {
     }
 }
 
+/// How thoroughly crashes were tried.
+fn tried(counts: &RunCounts) -> String {
+    match (counts.crash_states, counts.crash_sampled) {
+        (0, _) => "no crash states: what is at rest was damaged".to_owned(),
+        (states, 0) => format!("{states} crash states, every one"),
+        (states, sampled) => format!("{states} crash states, sampled at {sampled} operations"),
+    }
+}
+
 /// One cell for people: a line, and everything that is wrong with it.
 pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
     let (tone, word) = match result.verdict {
@@ -255,7 +264,12 @@ pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
     if let Some(judgement) = &result.judgement {
         let ended: Vec<String> =
             judgement.ledger.disposition.iter().map(|(key, n)| format!("{key} {n}")).collect();
-        out.push_str(&format!("  {} offered: {}", judgement.ledger.offered, ended.join(", ")));
+        if result.cell.scenario.checkpoint.is_some() {
+            out.push_str(&format!("  {}", tried(&judgement.counts)));
+        } else {
+            let offered = judgement.ledger.offered;
+            out.push_str(&format!("  {offered} offered: {}", ended.join(", ")));
+        }
     }
     out.push('\n');
     if result.tries > 1 {

@@ -4,6 +4,7 @@ mod event_id;
 pub mod reader;
 mod record;
 mod recorder;
+mod store;
 pub mod writer;
 
 pub use event_id::{BadEventId, EventId};
@@ -12,3 +13,4 @@ pub use record::{
     Outcome, Persistence, ProduceTruth, Route, Src,
 };
 pub use recorder::{Clock, Recorder};
+pub use store::{CrashState, CrashTally, DamageSeen, Found, StoreAnswer, StoreCall};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::EventId;
+use super::store::{CrashState, CrashTally, DamageSeen, StoreAnswer, StoreCall};
 
 /// Version of the line format, written as `v`.
 pub const FORMAT_VERSION: u32 = 1;
@@ -446,4 +447,14 @@ pub enum Kind {
         /// Error, if it failed.
         error: Option<String>,
     },
+    /// The harness called a store.
+    StoreCall(StoreCall),
+    /// What the store answered (claim).
+    StoreAnswer(StoreAnswer),
+    /// A checkpoint file was damaged.
+    DamageSeen(DamageSeen),
+    /// What a store that was opened on a disk that a crash could leave answered there.
+    CrashState(CrashState),
+    /// How many such disks there were.
+    CrashTally(CrashTally),
 }

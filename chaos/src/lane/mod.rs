@@ -1,5 +1,6 @@
 //! Where scenarios run.
 
+pub mod disk;
 pub mod pool;
 pub mod sim;
 pub mod spool;

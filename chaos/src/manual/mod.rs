@@ -13,6 +13,9 @@ pub mod _broker {}
 #[doc = include_str!("faults.md")]
 pub mod _faults {}
 
+#[doc = include_str!("disk.md")]
+pub mod _disk {}
+
 #[doc = include_str!("drivers.md")]
 pub mod _drivers {}
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::delivery::d11::recovery_us;
 use super::index::Index;
+use super::store;
 use crate::history::Route;
 
 /// Numbers that are the same in every replay of a simulated run.
@@ -32,6 +33,12 @@ pub struct RunCounts {
     /// From the last fault's end until every older event had an outcome and a new one was acked,
     /// microseconds; `None` where that cannot be said.
     pub recovery_us: Option<u64>,
+    /// Crash states of a store's disk that were tried.
+    #[serde(default)]
+    pub crash_states: u64,
+    /// Points of its log at which crash states were sampled, because there are too many.
+    #[serde(default)]
+    pub crash_sampled: u64,
     /// Lane time of the last line, microseconds.
     pub end_us: u64,
 }
@@ -47,6 +54,7 @@ impl RunCounts {
             logs.map(|log| log.records.len() as u64).sum()
         };
         let sizes = index.logs.iter().flat_map(|log| log.records.iter());
+        let crashes = store::tally(index);
         Self {
             lines: index.lines.len() as u64,
             main_attempts: attempts(Route::Main, false),
@@ -59,6 +67,8 @@ impl RunCounts {
             queue_peak: index.peaks.iter().map(|p| p.events.count).max().unwrap_or(0),
             open_peak: index.peaks.iter().map(|p| p.main.count).max().unwrap_or(0),
             recovery_us: recovery_us(index),
+            crash_states: crashes.states,
+            crash_sampled: crashes.sampled,
             end_us: index.lines.iter().map(|line| line.t_us).max().unwrap_or(0),
         }
     }

@@ -9,7 +9,7 @@ use super::lanes::{Judging, judging};
 use super::laws::{self, LawId};
 use super::ledger::Ledger;
 use super::marks::{self, MARKS};
-use super::{api, codec, counts, delivery, dlq, expect, metrics, resources, security};
+use super::{api, codec, counts, delivery, dlq, expect, metrics, resources, security, store};
 use crate::history::Line;
 use crate::report::violation::Violation;
 use crate::scenario::model::{LaneName, Laws, Scenario};
@@ -102,6 +102,21 @@ pub struct Judgement {
 
 type Judge = fn(&Index<'_>, &mut Findings);
 
+/// What is judged of stores.
+const STORES: &[LawId] = &[
+    LawId::K1,
+    LawId::K2,
+    LawId::K3,
+    LawId::K4,
+    LawId::K5,
+    LawId::K6,
+    LawId::K7,
+    LawId::K8,
+    LawId::K9,
+    LawId::K10,
+    LawId::K11,
+];
+
 /// Who judges what. A function may judge several laws.
 const JUDGES: &[(&[LawId], Judge)] = &[
     (&[LawId::D1], delivery::d1::judge),
@@ -126,6 +141,8 @@ const JUDGES: &[(&[LawId], Judge)] = &[
     (&[LawId::Q4], dlq::judge_bounds),
     (&[LawId::Q6], dlq::judge_size),
     (&[LawId::C2, LawId::C4, LawId::C6], codec::judge),
+    (STORES, store::judge),
+    (&[LawId::M1, LawId::K2, LawId::K3], store::metrics::judge),
     (&[LawId::R1, LawId::R2], resources::judge_caps),
     (&[LawId::R4], resources::judge_blocking),
     (&[LawId::S3], security::judge),
@@ -277,6 +294,9 @@ fn verdict(
     }
     if ledger.offered == 0 && index.scenario.loads.iter().any(|load| load.events > 0) {
         why.push("nothing was offered".to_owned());
+    }
+    if index.scenario.loads.iter().any(|load| load.saves > 0) && !store::has_saved(index) {
+        why.push("nothing was saved".to_owned());
     }
     why.extend(findings.undecided.iter().map(|(law, why)| format!("{law} is undecided: {why}")));
     if why.is_empty() { (Verdict::Pass, why) } else { (Verdict::Inconclusive, why) }

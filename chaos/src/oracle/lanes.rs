@@ -39,9 +39,11 @@ pub const fn judging(law: LawId, lane: LaneName) -> Judging {
         // Said by the scenario or about the protocol: wherever a scenario runs.
         (Id::Expect | Id::Protocol | Id::S3 | Id::A1, _) => Exact,
         // Stores have a lane of their own.
-        _ if matches!(law.family(), Family::Checkpoint) => {
-            NotJudged("stores are judged by the disk lane, which is not there yet")
-        }
+        _ if matches!(law.family(), Family::Checkpoint) => match lane {
+            L::Disk => Exact,
+            _ => NotJudged("stores are judged by the disk lane"),
+        },
+        (Id::M1, L::Disk) => Bounded("the series of the stores, but for bytes and index writes"),
         (_, L::Disk) => NotJudged("the disk lane has no broker and no producer"),
         (Id::D3, L::Wire | L::Mock | L::Kafka | L::External)
         | (Id::D5, L::Wire | L::Kafka | L::External) => CLIENT,

@@ -4,7 +4,7 @@
 //! proves nothing. Such a run is inconclusive, never green.
 
 use super::index::{At, Incarnation, Index, Life};
-use crate::history::{ErrorClass, Outcome, Persistence, Route};
+use crate::history::{ErrorClass, Kind, Outcome, Persistence, Route};
 use crate::scenario::model::LaneName;
 
 /// How a mark is looked for.
@@ -46,12 +46,17 @@ impl Mark {
 
 const ALL: &[LaneName] = &LaneName::ALL;
 const SIM: &[LaneName] = &[LaneName::Sim];
+const DISK: &[LaneName] = &[LaneName::Disk];
 const OUR_BROKER: &[LaneName] = &[LaneName::Sim, LaneName::Wire];
 
 const EFFECT: &str = "a fault line of this kind with phase effect";
 
 const fn fault(name: &'static str, kind: &'static str) -> Mark {
     Mark { name, evidence: EFFECT, lanes: ALL, look: Look::Fault(kind) }
+}
+
+const fn on_disk(name: &'static str, kind: &'static str) -> Mark {
+    Mark { name, evidence: EFFECT, lanes: DISK, look: Look::Fault(kind) }
 }
 
 const fn seen(
@@ -83,6 +88,18 @@ pub const MARKS: &[Mark] = &[
     fault("fault.request.delay", "request.delay"),
     fault("fault.spool.damage", "spool.damage"),
     fault("fault.subject.crash", "subject.crash"),
+    on_disk("fault.fs.error", "fs.error"),
+    on_disk("fault.fs.full", "fs.full"),
+    on_disk("fault.fs.damage", "fs.damage"),
+    on_disk("fault.fs.index", "fs.index"),
+    on_disk("fault.fs.leftovers", "fs.leftovers"),
+    on_disk("fault.clock.back", "clock.back"),
+    seen(
+        "crash_states",
+        "a store was opened on disks that a crash could leave",
+        DISK,
+        crash_states,
+    ),
     seen("retry", "an event with two main attempts in one incarnation", SIM, |i| {
         i.lives.iter().any(|life| i.attempts_of(life, Route::Main).count() > 1)
     }),
@@ -202,6 +219,10 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 #[must_use]
 pub fn mark(name: &str) -> Option<&'static Mark> {
     MARKS.iter().find(|mark| mark.name == name)
+}
+
+fn crash_states(index: &Index<'_>) -> bool {
+    index.lines.iter().any(|line| matches!(&line.kind, Kind::CrashTally(t) if t.states > 1))
 }
 
 fn told(index: &Index<'_>, label: &str, reason: &str) -> bool {

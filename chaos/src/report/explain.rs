@@ -1,5 +1,7 @@
 //! A scenario in words.
 
+mod stores;
+
 use std::time::Duration;
 
 use crate::scenario::model::{
@@ -24,20 +26,25 @@ pub fn scenario(scenario: &Scenario) -> String {
     fact("tags", scenario.tags.join(", "));
     fact("lanes", lanes.join(", "));
     fact("budget", span(scenario.budget));
-    fact(
-        "cluster",
-        format!(
-            "{} brokers, {} partitions, min.insync {}{}",
-            scenario.brokers,
-            scenario.partitions,
-            scenario.min_insync,
-            if scenario.auto_create { "" } else { ", topics are not created on demand" }
-        ),
-    );
-    fact("producer", producer(&scenario.producer));
+    if let Some(checkpoint) = &scenario.checkpoint {
+        fact("store", stores::subject(checkpoint));
+    } else {
+        fact("cluster", cluster(scenario));
+        fact("producer", producer(&scenario.producer));
+    }
     section(&mut out, "what happens", &timeline(scenario));
     section(&mut out, "what must hold", &expectations(scenario));
     out
+}
+
+fn cluster(scenario: &Scenario) -> String {
+    format!(
+        "{} brokers, {} partitions, min.insync {}{}",
+        scenario.brokers,
+        scenario.partitions,
+        scenario.min_insync,
+        if scenario.auto_create { "" } else { ", topics are not created on demand" }
+    )
 }
 
 fn section(out: &mut String, title: &str, lines: &[String]) {
@@ -92,6 +99,9 @@ fn load(load: &Load) -> String {
         Size::Fixed(bytes) => format!("{bytes} bytes"),
         Size::Uniform(min, max) => format!("{min} to {max} bytes"),
     };
+    if load.saves > 0 {
+        return stores::load(load, &size);
+    }
     let pace =
         load.rate.map_or("as fast as they are taken".to_owned(), |r| format!("{r} per second"));
     let threads =
@@ -186,6 +196,7 @@ fn fault_kind(kind: &FaultKind) -> String {
             SpoolDamage::NewerVersion => "a segment of a newer version appears".to_owned(),
         },
         FaultKind::SubjectCrash => "the process is killed".to_owned(),
+        FaultKind::Fs(fault) => stores::fault(fault),
     }
 }
 
@@ -213,6 +224,7 @@ fn action(action: &Action) -> String {
             if *accept { "a message must come out" } else { "it must be refused" }
         ),
         ActionKind::UnknownOperation => "an operation is asked for that nobody knows".to_owned(),
+        ActionKind::Store(action) => stores::action(action),
     }
 }
 

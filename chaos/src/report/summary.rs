@@ -104,6 +104,8 @@ pub struct Summary {
     pub unjudged: BTreeMap<(LawId, String), u64>,
     /// Scenarios that were run.
     pub scenarios: BTreeSet<String>,
+    /// Crash states that were tried, and points at which they were sampled.
+    pub crashes: (u64, u64),
     codes: BTreeSet<u8>,
 }
 
@@ -117,6 +119,8 @@ impl Summary {
         self.scenarios.insert(scenario.id.clone());
         self.codes.insert(result.exit_code());
         let Some(judgement) = &result.judgement else { return };
+        self.crashes.0 += judgement.counts.crash_states;
+        self.crashes.1 += judgement.counts.crash_sampled;
         for (law, status) in &judgement.laws {
             let now = match status {
                 LawStatus::Held { checks: 0 } => LawSummary::NothingToJudge,
@@ -164,8 +168,13 @@ impl Summary {
                 parts.push(format!("{n} {name}"));
             }
         }
+        let crashes = match self.crashes {
+            (0, _) => String::new(),
+            (states, 0) => format!(", {states} crash states"),
+            (states, sampled) => format!(", {states} crash states ({sampled} points sampled)"),
+        };
         format!(
-            "dashproof run: {}; {} scenarios, {} events offered, {:.1} s: {}",
+            "dashproof run: {}; {} scenarios, {} events offered{crashes}, {:.1} s: {}",
             parts.join(", "),
             self.scenarios.len(),
             self.total.offered,

@@ -1,5 +1,7 @@
 //! A broken law, with everything a person needs to understand it and to see it again.
 
+mod stores;
+
 use std::fmt;
 
 use crate::history::{DeliveryError, EventId, Kind, Line, Outcome, Persistence, Src};
@@ -116,6 +118,8 @@ fn write_kind(f: &mut fmt::Formatter<'_>, kind: &Kind) -> fmt::Result {
             write!(f, "{op} {path}: {}", error.as_deref().unwrap_or("ok"))
         }
         Kind::Request { .. } | Kind::Log { .. } => write_truth(f, kind),
+        Kind::StoreCall(_) | Kind::StoreAnswer(_) | Kind::DamageSeen(_) => stores::write(f, kind),
+        Kind::CrashState(_) | Kind::CrashTally(_) => stores::write_crash(f, kind),
         claim => write_claim(f, claim),
     }
 }

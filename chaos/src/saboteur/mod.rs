@@ -4,6 +4,7 @@
 //! its claims), never its inside. It is *caught* when the law it names is violated in a scenario it
 //! names while the reference passes there. A saboteur that survives is a hole in the harness.
 
+mod disk;
 mod spool;
 mod subject;
 mod table;
@@ -19,8 +20,7 @@ use dashproof_reference::fs::Fs;
 use crate::history::Kind;
 use crate::scenario::model::LaneName;
 use crate::subject::Subject;
-
-pub use table::ALL;
+use crate::subject::store::{self, Answered, Checkpointer, Open, Setup};
 
 /// Where a subject's claims go.
 pub type Claims = Arc<dyn Fn(Kind) + Send + Sync>;
@@ -62,12 +62,19 @@ enum Sabotage {
     Disk(fn(Arc<dyn Fs>) -> Arc<dyn Fs>),
     /// Wraps the claims.
     Claims(fn() -> subject::Gossip),
+    /// Opens stores in its own way.
+    Store(fn(Setup) -> Answered<Box<dyn Checkpointer>>),
+}
+
+/// Every saboteur there is.
+pub fn all() -> impl Iterator<Item = &'static Saboteur> {
+    table::TABLE.iter().chain(disk::TABLE)
 }
 
 /// Looks a saboteur up by name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Saboteur> {
-    ALL.iter().find(|s| s.name == name)
+    all().find(|s| s.name == name)
 }
 
 impl Saboteur {
@@ -105,6 +112,15 @@ impl Saboteur {
         match self.sabotage {
             Sabotage::Disk(wrap) => wrap(inner),
             _ => inner,
+        }
+    }
+
+    /// How its stores are really opened.
+    #[must_use]
+    pub fn store(&self) -> Open {
+        match self.sabotage {
+            Sabotage::Store(open) => Arc::new(open),
+            _ => Arc::new(store::reference),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Every saboteur there is.
+//! The saboteurs of the producer, its spool and its codec.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ fn is_batch(frame: &[u8]) -> bool {
 }
 
 /// The weaknesses of the audit and the lies beyond it, in the order of the kill matrix.
-pub const ALL: &[Saboteur] = &[
+pub(super) const TABLE: &[Saboteur] = &[
     Saboteur {
         name: "single-shot-send",
         row: "RES-1",

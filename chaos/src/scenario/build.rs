@@ -7,6 +7,7 @@ use super::model::{
     Action, ActionKind, At, Expect, Fault, FaultKind, LaneName, Laws, Load, OnLane, Scenario, Size,
     SpoolDamage, TopicSel,
 };
+use super::store;
 use super::value::Fields;
 
 /// A scenario from the fields of its root table. Refused values count as not given; the caller
@@ -32,6 +33,7 @@ pub(crate) fn scenario(root: &Fields, text: &str, path: &str) -> Scenario {
         min_insync: cluster.count("min_insync").unwrap_or(default.min_insync.min(brokers)),
         auto_create: cluster.flag("auto_create").unwrap_or(default.auto_create),
         message_max_bytes: cluster.count("message_max_bytes").unwrap_or(default.message_max_bytes),
+        checkpoint: root.table("subject").and_then(|s| s.table("checkpoint")).map(store::subject),
         producer: producer.map_or(default.producer, super::node::Node::to_json),
         loads: root.tables("load").iter().map(load).collect(),
         faults: root.tables("fault").iter().filter_map(fault).collect(),
@@ -49,7 +51,9 @@ fn start(fields: &Fields) -> At {
 fn load(fields: &Fields) -> Load {
     Load {
         at: start(fields),
-        events: fields.count("events").unwrap_or(1),
+        events: fields.count("events").unwrap_or(0),
+        saves: fields.count("saves").unwrap_or(0),
+        ids: fields.text("ids").unwrap_or_else(|| "generated".to_owned()),
         rate: fields.share("rate"),
         size: fields.size("size").unwrap_or(Size::Fixed(256)),
         threads: fields.count("threads").unwrap_or(1),
@@ -142,13 +146,14 @@ fn topic_or_request(name: &str, fields: &Fields, main: TopicSel) -> Option<Fault
             FaultKind::SpoolDamage(found?.1)
         }
         "subject.crash" => FaultKind::SubjectCrash,
-        _ => return None,
+        _ => return store::fault(name, fields),
     })
 }
 
 fn action(fields: &Fields) -> Option<Action> {
     let deadline = fields.span("deadline").unwrap_or_default();
-    let kind = match fields.text("kind")?.as_str() {
+    let name = fields.text("kind")?;
+    let kind = match name.as_str() {
         "open" => ActionKind::Open,
         "flush" => ActionKind::Flush { deadline },
         "close" => ActionKind::Close { deadline },
@@ -162,7 +167,7 @@ fn action(fields: &Fields) -> Option<Action> {
             accept: fields.text("want").as_deref() == Some("message"),
         },
         "unknown_operation" => ActionKind::UnknownOperation,
-        _ => return None,
+        _ => store::action(&name, fields)?,
     };
     Some(Action { at: start(fields), kind })
 }

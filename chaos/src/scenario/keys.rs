@@ -92,11 +92,11 @@ pub(crate) struct Variant {
     pub(crate) keys: &'static [Key],
 }
 
-const fn need(name: &'static str, shape: Shape, about: &'static str) -> Key {
+pub(super) const fn need(name: &'static str, shape: Shape, about: &'static str) -> Key {
     Key { name, shape, required: true, about }
 }
 
-const fn may(name: &'static str, shape: Shape, about: &'static str) -> Key {
+pub(super) const fn may(name: &'static str, shape: Shape, about: &'static str) -> Key {
     Key { name, shape, required: false, about }
 }
 
@@ -105,6 +105,8 @@ const ROWS: Names = Names { what: "audit row", list: super::names::rows };
 const MARKS: Names = Names { what: "mark", list: super::names::marks };
 const MESSAGES: Names = Names { what: "message type", list: || super::names::MESSAGES.to_vec() };
 const TOPICS: Names = Names { what: "topic", list: || super::names::TOPICS.to_vec() };
+const VARIANTS: Names = Names { what: "variant", list: || super::store::VARIANTS.to_vec() };
+const IDS: Names = Names { what: "kind of ids", list: || super::store::IDS.to_vec() };
 const APIS: Names = Names { what: "API", list: || super::names::APIS.to_vec() };
 const WANTS: Names = Names { what: "result", list: || super::names::WANTS.to_vec() };
 const DAMAGE: Names = Names { what: "damage", list: super::names::damage };
@@ -137,12 +139,21 @@ const CLUSTER: &[Key] = &[
     may("message_max_bytes", Shape::Bytes, "Brokers' limit for a record batch."),
 ];
 
-const SUBJECT: &[Key] =
-    &[may("producer", Shape::Producer, "Producer settings; defaults otherwise.")];
+const SUBJECT: &[Key] = &[
+    may("producer", Shape::Producer, "Producer settings; defaults otherwise."),
+    may("checkpoint", Shape::Table(CHECKPOINT), "A checkpointer is the subject: the disk lane."),
+];
+
+const CHECKPOINT: &[Key] = &[
+    may("variant", Shape::Name(VARIANTS), "`each` takes turns by seed, and is meant if not given."),
+    may("keep_newest", Shape::Count(1, 1_000_000), "Retention per thread; none if not given."),
+];
 
 const LOAD: &[Key] = &[
     may("at", Shape::At, "Start, 0s if not given."),
-    need("events", Shape::Count(1, 10_000_000), "How many events to offer."),
+    may("events", Shape::Count(1, 10_000_000), "How many events to offer."),
+    may("saves", Shape::Count(1, 1_000_000), "disk: how many checkpoints to save, in turns."),
+    may("ids", Shape::Name(IDS), "disk: whose ids the checkpoints get, the store's if not given."),
     may(
         "rate",
         Shape::Rate,
@@ -155,7 +166,8 @@ const LOAD: &[Key] = &[
 ];
 
 const BROKERS: Key = may("brokers", Shape::Brokers, "Which brokers, all if not given.");
-const FOR: Key = may("for", Shape::Span { zero: false }, "How long; to the end if not given.");
+pub(super) const FOR: Key =
+    may("for", Shape::Span { zero: false }, "How long; to the end if not given.");
 const MUST_FOR: Key = need("for", Shape::Span { zero: false }, "How long.");
 const TOPIC: Key = may("topic", Shape::Name(TOPICS), "Which topic, main if not given.");
 const EITHER: Key = may("topic", Shape::Name(TOPICS), "Only for this topic, both if not given.");
@@ -276,6 +288,12 @@ pub(crate) const FAULTS: &[Variant] = &[
         keys: &[need("what", Shape::Name(DAMAGE), "How.")],
     },
     Variant { name: "subject.crash", about: "The subject's process is killed.", keys: &[] },
+    super::store::FS_ERROR,
+    super::store::FS_FULL,
+    super::store::FS_DAMAGE,
+    super::store::FS_INDEX,
+    super::store::FS_LEFTOVERS,
+    super::store::CLOCK_BACK,
 ];
 
 const DEADLINE: Key = need("deadline", Shape::Span { zero: true }, "Its deadline.");
@@ -315,6 +333,10 @@ pub(crate) const ACTIONS: &[Variant] = &[
         about: "An operation that no subject knows: it answers unsupported and lives on.",
         keys: &[],
     },
+    super::store::DELETE,
+    super::store::DELETE_THREAD,
+    super::store::RETAIN,
+    super::store::SECOND_OPEN,
 ];
 
 /// Keys that every fault and action has.

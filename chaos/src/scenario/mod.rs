@@ -15,6 +15,7 @@ mod names;
 mod node;
 mod schema;
 mod select;
+pub mod store;
 #[cfg(test)]
 mod tests;
 mod units;

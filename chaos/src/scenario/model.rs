@@ -7,6 +7,7 @@ use std::time::Duration;
 
 pub use super::damage::SpoolDamage;
 pub use super::expectation::{Amount, Bound, Cmp, Expect, Laws, OnLane};
+pub use super::store::{CheckpointSubject, FsFault, StoreAction};
 
 /// Where a scenario may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,8 +70,12 @@ pub enum Size {
 pub struct Load {
     /// Start.
     pub at: At,
-    /// How many.
+    /// How many; 0 for a load of saves.
     pub events: u32,
+    /// Checkpoints to save, in turns over the threads; 0 for a load of events.
+    pub saves: u32,
+    /// Whose ids the checkpoints get: `generated`, `hostile` or `taken`.
+    pub ids: String,
     /// Events per second over all threads; `None` offers as fast as `send` returns.
     pub rate: Option<f64>,
     /// Sizes.
@@ -247,6 +252,8 @@ pub enum FaultKind {
     SpoolDamage(SpoolDamage),
     /// `subject.crash`: the subject's process is killed, an instant.
     SubjectCrash,
+    /// `fs.*` and `clock.*`: what stores live on.
+    Fs(FsFault),
 }
 
 impl FaultKind {
@@ -272,6 +279,7 @@ impl FaultKind {
             Self::Throttle { .. } => "broker.throttle",
             Self::SpoolDamage(_) => "spool.damage",
             Self::SubjectCrash => "subject.crash",
+            Self::Fs(fault) => fault.name(),
         }
     }
 }
@@ -323,6 +331,8 @@ pub enum ActionKind {
     },
     /// `unknown_operation`: an operation that no subject knows; A1 demands `unsupported`.
     UnknownOperation,
+    /// Calls of a store.
+    Store(StoreAction),
 }
 
 impl ActionKind {
@@ -340,6 +350,7 @@ impl ActionKind {
             Self::Metrics => "metrics",
             Self::Decode { .. } => "decode",
             Self::UnknownOperation => "unknown_operation",
+            Self::Store(action) => action.name(),
         }
     }
 }
@@ -377,6 +388,8 @@ pub struct Scenario {
     pub message_max_bytes: usize,
     /// Producer settings as the subject's config understands them, JSON.
     pub producer: serde_json::Value,
+    /// A checkpointer is the subject.
+    pub checkpoint: Option<CheckpointSubject>,
     /// Loads.
     pub loads: Vec<Load>,
     /// Faults.
@@ -410,6 +423,7 @@ impl Default for Scenario {
             auto_create: true,
             message_max_bytes: 1_048_588,
             producer: serde_json::Value::Object(serde_json::Map::new()),
+            checkpoint: None,
             loads: Vec::new(),
             faults: Vec::new(),
             actions: Vec::new(),

@@ -219,6 +219,27 @@ fn columns_count_characters_and_not_bytes() {
     assert_eq!((problems[0].column, problems[0].width), (17, 1), "{problems:?}");
 }
 
+fn head(store: bool) -> &'static str {
+    if store { "lanes = [\"disk\"]\n[subject.checkpoint]" } else { "lanes = [\"sim\"]" }
+}
+
+#[test]
+fn what_a_store_and_a_producer_cannot_do_is_refused_each_for_itself() {
+    let text =
+        |store: bool, rest: &str| format!("id = \"a/b\"\nsummary = \"s\"\n{}\n{rest}", head(store));
+    let refused = [
+        text(true, "[[load]]\nevents = 1"),
+        text(false, "[[load]]\nsaves = 1"),
+        text(true, "[[fault]]\nat = \"1s\"\nkind = \"net.reset\""),
+        text(false, "[[fault]]\nat = \"1s\"\nkind = \"fs.index\"\nhow = \"bit\""),
+        text(true, "[[action]]\nat = \"1s\"\nkind = \"metrics\""),
+        text(false, "[[action]]\nat = \"1s\"\nkind = \"delete\""),
+        text(false, "").replace("sim", "disk"),
+        text(true, "").replace("disk", "sim"),
+    ];
+    insta::assert_snapshot!(refused.iter().map(|text| messages(text)).collect::<String>());
+}
+
 #[test]
 fn every_kind_in_the_table_is_built() {
     for variant in keys::FAULTS {
@@ -238,9 +259,10 @@ fn every_kind_in_the_table_is_built() {
                 format!("{} = {value}", key.name)
             })
             .collect();
+        let store = variant.name.starts_with("fs.") || variant.name.starts_with("clock.");
         let text = format!(
-            "id = \"a/b\"\nsummary = \"s\"\nlanes = [\"sim\"]\n[[fault]]\nat = \"1s\"\nkind = \
-             \"{}\"\n{keys}",
+            "id = \"a/b\"\nsummary = \"s\"\n{}\n[[fault]]\nat = \"1s\"\nkind = \"{}\"\n{keys}",
+            head(store),
             variant.name,
             keys = keys.join("\n")
         );
@@ -256,11 +278,14 @@ fn every_kind_in_the_table_is_built() {
                 "frame = \"00 0a\"
 want = \"error\""
             }
+            "retain" => "keep = 1",
             _ => "",
         };
+        let store = ["delete", "delete_thread", "retain", "second_open"].contains(&variant.name);
         let text = format!(
-            "id = \"a/b\"\nsummary = \"s\"\nlanes = [\"sim\"]\n[[action]]\nat = \"1s\"\nkind = \
+            "id = \"a/b\"\nsummary = \"s\"\n{}\n[[action]]\nat = \"1s\"\nkind = \
              \"{}\"\n{deadline}",
+            head(store),
             variant.name
         );
         let scenario = parse(&text, "x.toml").unwrap_or_else(|p| panic!("{}: {p:?}", variant.name));

@@ -8,11 +8,13 @@ pub mod share {
     pub const MAIN: u32 = 60;
     /// Until here main's deliveries are awaited; then an open main attempt counts as possibly.
     pub const MAIN_DELIVERIES: u32 = 70;
-    /// Until here the DLQ goes on; then it is purged.
+    /// Until here the DLQ goes on; then it is purged. At the deadline whatever is left is resolved.
     pub const DLQ: u32 = 95;
-    /// Until here the DLQ's deliveries are awaited; then, with a spool, an open DLQ attempt counts
-    /// as possibly. The rest is the spool's, and at the deadline whatever is left is resolved.
-    pub const DLQ_DELIVERIES: u32 = 97;
+    /// The same with a spool, which needs time of its own: a busy disk takes long to sync.
+    pub const DLQ_BEFORE_SPOOL: u32 = 80;
+    /// Until here, with a spool, the DLQ's deliveries are awaited; then an open DLQ attempt counts
+    /// as possibly. The rest is the spool's.
+    pub const DLQ_DELIVERIES: u32 = 85;
 }
 
 /// How far a close has come.
@@ -40,11 +42,14 @@ pub(super) struct Closing {
     pub(super) phase: Phase,
     began: Duration,
     within: Duration,
+    /// Until where the DLQ goes on, in percent.
+    dlq: u32,
 }
 
 impl Closing {
-    pub(super) const fn new() -> Self {
-        Self { phase: Phase::Running, began: Duration::ZERO, within: Duration::ZERO }
+    pub(super) const fn new(spool: bool) -> Self {
+        let dlq = if spool { share::DLQ_BEFORE_SPOOL } else { share::DLQ };
+        Self { phase: Phase::Running, began: Duration::ZERO, within: Duration::ZERO, dlq }
     }
 
     pub(super) fn has_begun(&self) -> bool {
@@ -68,7 +73,7 @@ impl Closing {
         if self.has_begun() {
             return false;
         }
-        *self = Self { phase: Phase::Draining, began: now, within };
+        *self = Self { phase: Phase::Draining, began: now, within, ..*self };
         true
     }
 
@@ -89,8 +94,8 @@ impl Closing {
             Phase::Running | Phase::Over => None,
             Phase::Draining => Some((self.at(share::MAIN), Phase::MainCut)),
             Phase::MainCut => Some((self.at(share::MAIN_DELIVERIES), Phase::MainOver)),
-            Phase::MainOver => Some((self.at(share::DLQ), Phase::DlqCut)),
-            Phase::DlqCut => Some((self.at(share::DLQ_DELIVERIES), Phase::DlqOver)),
+            Phase::MainOver => Some((self.at(self.dlq), Phase::DlqCut)),
+            Phase::DlqCut => Some((self.at(share::DLQ_DELIVERIES.max(self.dlq)), Phase::DlqOver)),
             Phase::DlqOver => Some((self.at(100), Phase::Over)),
         }
     }

@@ -148,7 +148,7 @@ impl Core {
             dead_letters: DeadLetters::new(config.dlq.max_concurrent),
             links: PerRoute { main: Link::new(), dlq: Link::new() },
             flushes: Flushes::default(),
-            closing: Closing::new(),
+            closing: Closing::new(config.spool.directory.is_some()),
             recall: Recall::default(),
             spool_open: 0,
             counters: Counters::default(),

@@ -58,14 +58,14 @@ fn error_classes() -> String {
 
 fn close_shares() -> String {
     let (main, deliveries, dlq) = (share::MAIN, share::MAIN_DELIVERIES, share::DLQ);
-    let spool = share::DLQ_DELIVERIES;
+    let (before_spool, spool) = (share::DLQ_BEFORE_SPOOL, share::DLQ_DELIVERIES);
     format!(
         "| share of `d` | what happens then |\n|---|---|\n\
          | 0 % | both clients stop lingering; main goes on, retries included |\n\
          | {main} % | back-offs and the queue are cut (`abandoned`) and main is purged |\n\
          | {deliveries} % | a main attempt that is still open counts as *possibly* |\n\
-         | {dlq} % | the DLQ is cut and purged |\n\
-         | {spool} % | with a spool, a DLQ attempt that is still open counts as *possibly* |\n\
+         | {dlq} %, with a spool {before_spool} % | the DLQ is cut and purged |\n\
+         | {spool} % | with a spool, a DLQ attempt that is still open counts as *possibly*; the rest is the spool's |\n\
          | 100 % | what is left gets line 5 or 6 |\n"
     )
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::fault::can_inject;
-use crate::scenario::model::LaneName;
+use crate::scenario::model::{FsFault, LaneName};
 
 /// Rows of the catalogue: kind and lanes.
 fn rows() -> Vec<(&'static str, &'static str)> {
@@ -33,6 +33,17 @@ fn kinds() -> Vec<FaultKind> {
         FaultKind::RequestDelay { api, delay: time, count, topic },
         FaultKind::SpoolDamage(crate::scenario::model::SpoolDamage::TornTail),
         FaultKind::SubjectCrash,
+        FaultKind::Fs(FsFault::Error {
+            op: "sync".into(),
+            error: "EIO".into(),
+            nth: 1,
+            from_then_on: false,
+        }),
+        FaultKind::Fs(FsFault::Full { free: 1 }),
+        FaultKind::Fs(FsFault::Damage { file: "newest".into(), how: "bit".into() }),
+        FaultKind::Fs(FsFault::Index { how: "bit".into() }),
+        FaultKind::Fs(FsFault::Leftovers { count: 1 }),
+        FaultKind::Fs(FsFault::ClockBack { by: time }),
     ];
     for kind in &all {
         match kind {
@@ -53,7 +64,15 @@ fn kinds() -> Vec<FaultKind> {
             | FaultKind::RequestError { .. }
             | FaultKind::RequestDelay { .. }
             | FaultKind::SpoolDamage(_)
-            | FaultKind::SubjectCrash => {}
+            | FaultKind::SubjectCrash
+            | FaultKind::Fs(
+                FsFault::Error { .. }
+                | FsFault::Full { .. }
+                | FsFault::Damage { .. }
+                | FsFault::Index { .. }
+                | FsFault::Leftovers { .. }
+                | FsFault::ClockBack { .. },
+            ) => {}
         }
     }
     all

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::history::{
-    DeliveryError, ErrorClass, EventId, FaultPhase, FrameFacts, Kind, LogRecord, Outcome,
-    Persistence, ProduceTruth, Route, Src, writer,
+    CrashState, CrashTally, DamageSeen, DeliveryError, ErrorClass, EventId, FaultPhase, Found,
+    FrameFacts, Kind, LogRecord, Outcome, Persistence, ProduceTruth, Route, Src, StoreAnswer,
+    StoreCall, writer,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -179,6 +180,52 @@ fn shown() -> impl Strategy<Value = Kind> {
     ]
 }
 
+/// Stores: calls, answers and crash states.
+fn stored() -> impl Strategy<Value = Kind> {
+    let some = || prop::option::of(text());
+    let found = (some(), some(), some(), prop::collection::vec((text(), text()), 0..3));
+    let found = found.prop_map(|(id, sha, error, listed)| Found { id, sha, error, listed });
+    let latest = prop::collection::btree_map(text(), found, 0..3);
+    prop_oneof![
+        (any::<(u64, Option<u64>)>(), text(), some(), some(), some(), some()).prop_map(
+            |((call, keep), op, thread, id, sha, variant)| {
+                Kind::StoreCall(StoreCall { call, op, thread, id, sha, keep, variant })
+            }
+        ),
+        (any::<(u64, Option<u64>)>(), text(), some(), some(), some(), some(), text()).prop_map(
+            |((call, count), op, error, id, thread, sha, text)| {
+                let ids = vec![text.clone()];
+                Kind::StoreAnswer(StoreAnswer {
+                    call,
+                    op,
+                    error,
+                    id,
+                    thread,
+                    sha,
+                    ids,
+                    count,
+                    text,
+                })
+            }
+        ),
+        (any::<usize>(), text(), text(), text(), text()).prop_map(
+            |(fault, how, path, id, thread)| {
+                Kind::DamageSeen(DamageSeen { fault, how, path, id, thread })
+            }
+        ),
+        (any::<u64>(), text(), latest, some(), prop::collection::vec(text(), 0..2)).prop_map(
+            |(ops, state, latest, error, left)| {
+                Kind::CrashState(CrashState { state, ops, latest, error, left })
+            }
+        ),
+        any::<(u32, u32, u32, u32)>().prop_map(|(points, states, duplicates, sampled)| {
+            let [points, states, duplicates, sampled] =
+                [points, states, duplicates, sampled].map(u64::from);
+            Kind::CrashTally(CrashTally { points, states, duplicates, sampled })
+        }),
+    ]
+}
+
 /// Any history that a recorder can have written.
 pub(crate) fn histories() -> impl Strategy<Value = Vec<Line>> {
     let src = prop_oneof![
@@ -189,7 +236,7 @@ pub(crate) fn histories() -> impl Strategy<Value = Vec<Line>> {
         Just(Src::Fs),
         Just(Src::Os)
     ];
-    let kind = prop_oneof![called().boxed(), claimed().boxed(), shown().boxed()];
+    let kind = prop_oneof![called().boxed(), claimed().boxed(), shown().boxed(), stored().boxed()];
     prop::collection::vec((any::<u64>(), any::<u32>(), src, kind), 1..20).prop_map(|lines| {
         let number = |(n, (t_us, inc, src, kind))| Line {
             v: FORMAT_VERSION,

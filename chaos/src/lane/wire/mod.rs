@@ -171,6 +171,7 @@ fn capability(action: &ActionKind) -> Option<&'static str> {
         ActionKind::PanicCallback => "panic_callback",
         ActionKind::Metrics => "metrics",
         ActionKind::Decode { .. } => "codec.decode",
+        ActionKind::Store(_) => "checkpoint",
         ActionKind::UnknownOperation => return None,
     })
 }

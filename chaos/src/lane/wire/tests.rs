@@ -11,6 +11,8 @@ fn load() -> Load {
     Load {
         at: At::Time(Duration::ZERO),
         events: 1,
+        saves: 0,
+        ids: "generated".into(),
         rate: None,
         size: Size::Fixed(1),
         threads: 1,

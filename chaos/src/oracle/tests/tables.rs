@@ -13,6 +13,8 @@ pub(super) fn load(events: u32) -> Load {
     Load {
         at: At::Time(Duration::ZERO),
         events,
+        saves: 0,
+        ids: "generated".into(),
         rate: None,
         size: Size::Fixed(10),
         threads: 1,

@@ -20,7 +20,7 @@ pub fn main(saboteur: Option<&str>) -> io::Result<()> {
     let saboteur = saboteur
         .map(|name| {
             let unknown = || {
-                let help = suggest(name, saboteur::ALL.iter().map(|saboteur| saboteur.name));
+                let help = suggest(name, saboteur::all().map(|saboteur| saboteur.name));
                 let help = help.unwrap_or_default();
                 io::Error::other(format!("no saboteur `{name}`; {help}"))
             };

@@ -241,7 +241,8 @@ impl Director {
                 let frame = base64::engine::general_purpose::STANDARD.encode(frame);
                 Op::CodecDecode { frame }
             }
-            ActionKind::UnknownOperation => Op::Unknown,
+            // The checks keep stores off lanes with a producer; whoever comes here is told so.
+            ActionKind::UnknownOperation | ActionKind::Store(_) => Op::Unknown,
         };
         let instant = matches!(op, Op::Clone { .. } | Op::Drop { .. });
         if instant {

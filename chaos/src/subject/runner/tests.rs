@@ -74,6 +74,8 @@ fn load(events: u32, threads: u32, rate: Option<f64>) -> Load {
     Load {
         at: At::Time(Duration::ZERO),
         events,
+        saves: 0,
+        ids: "generated".into(),
         rate,
         size: Size::Uniform(1, 100),
         threads,

@@ -112,7 +112,7 @@ fn close_spools_what_is_left_within_its_time() {
     pair.core.close(pair.now, ms(1000));
     pair.run_to_rest();
     assert_eq!(pair.told(), [spooled(Persistence::Possibly, Persistence::Possibly)]);
-    assert_eq!(pair.now, ms(970));
+    assert_eq!(pair.now, ms(850));
     assert!(pair.core.is_closed());
 }
 
@@ -127,7 +127,7 @@ fn a_success_that_comes_while_the_spool_writes_wins_and_the_record_is_ended() {
         pair.spool.holds = true;
         pair.send("a");
         pair.core.close(pair.now, ms(1000));
-        pair.run_until(ms(980));
+        pair.run_until(ms(900));
         let open = pair.wires.of(route).open[0];
         pair.deliver(open, Persistence::Persisted, 0);
         assert_eq!(pair.told(), []);

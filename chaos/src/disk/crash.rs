@@ -1,0 +1,204 @@
+//! Every disk that a crash could leave.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::image::Image;
+use super::log::{Content, Log, Medium, named};
+use crate::history::CrashTally;
+
+/// The unit in which a medium writes.
+const SECTOR: usize = 512;
+/// Changes of names whose every subset is tried.
+const SUBSETS: usize = 4;
+/// Subsets that are drawn where there are more changes.
+const DRAWN: u64 = 16;
+/// Combinations of the files' contents that are all tried.
+const COMBINATIONS: usize = 64;
+
+/// A disk that a crash could leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// `op17.v3`: after 17 operations, the fourth disk. Two disks of one name are equal, as long as
+    /// log, base and seed are.
+    pub name: String,
+    /// Operations before the crash.
+    pub ops: u64,
+    /// What the disk holds.
+    pub image: Image,
+}
+
+/// All of them.
+#[derive(Clone, Debug, Default)]
+pub struct States {
+    /// In the order of their points; those of one point differ.
+    pub states: Vec<State>,
+    /// How thoroughly they were made.
+    pub tally: CrashTally,
+}
+
+/// Every disk that a crash could leave before the first operation of the log and after each. Where
+/// there are too many they are sampled by seed, and that is counted.
+#[must_use]
+pub fn states(log: &Log, base: &Image, seed: u64) -> States {
+    let mut out = States::default();
+    let mut medium = Medium::new(base);
+    at(&medium, 0, seed, &mut out);
+    for (ops, op) in (1..).zip(&log.0) {
+        medium.apply(op);
+        at(&medium, ops, seed, &mut out);
+    }
+    out
+}
+
+/// The disks of one point: after so many operations.
+#[must_use]
+pub fn states_after(log: &Log, base: &Image, ops: u64, seed: u64) -> States {
+    let mut out = States::default();
+    let mut medium = Medium::new(base);
+    let ops = ops.min(log.0.len() as u64);
+    log.0.iter().take(usize::try_from(ops).unwrap_or(usize::MAX)).for_each(|op| medium.apply(op));
+    at(&medium, ops, seed, &mut out);
+    out
+}
+
+/// The disk of this name, if there is one.
+#[must_use]
+pub fn state(log: &Log, base: &Image, seed: u64, name: &str) -> Option<State> {
+    let ops: u64 = name.strip_prefix("op")?.split('.').next()?.parse().ok()?;
+    states_after(log, base, ops, seed).states.into_iter().find(|state| state.name == name)
+}
+
+fn at(medium: &Medium, ops: u64, seed: u64, out: &mut States) {
+    let mut known = BTreeSet::new();
+    let (subsets, drawn) = subsets(medium.naming.len(), seed ^ ops);
+    let mut sampled = drawn;
+    let mut version = 0_u64;
+    for subset in subsets {
+        let changes = medium.naming.iter().zip(&subset).filter(|(_, kept)| **kept);
+        let names = named(&medium.names, changes.map(|(change, _)| change));
+        let (contents, reduced) = contents(medium, &names);
+        sampled |= reduced;
+        for files in contents {
+            let image = Image { dirs: medium.dirs.clone(), files };
+            let name = format!("op{ops}.v{version}");
+            version += 1;
+            if known.insert(image.digest()) {
+                out.states.push(State { name, ops, image });
+                out.tally.states += 1;
+            } else {
+                out.tally.duplicates += 1;
+            }
+        }
+    }
+    out.tally.points += 1;
+    out.tally.sampled += u64::from(sampled);
+}
+
+/// Which of so many changes are kept: every subset, or all, none, each beginning and some drawn
+/// ones; true when it is not every one.
+fn subsets(changes: usize, seed: u64) -> (Vec<Vec<bool>>, bool) {
+    if changes <= SUBSETS {
+        let all = 0..1_usize << changes;
+        let subset = |bits: usize| (0..changes).map(|at| bits >> at & 1 == 1).collect();
+        return (all.map(subset).collect(), false);
+    }
+    let mut out: Vec<Vec<bool>> =
+        (0..=changes).map(|end| (0..changes).map(|at| at < end).collect()).collect();
+    let mut rng = fastrand::Rng::with_seed(seed);
+    out.extend((0..DRAWN).map(|_| (0..changes).map(|_| rng.bool()).collect()));
+    (out, true)
+}
+
+type Files = BTreeMap<PathBuf, Arc<[u8]>>;
+
+/// The contents that named files can have together: every combination, or each file's own with the
+/// others whole and with the others lost; true when it is not every one.
+fn contents(medium: &Medium, names: &BTreeMap<PathBuf, u64>) -> (Vec<Files>, bool) {
+    let mut fixed = Files::new();
+    let mut open: Vec<(PathBuf, Vec<Arc<[u8]>>)> = Vec::new();
+    for (path, number) in names {
+        let Some(content) = medium.files.get(number) else { continue };
+        match versions(content) {
+            versions if versions.len() == 1 => {
+                fixed.extend(versions.into_iter().map(|only| (path.clone(), only)));
+            }
+            versions => open.push((path.clone(), versions)),
+        }
+    }
+    let product = open.iter().map(|(_, v)| v.len()).fold(1_usize, usize::saturating_mul);
+    if product <= COMBINATIONS {
+        let mut all = vec![fixed];
+        for (path, versions) in open {
+            let with = |files: &Files, version: &Arc<[u8]>| {
+                let mut files = files.clone();
+                files.insert(path.clone(), version.clone());
+                files
+            };
+            all = all.iter().flat_map(|f| versions.iter().map(|v| with(f, v))).collect();
+        }
+        return (all, false);
+    }
+    let mut out = Vec::new();
+    for (path, versions) in &open {
+        for version in versions {
+            for others in [first, last] {
+                let mut files = fixed.clone();
+                files.extend(open.iter().filter_map(|(p, v)| Some((p.clone(), others(v)?))));
+                files.insert(path.clone(), version.clone());
+                out.push(files);
+            }
+        }
+    }
+    (out, true)
+}
+
+fn first(versions: &[Arc<[u8]>]) -> Option<Arc<[u8]>> {
+    versions.first().cloned()
+}
+
+fn last(versions: &[Arc<[u8]>]) -> Option<Arc<[u8]>> {
+    versions.last().cloned()
+}
+
+/// What a file can hold: what is durable, and of each write after it nothing, half, all but the
+/// last sector, or all; the last write as garbage; each before it as zeros with the others whole.
+fn versions(content: &Content) -> Vec<Arc<[u8]>> {
+    let durable = &content.durable;
+    let pending: Vec<&[u8]> =
+        content.pending.iter().map(|bytes| &**bytes).filter(|bytes| !bytes.is_empty()).collect();
+    let mut out: Vec<Arc<[u8]>> = vec![durable.as_slice().into()];
+    let mut whole = durable.clone();
+    for bytes in &pending {
+        for kept in [bytes.len() / 2, bytes.len().saturating_sub(SECTOR)] {
+            let kept = bytes.get(..kept).unwrap_or_default();
+            out.push([&whole, kept].concat().into());
+        }
+        whole.extend_from_slice(bytes);
+        out.push(whole.as_slice().into());
+    }
+    if let Some((last, before)) = pending.split_last() {
+        let garbage: Vec<u8> = last.iter().map(|byte| byte ^ 0xa5).collect();
+        let tail = garbage.len().min(SECTOR);
+        let (sound, _) = last.split_at(last.len() - tail);
+        let lost = garbage.get(garbage.len() - tail..).unwrap_or_default();
+        out.push([durable, &*before.concat(), sound, lost].concat().into());
+        for hole in 0..before.len() {
+            let mut holed = durable.clone();
+            for (at, bytes) in pending.iter().enumerate() {
+                let kept = |byte: &u8| if at == hole { 0 } else { *byte };
+                holed.extend(bytes.iter().map(kept));
+            }
+            out.push(holed.into());
+        }
+    }
+    let mut seen = BTreeSet::new();
+    out.retain(|version| seen.insert(version.clone()));
+    // the whole file is the last one
+    if let Some(at) = out.iter().position(|version| **version == *whole) {
+        let whole = out.remove(at);
+        out.push(whole);
+    }
+    out
+}

@@ -1,0 +1,91 @@
+//! How a simulated file system fails.
+
+use std::io;
+
+/// A failure of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The system's error of this number, and its name.
+    Errno(i32, &'static str),
+    /// A write takes half of the bytes, and says so.
+    Short,
+    /// A sync fails and its bytes are gone, though the system keeps showing them and the next sync
+    /// says Ok.
+    LostPages,
+}
+
+impl Failure {
+    /// The failure of this name: `EIO`, …, `short`, `lost_pages`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "EIO" => Self::Errno(5, "EIO"),
+            "EACCES" => Self::Errno(13, "EACCES"),
+            "EMFILE" => Self::Errno(24, "EMFILE"),
+            "ENOSPC" => Self::Errno(28, "ENOSPC"),
+            "EROFS" => Self::Errno(30, "EROFS"),
+            "short" => Self::Short,
+            "lost_pages" => Self::LostPages,
+            _ => return None,
+        })
+    }
+
+    /// What the caller gets.
+    #[must_use]
+    pub fn error(self) -> io::Error {
+        match self {
+            Self::Errno(number, _) => io::Error::from_raw_os_error(number),
+            Self::Short | Self::LostPages => io::Error::from_raw_os_error(5),
+        }
+    }
+
+    /// The error's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Errno(_, name) => name,
+            Self::Short | Self::LostPages => "EIO",
+        }
+    }
+}
+
+/// A failure that waits for its operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Break {
+    /// Given back when it is met, and for [`SimFs::mend`](super::SimFs::mend).
+    pub fault: usize,
+    /// `create`, `write`, `sync`, `rename`, `remove`, `sync_dir`, `list`, `read`, `lock`.
+    pub op: String,
+    /// Which such operation from now on, from 1.
+    pub nth: u64,
+    /// Every later one too.
+    pub from_then_on: bool,
+    /// What it does.
+    pub failure: Failure,
+}
+
+impl Break {
+    /// Counts an operation; true when it is the one. A failure that its operation cannot have is
+    /// never met.
+    pub(super) fn meets(&mut self, op: &str) -> bool {
+        let possible = match self.failure {
+            Failure::Errno(..) => true,
+            Failure::Short => op == "write",
+            Failure::LostPages => op == "sync",
+        };
+        if self.op != op || !possible {
+            return false;
+        }
+        match self.nth {
+            0 => self.from_then_on,
+            1 => {
+                self.nth = 0;
+                true
+            }
+            _ => {
+                self.nth -= 1;
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! The file system as programs see it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dashproof_reference::fs::{DirEntry, Fs, FsFile, FsLock, LockError};
+
+use super::fault::{Break, Failure};
+use super::image::Image;
+use super::log::{Log, Op};
+
+/// An operation as it is seen from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Its name.
+    pub op: &'static str,
+    /// The file or directory; both names of a rename, with ` -> ` between them.
+    pub path: &'a str,
+    /// The error's name.
+    pub error: Option<&'static str>,
+    /// The [`Break`] that was met.
+    pub fault: Option<usize>,
+}
+
+type Watch = Arc<dyn Fn(Seen<'_>) + Send + Sync>;
+
+/// A file system in memory that knows what of it is durable. Clones share it.
+#[derive(Clone)]
+pub struct SimFs(Arc<Mutex<Inner>>);
+
+impl fmt::Debug for SimFs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SimFs")
+    }
+}
+
+#[derive(Default)]
+struct Inner {
+    base: Image,
+    log: Log,
+    dirs: BTreeSet<PathBuf>,
+    names: BTreeMap<PathBuf, u64>,
+    files: BTreeMap<u64, Vec<u8>>,
+    next: u64,
+    /// The file of each open handle; files have other numbers after [`SimFs::damage`].
+    handles: BTreeMap<u64, u64>,
+    opened: u64,
+    locks: BTreeMap<PathBuf, String>,
+    breaks: Vec<Break>,
+    /// Bytes that still fit, and the fault that says so.
+    free: Option<(u64, usize)>,
+    watch: Option<Watch>,
+    /// Operations that still happen before the machine is dead.
+    alive: Option<u64>,
+}
+
+/// What an operation met.
+type Met = Option<(Failure, usize)>;
+
+impl Inner {
+    fn dead(&self) -> bool {
+        self.alive == Some(0)
+    }
+
+    /// The failure that waits for this operation.
+    fn meets(&mut self, op: &'static str) -> Met {
+        let mut met = None;
+        for waiting in &mut self.breaks {
+            if waiting.meets(op) {
+                met.get_or_insert((waiting.failure, waiting.fault));
+            }
+        }
+        met
+    }
+
+    fn tell(
+        &self,
+        op: &'static str,
+        path: &Path,
+        error: Option<&'static str>,
+        fault: Option<usize>,
+    ) {
+        if let Some(watch) = &self.watch {
+            watch(Seen { op, path: &path.to_string_lossy(), error, fault });
+        }
+    }
+
+    /// Carries out an operation that changes the disk, unless it fails.
+    fn change<T>(
+        &mut self,
+        op: &'static str,
+        path: &Path,
+        act: impl FnOnce(&mut Self) -> Result<(T, Op), (i32, &'static str)>,
+    ) -> io::Result<T> {
+        if self.dead() {
+            return Err(Failure::Errno(5, "EIO").error());
+        }
+        let met = self.meets(op);
+        self.change_met(op, path, met, Op::Nothing, act)
+    }
+
+    /// The same where it is known what the operation met, and what such a failure leaves.
+    fn change_met<T>(
+        &mut self,
+        op: &'static str,
+        path: &Path,
+        met: Met,
+        left: Op,
+        act: impl FnOnce(&mut Self) -> Result<(T, Op), (i32, &'static str)>,
+    ) -> io::Result<T> {
+        self.alive = self.alive.map(|left| left.saturating_sub(1));
+        if let Some((failure, fault)) = met.filter(|(f, _)| *f != Failure::Short) {
+            self.log.0.push(left);
+            self.tell(op, path, Some(failure.name()), Some(fault));
+            return Err(failure.error());
+        }
+        match act(self) {
+            Ok((value, done)) => {
+                self.log.0.push(done);
+                self.tell(op, path, None, None);
+                Ok(value)
+            }
+            Err((number, name)) => {
+                self.log.0.push(Op::Nothing);
+                self.tell(op, path, Some(name), None);
+                Err(io::Error::from_raw_os_error(number))
+            }
+        }
+    }
+
+    /// An operation that only looks; told when it fails by a fault.
+    fn look(&mut self, op: &'static str, path: &Path) -> io::Result<()> {
+        if self.dead() {
+            return Err(Failure::Errno(5, "EIO").error());
+        }
+        match self.meets(op) {
+            None => Ok(()),
+            Some((failure, fault)) => {
+                self.tell(op, path, Some(failure.name()), Some(fault));
+                Err(failure.error())
+            }
+        }
+    }
+
+    fn file_of(&self, handle: u64) -> io::Result<u64> {
+        let number = self.handles.get(&handle).copied();
+        number.ok_or_else(|| io::Error::from_raw_os_error(EBADF))
+    }
+
+    fn bytes(&self, path: &Path) -> io::Result<&Vec<u8>> {
+        let number = self.names.get(path);
+        let bytes = number.and_then(|number| self.files.get(number));
+        bytes.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+const EBADF: i32 = 9;
+const ENOENT: (i32, &str) = (2, "ENOENT");
+const EEXIST: (i32, &str) = (17, "EEXIST");
+const ENAMETOOLONG: (i32, &str) = (36, "ENAMETOOLONG");
+
+fn too_long(path: &Path) -> bool {
+    path.file_name().is_none_or(|name| name.len() > 255)
+}
+
+impl SimFs {
+    /// A machine that starts with this disk.
+    #[must_use]
+    pub fn new(base: Image) -> Self {
+        let mut inner = Inner { dirs: base.dirs.clone(), ..Inner::default() };
+        for (number, (path, bytes)) in (0..).zip(&base.files) {
+            inner.names.insert(path.clone(), number);
+            inner.files.insert(number, bytes.to_vec());
+            inner.next = number + 1;
+        }
+        inner.base = base;
+        Self(Arc::new(Mutex::new(inner)))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells every operation that changes the disk, and every other that fails by a [`Break`].
+    pub fn watch(&self, watch: impl Fn(Seen<'_>) + Send + Sync + 'static) {
+        self.inner().watch = Some(Arc::new(watch));
+    }
+
+    /// The disk that the machine started with, damage since then included.
+    #[must_use]
+    pub fn base(&self) -> Image {
+        self.inner().base.clone()
+    }
+
+    /// What was done since.
+    #[must_use]
+    pub fn log(&self) -> Log {
+        self.inner().log.clone()
+    }
+
+    /// What programs see now.
+    #[must_use]
+    pub fn live(&self) -> Image {
+        let inner = self.inner();
+        let file = |(path, number): (&PathBuf, &u64)| {
+            let bytes = inner.files.get(number)?;
+            Some((path.clone(), Arc::from(bytes.as_slice())))
+        };
+        let files = inner.names.iter().filter_map(file).collect();
+        Image { dirs: inner.dirs.clone(), files }
+    }
+
+    /// Breaks an operation.
+    pub fn fail(&self, waiting: Break) {
+        self.inner().breaks.push(waiting);
+    }
+
+    /// So many more bytes fit.
+    pub fn fill(&self, free: u64, fault: usize) {
+        self.inner().free = Some((free, fault));
+    }
+
+    /// Takes back what a fault broke.
+    pub fn mend(&self, fault: usize) {
+        let mut inner = self.inner();
+        inner.breaks.retain(|waiting| waiting.fault != fault);
+        inner.free = inner.free.filter(|(_, by)| *by != fault);
+    }
+
+    /// The machine dies after so many more operations that change the disk: nothing after them
+    /// happens or is seen.
+    pub fn die_after(&self, ops: u64) {
+        self.inner().alive = Some(ops);
+    }
+
+    /// Makes a directory that was always there.
+    pub fn make_dir(&self, dir: &Path) {
+        self.inner().dirs.extend(dir.ancestors().map(Path::to_owned));
+        self.rest();
+    }
+
+    /// The machine is dead.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.inner().dead()
+    }
+
+    /// Changes a file at rest, or with `None` removes it; what was under way is durable then, so
+    /// that the log starts anew.
+    pub fn damage(&self, path: &Path, bytes: Option<Vec<u8>>) {
+        {
+            let mut inner = self.inner();
+            match bytes {
+                None => drop(inner.names.remove(path)),
+                Some(bytes) => {
+                    let number = inner.names.get(path).copied().unwrap_or(inner.next);
+                    inner.next = inner.next.max(number + 1);
+                    inner.names.insert(path.to_owned(), number);
+                    inner.files.insert(number, bytes);
+                }
+            }
+        }
+        self.rest();
+    }
+
+    /// Everything is durable.
+    fn rest(&self) {
+        let live = self.live();
+        let mut inner = self.inner();
+        let inner = &mut *inner;
+        // the numbers that the log of the new base will use
+        let mut files = BTreeMap::new();
+        let mut names = BTreeMap::new();
+        let mut moved = BTreeMap::new();
+        for (number, (path, bytes)) in (0..).zip(&live.files) {
+            moved.extend(inner.names.get(path).map(|old| (*old, number)));
+            names.insert(path.clone(), number);
+            files.insert(number, bytes.to_vec());
+        }
+        inner.next = names.len() as u64;
+        // a file without a name is open all the same
+        for number in inner.handles.values_mut() {
+            *number = *moved.entry(*number).or_insert_with(|| {
+                let new = inner.next;
+                inner.next += 1;
+                files.insert(new, inner.files.get(number).cloned().unwrap_or_default());
+                new
+            });
+        }
+        inner.names = names;
+        inner.files = files;
+        inner.log = Log::default();
+        inner.base = live;
+    }
+}
+
+struct SimFile {
+    fs: SimFs,
+    path: PathBuf,
+    handle: u64,
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        self.fs.inner().handles.remove(&self.handle);
+    }
+}
+
+impl FsFile for SimFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut inner = self.fs.inner();
+        if inner.dead() {
+            return Err(Failure::Errno(5, "EIO").error());
+        }
+        let mut met = inner.meets("write");
+        let short = met.filter(|(failure, _)| *failure == Failure::Short);
+        let mut take = if short.is_some() { bytes.len().div_ceil(2) } else { bytes.len() };
+        if let Some((free, fault)) = inner.free
+            && free < take as u64
+        {
+            take = usize::try_from(free).unwrap_or(usize::MAX);
+            if take == 0 {
+                met = met.or(Some((Failure::Errno(28, "ENOSPC"), fault)));
+            }
+        }
+        let number = inner.file_of(self.handle)?;
+        let taken = bytes.get(..take).unwrap_or_default();
+        let wrote = inner.change_met("write", &self.path, met, Op::Nothing, |inner| {
+            inner.files.entry(number).or_default().extend_from_slice(taken);
+            inner.free = inner.free.map(|(free, fault)| (free - take as u64, fault));
+            Ok((take, Op::Write(number, taken.into())))
+        });
+        if let Some((_, fault)) = short {
+            // a short write is no error: only the fault is told
+            inner.tell("short_write", &self.path, None, Some(fault));
+        }
+        wrote
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut inner = self.fs.inner();
+        if inner.dead() {
+            return Err(Failure::Errno(5, "EIO").error());
+        }
+        let met = inner.meets("sync");
+        let number = inner.file_of(self.handle)?;
+        let lost = met.is_some_and(|(failure, _)| failure == Failure::LostPages);
+        let left = if lost { Op::Lose(number) } else { Op::Doubt(number) };
+        inner.change_met("sync", &self.path, met, left, |_| Ok(((), Op::Sync(number))))
+    }
+}
+
+struct SimLock {
+    fs: SimFs,
+    path: PathBuf,
+}
+
+impl FsLock for SimLock {}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.fs.inner().locks.remove(&self.path);
+    }
+}
+
+impl Fs for SimFs {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner().change("create_dir", dir, |inner| {
+            inner.dirs.extend(dir.ancestors().map(Path::to_owned));
+            Ok(((), Op::Dir(dir.to_owned())))
+        })
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        let handle = self.inner().change("create", path, |inner| {
+            if too_long(path) {
+                return Err(ENAMETOOLONG);
+            }
+            if !path.parent().is_some_and(|dir| inner.dirs.contains(dir)) {
+                return Err(ENOENT);
+            }
+            if inner.names.contains_key(path) || inner.dirs.contains(path) {
+                return Err(EEXIST);
+            }
+            let number = inner.next;
+            inner.next += 1;
+            inner.names.insert(path.to_owned(), number);
+            inner.files.insert(number, Vec::new());
+            let handle = inner.opened;
+            inner.opened += 1;
+            inner.handles.insert(handle, number);
+            Ok((handle, Op::Create(path.to_owned(), number)))
+        })?;
+        Ok(Box::new(SimFile { fs: self.clone(), path: path.to_owned(), handle }))
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut inner = self.inner();
+        inner.look("read", path)?;
+        let bytes = inner.bytes(path)?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let end = start.saturating_add(len).min(bytes.len());
+        Ok(bytes.get(start..end).unwrap_or_default().to_vec())
+    }
+
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let mut inner = self.inner();
+        inner.look("read", path)?;
+        let bytes = inner.bytes(path)?;
+        if bytes.len() as u64 > limit {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(bytes.clone())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let both = PathBuf::from(format!("{} -> {}", from.display(), to.display()));
+        self.inner().change("rename", &both, |inner| {
+            if too_long(to) {
+                return Err(ENAMETOOLONG);
+            }
+            let number = inner.names.remove(from).ok_or(ENOENT)?;
+            inner.names.insert(to.to_owned(), number);
+            Ok(((), Op::Rename(from.to_owned(), to.to_owned())))
+        })
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.inner().change("remove", path, |inner| {
+            inner.names.remove(path).ok_or(ENOENT)?;
+            Ok(((), Op::Remove(path.to_owned())))
+        })
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner().change("sync_dir", dir, |inner| {
+            let there = inner.dirs.contains(dir);
+            if there { Ok(((), Op::SyncDir(dir.to_owned()))) } else { Err(ENOENT) }
+        })
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        let mut inner = self.inner();
+        inner.look("list", dir)?;
+        if !inner.dirs.contains(dir) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let entry = |path: &PathBuf, is_file| {
+            let name = path.file_name().filter(|_| path.parent() == Some(dir))?;
+            Some(DirEntry { name: name.to_string_lossy().into_owned(), is_file })
+        };
+        let files = inner.names.keys().filter_map(|path| entry(path, true));
+        Ok(files.chain(inner.dirs.iter().filter_map(|path| entry(path, false))).collect())
+    }
+
+    fn lock(&self, path: &Path, holder: &str) -> Result<Box<dyn FsLock>, LockError> {
+        let mut inner = self.inner();
+        inner.look("lock", path)?;
+        if let Some(holder) = inner.locks.get(path) {
+            return Err(LockError::Held { holder: holder.clone() });
+        }
+        inner.locks.insert(path.to_owned(), holder.to_owned());
+        if !inner.names.contains_key(path) {
+            // only a lock is held by it: nobody misses it after a crash, so it is in no log
+            let number = u64::MAX - inner.locks.len() as u64;
+            inner.names.insert(path.to_owned(), number);
+            inner.files.insert(number, Vec::new());
+        }
+        drop(inner);
+        Ok(Box::new(SimLock { fs: self.clone(), path: path.to_owned() }))
+    }
+}

@@ -1,0 +1,92 @@
+//! Stores on a simulated disk: sequential, in virtual time, seeded; the same input gives the same
+//! history, byte for byte.
+//!
+//! The lane opens a store on a [`SimFs`], lets the scenario save, delete and break things, asks for
+//! everything after every open and at the end, opens the directory under the other variants too,
+//! and at last, where no fault has damaged what was durable, opens a store on every disk that a
+//! crash at any operation could have left.
+
+mod audit;
+mod damage;
+mod ids;
+mod play;
+mod session;
+mod states;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use super::{HarnessError, RunInput, RunOutput, SubjectSpec};
+use crate::disk::{Image, SimFs};
+use crate::fault;
+use crate::saboteur;
+use crate::scenario::model::{ActionKind, At, LaneName, Scenario};
+use crate::subject::store::{self, Open};
+
+pub use states::{Shown, show};
+
+/// The directory that stores are opened on.
+pub const DIR: &str = "/store";
+/// The variants that take turns by seed.
+pub const VARIANTS: [&str; 3] = ["file", "compressed", "versioned"];
+
+/// Runs one cell on the calling thread.
+#[must_use]
+pub fn run(input: &RunInput) -> RunOutput {
+    if let Some(why) = cannot_express(&input.scenario) {
+        return RunOutput { not_applicable: Some(why), ..RunOutput::default() };
+    }
+    match opener(&input.subject) {
+        Ok(open) => play::play(input, open),
+        Err(error) => RunOutput { error: Some(error), ..RunOutput::default() },
+    }
+}
+
+/// The variant that a run is of.
+#[must_use]
+pub fn variant(scenario: &Scenario, seed: u64) -> &'static str {
+    let asked = scenario.checkpoint.as_ref().map_or("each", |c| c.variant.as_str());
+    let turn = usize::try_from(seed % VARIANTS.len() as u64).unwrap_or(0);
+    let named = VARIANTS.into_iter().find(|variant| *variant == asked);
+    named.or(VARIANTS.get(turn).copied()).unwrap_or("file")
+}
+
+fn cannot_express(scenario: &Scenario) -> Option<String> {
+    if scenario.checkpoint.is_none() {
+        return Some("the disk lane runs stores, and the scenario has none".to_owned());
+    }
+    let fault = scenario.faults.iter().find_map(|fault| {
+        let why = fault::can_inject(LaneName::Disk, &fault.kind).err()?;
+        Some(format!("{}: {why}", fault.kind.name()))
+    });
+    let action = scenario.actions.iter().find_map(|action| match action.kind {
+        ActionKind::Open | ActionKind::Close { .. } | ActionKind::Store(_) => None,
+        ref other => Some(format!("{}: a store has no such operation", other.name())),
+    });
+    let moments = scenario.loads.iter().map(|load| &load.at);
+    let moments = moments.chain(scenario.faults.iter().map(|fault| &fault.at));
+    let mut moments = moments.chain(scenario.actions.iter().map(|action| &action.at));
+    let unanswered = moments.any(|at| matches!(at, At::Unanswered(_)));
+    let unanswered = unanswered.then(|| "unanswered: a store's calls end one by one".to_owned());
+    fault.or(action).or(unanswered)
+}
+
+/// How the subject's stores are opened.
+fn opener(subject: &SubjectSpec) -> Result<Open, HarnessError> {
+    let error = |message: String| HarnessError { blame: "harness", message };
+    match subject {
+        SubjectSpec::Reference => Ok(Arc::new(store::reference)),
+        SubjectSpec::Saboteur(name) => saboteur::find(name)
+            .map(saboteur::Saboteur::store)
+            .ok_or_else(|| error(format!("there is no saboteur `{name}`"))),
+        SubjectSpec::Driver(_) => {
+            Err(error("a driver is a process: it runs on the real-time lanes only".to_owned()))
+        }
+    }
+}
+
+/// An empty machine.
+fn fresh() -> SimFs {
+    SimFs::new(Image::default())
+}

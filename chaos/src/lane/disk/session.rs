@@ -1,0 +1,378 @@
+//! A store under test on its disk: every call and answer is recorded, and every file operation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{DIR, fresh};
+use crate::disk::{Image, Log, Seen, SimFs};
+use crate::history::{Clock, FaultPhase, Kind, Recorder, Src, StoreAnswer, StoreCall};
+use crate::scenario::model::Scenario;
+use crate::subject::store::{Answered, Checkpointer, Given, Open, Setup};
+
+/// The simulated epoch, seconds: 2025-01-01T00:00:00Z.
+const EPOCH_S: i64 = 1_735_689_600;
+
+/// Virtual time, and the wall clock that somebody may set.
+#[derive(Debug, Default)]
+pub(super) struct DiskClock {
+    now_us: AtomicU64,
+    back_s: AtomicI64,
+}
+
+impl Clock for DiskClock {
+    fn now_us(&self) -> u64 {
+        self.now_us.load(Ordering::Relaxed)
+    }
+}
+
+impl DiskClock {
+    pub(super) fn advance_to(&self, us: u64) {
+        self.now_us.fetch_max(us, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_back(&self, by: std::time::Duration) {
+        let by = i64::try_from(by.as_secs().max(1)).unwrap_or(i64::MAX);
+        self.back_s.fetch_add(by, Ordering::Relaxed);
+    }
+
+    fn wall(&self) -> i64 {
+        let now = i64::try_from(self.now_us() / 1_000_000).unwrap_or(0);
+        EPOCH_S.saturating_add(now).saturating_sub(self.back_s.load(Ordering::Relaxed))
+    }
+}
+
+/// What the file system showed.
+#[derive(Default)]
+pub(super) struct Noticed {
+    /// Where the last rename of a call led to.
+    renamed: Option<String>,
+    /// Names that were temporary.
+    pub(super) temporary: BTreeSet<PathBuf>,
+    met: BTreeSet<usize>,
+}
+
+/// A checkpoint that a save acknowledged.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) thread: String,
+    pub(super) id: String,
+    pub(super) path: PathBuf,
+}
+
+/// What was done to a disk, from what it began, and the seed of its crash states.
+pub(super) struct Machine {
+    pub(super) log: Log,
+    pub(super) base: Image,
+    pub(super) seed: u64,
+}
+
+/// A store under test.
+pub(super) struct Session {
+    pub(super) recorder: Recorder,
+    pub(super) clock: Arc<DiskClock>,
+    pub(super) scenario: Arc<Scenario>,
+    pub(super) rng: fastrand::Rng,
+    pub(super) open: Open,
+    pub(super) variant: &'static str,
+    pub(super) fs: SimFs,
+    pub(super) store: Option<Box<dyn Checkpointer>>,
+    pub(super) noticed: Arc<Mutex<Noticed>>,
+    pub(super) known: Vec<Known>,
+    pub(super) threads: BTreeSet<String>,
+    /// What the index was at each close.
+    pub(super) indexes: Vec<BTreeMap<PathBuf, Vec<u8>>>,
+    /// Leftovers that lie in the directory.
+    pub(super) leftovers: BTreeSet<PathBuf>,
+    /// Those whose crash states were tried.
+    pub(super) machines: Vec<Machine>,
+    calls: u64,
+    pub(super) opens: u64,
+    incs: u32,
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// First 16 hex digits of the SHA-256 of a state.
+pub(super) fn sha(state: &str) -> String {
+    let digest: [u8; 32] = Sha256::digest(state.as_bytes()).into();
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Session {
+    pub(super) fn new(
+        recorder: Recorder,
+        clock: Arc<DiskClock>,
+        scenario: Arc<Scenario>,
+        (seed, variant): (u64, &'static str),
+        open: Open,
+    ) -> Self {
+        let mut session = Self {
+            recorder,
+            clock,
+            scenario,
+            rng: fastrand::Rng::with_seed(seed),
+            open,
+            variant,
+            fs: fresh(),
+            store: None,
+            noticed: Arc::default(),
+            known: Vec::new(),
+            threads: BTreeSet::new(),
+            indexes: Vec::new(),
+            leftovers: BTreeSet::new(),
+            machines: Vec::new(),
+            calls: 0,
+            opens: 0,
+            incs: 0,
+        };
+        session.attach(fresh());
+        session
+    }
+
+    /// Goes on with another machine.
+    pub(super) fn attach(&mut self, fs: SimFs) {
+        let (recorder, noticed) = (self.recorder.clone(), self.noticed.clone());
+        let names: Vec<&'static str> = self.scenario.faults.iter().map(|f| f.kind.name()).collect();
+        fs.watch(move |seen: Seen<'_>| {
+            if seen.op != "short_write" {
+                let (op, path) = (seen.op.to_owned(), seen.path.to_owned());
+                let error = seen.error.map(str::to_owned);
+                recorder.record(Src::Fs, Kind::Fs { op, path, error });
+            }
+            let mut noticed = locked(&noticed);
+            if seen.op == "rename"
+                && seen.error.is_none()
+                && let Some((from, to)) = seen.path.split_once(" -> ")
+            {
+                noticed.renamed = Some(to.to_owned());
+                noticed.temporary.insert(from.into());
+            }
+            if let Some(fault) = seen.fault
+                && noticed.met.insert(fault)
+                && let Some(name) = names.get(fault)
+            {
+                recorder.fault(fault, name, FaultPhase::Effect);
+            }
+        });
+        self.fs = fs;
+    }
+
+    pub(super) fn keep(&self) -> Option<NonZeroUsize> {
+        self.scenario.checkpoint.as_ref()?.keep_newest.and_then(NonZeroUsize::new)
+    }
+
+    pub(super) fn setup(&mut self, variant: &'static str, fs: SimFs) -> Setup {
+        let entropy = self.rng.u64(..);
+        self.setup_with(variant, fs, entropy)
+    }
+
+    pub(super) fn setup_with(&self, variant: &'static str, fs: SimFs, entropy: u64) -> Setup {
+        let clock = self.clock.clone();
+        let schema = if variant == "versioned" || self.variant == "versioned" { 2 } else { 1 };
+        Setup {
+            fs: Arc::new(fs),
+            dir: DIR,
+            variant,
+            schema,
+            keep: self.keep(),
+            entropy,
+            wall: Arc::new(move || clock.wall()),
+        }
+    }
+
+    /// Records a call, makes it, and records what it answered.
+    fn call<T>(
+        &mut self,
+        call: StoreCall,
+        make: impl FnOnce(&mut Self) -> Answered<T>,
+        tell: impl FnOnce(&T, &mut StoreAnswer),
+    ) -> Answered<T> {
+        let number = self.calls;
+        self.calls += 1;
+        let mut answer =
+            StoreAnswer { call: number, op: call.op.clone(), ..StoreAnswer::default() };
+        self.recorder.harness(Kind::StoreCall(StoreCall { call: number, ..call }));
+        let result = make(self);
+        if self.fs.is_dead() {
+            return result; // nobody is left to hear it
+        }
+        match &result {
+            Ok(value) => tell(value, &mut answer),
+            Err(refusal) => {
+                answer.error = Some(refusal.kind.clone());
+                answer.text.clone_from(&refusal.text);
+            }
+        }
+        self.recorder.record(Src::Subject, Kind::StoreAnswer(answer));
+        result
+    }
+
+    /// Opens the store; false when that failed.
+    pub(super) fn open(&mut self, variant: &'static str) -> bool {
+        self.recorder.incarnation(self.incs);
+        self.incs += 1;
+        self.opens += 1;
+        let keep = self.keep().map(|keep| keep.get() as u64);
+        let variant_told = Some(variant.to_owned());
+        let call = StoreCall { keep, variant: variant_told, ..StoreCall::of("open") };
+        let fs = self.fs.clone();
+        let opened = self.call(
+            call,
+            |this| {
+                let setup = this.setup(variant, fs);
+                (this.open)(setup)
+            },
+            |_, _| {},
+        );
+        self.store = opened.ok();
+        if self.store.is_some() {
+            self.look_for_leftovers();
+        }
+        self.store.is_some()
+    }
+
+    /// What an open has not swept.
+    fn look_for_leftovers(&mut self) {
+        let live = self.fs.live();
+        let temporary = locked(&self.noticed).temporary.clone();
+        for path in temporary.iter().chain(&self.leftovers) {
+            if live.files.contains_key(path) {
+                let path = path.display().to_string();
+                let kind = Kind::Fs { op: "left".to_owned(), path, error: None };
+                self.recorder.record(Src::Fs, kind);
+            }
+        }
+    }
+
+    /// Another store on the directory that this one has.
+    pub(super) fn second_open(&mut self) {
+        let (variant, fs) = (self.variant, self.fs.clone());
+        let call = StoreCall::of("second_open");
+        let _ = self.call(
+            call,
+            |this| {
+                let setup = this.setup(variant, fs);
+                (this.open)(setup)
+            },
+            |_, _| {},
+        );
+    }
+
+    /// Makes a call of the open store; `None` when there is none.
+    fn ask<T>(
+        &mut self,
+        call: StoreCall,
+        make: impl FnOnce(&mut dyn Checkpointer) -> Answered<T>,
+        tell: impl FnOnce(&T, &mut StoreAnswer),
+    ) -> Option<T> {
+        let mut store = self.store.take()?;
+        let result = self.call(call, |_| make(store.as_mut()), tell);
+        self.store = Some(store);
+        result.ok()
+    }
+
+    pub(super) fn save(&mut self, thread: &str, id: Option<&str>, state: &str) {
+        self.threads.insert(thread.to_owned());
+        locked(&self.noticed).renamed = None;
+        let call = StoreCall {
+            thread: Some(thread.to_owned()),
+            id: id.map(str::to_owned),
+            sha: Some(sha(state)),
+            keep: self.keep().map(|keep| keep.get() as u64),
+            ..StoreCall::of("save")
+        };
+        let saved = self.ask(
+            call,
+            |store| store.save(thread, id, state),
+            |id, answer| answer.id = Some(id.clone()),
+        );
+        let path = locked(&self.noticed).renamed.take();
+        if let (Some(id), Some(path)) = (saved, path) {
+            self.known.push(Known { thread: thread.to_owned(), id, path: path.into() });
+        }
+    }
+
+    pub(super) fn latest(&mut self, thread: &str) {
+        let call = StoreCall { thread: Some(thread.to_owned()), ..StoreCall::of("latest") };
+        let tell = |found: &Option<Given>, answer: &mut StoreAnswer| {
+            if let Some(given) = found {
+                told(given, answer);
+            }
+        };
+        let _ = self.ask(call, |store| store.latest(thread), tell);
+    }
+
+    pub(super) fn load(&mut self, id: &str) {
+        let call = StoreCall { id: Some(id.to_owned()), ..StoreCall::of("load") };
+        let _ = self.ask(call, |store| store.load(id), told);
+    }
+
+    pub(super) fn list(&mut self, thread: &str) -> Vec<String> {
+        let call = StoreCall { thread: Some(thread.to_owned()), ..StoreCall::of("list") };
+        let ids = |store: &mut dyn Checkpointer| {
+            Ok(store.list(thread)?.into_iter().map(|listed| listed.id).collect::<Vec<String>>())
+        };
+        self.ask(call, ids, |ids, answer| answer.ids.clone_from(ids)).unwrap_or_default()
+    }
+
+    pub(super) fn list_threads(&mut self) {
+        let tell = |ids: &Vec<String>, answer: &mut StoreAnswer| answer.ids.clone_from(ids);
+        let _ = self.ask(StoreCall::of("threads"), |store| store.threads(), tell);
+    }
+
+    pub(super) fn verify(&mut self) {
+        let tell = |ids: &Vec<String>, answer: &mut StoreAnswer| answer.ids.clone_from(ids);
+        let _ = self.ask(StoreCall::of("verify"), |store| store.verify(), tell);
+    }
+
+    pub(super) fn delete(&mut self, id: &str) {
+        let call = StoreCall { id: Some(id.to_owned()), ..StoreCall::of("delete") };
+        let tell = |n: &u64, answer: &mut StoreAnswer| answer.count = Some(*n);
+        let _ = self.ask(call, |store| store.delete(id), tell);
+    }
+
+    pub(super) fn delete_thread(&mut self, thread: &str) {
+        let call = StoreCall { thread: Some(thread.to_owned()), ..StoreCall::of("delete_thread") };
+        let tell = |n: &u64, answer: &mut StoreAnswer| answer.count = Some(*n);
+        let _ = self.ask(call, |store| store.delete_thread(thread), tell);
+    }
+
+    pub(super) fn retain(&mut self, keep: NonZeroUsize) {
+        let call = StoreCall { keep: Some(keep.get() as u64), ..StoreCall::of("retain") };
+        let tell = |n: &u64, answer: &mut StoreAnswer| answer.count = Some(*n);
+        let _ = self.ask(call, |store| store.retain(keep), tell);
+    }
+
+    /// Scrapes and closes the store that is open.
+    pub(super) fn close(&mut self) {
+        let Some(store) = self.store.take() else { return };
+        let text = store.metrics();
+        self.recorder.record(Src::Subject, Kind::Scrape { text, last: true });
+        let close = |_: &mut Self| {
+            store.close();
+            Ok(())
+        };
+        let _ = self.call(StoreCall::of("close"), close, |(), _| {});
+        let live = self.fs.live();
+        let index = live.files.iter().filter(|(path, _)| is_index(path));
+        self.indexes.push(index.map(|(path, bytes)| (path.clone(), bytes.to_vec())).collect());
+    }
+}
+
+/// A file that stores keep as their index: what has `index` in its name.
+pub(super) fn is_index(path: &std::path::Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().contains("index"))
+}
+
+fn told(given: &Given, answer: &mut StoreAnswer) {
+    answer.id = Some(given.id.clone());
+    answer.thread = Some(given.thread.clone());
+    answer.sha = Some(sha(&given.state));
+}

@@ -1,0 +1,114 @@
+//! Opens a store on every disk that a crash could leave.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::session::{Machine, Session, sha};
+use super::{DIR, opener, play};
+use crate::disk::{Image, SimFs, crash};
+use crate::history::{CrashState, Found, Kind, Src};
+use crate::lane::{HarnessError, RunInput};
+use crate::scenario::model::{FaultKind, FsFault, Scenario};
+
+/// Disks that are tried of one log; beyond, only every n-th point is, and that is counted.
+const MOST: usize = 20_000;
+
+/// Damage at rest is no crash: what was durable is not, and the laws about crashes say nothing.
+pub(super) fn can_be_tried(scenario: &Scenario) -> bool {
+    let damages = |kind: &FaultKind| {
+        matches!(kind, FaultKind::Fs(FsFault::Damage { .. } | FsFault::Index { .. }))
+    };
+    !scenario.faults.iter().any(|fault| damages(&fault.kind))
+}
+
+/// Tries every crash state of the present disk's log, and records what the store answered.
+pub(super) fn record(session: &mut Session, seed: u64) {
+    let (log, base) = (session.fs.log(), session.fs.base());
+    let machine = session.machines.len();
+    let all = crash::states(&log, &base, seed);
+    let mut tally = all.tally;
+    let mut states = all.states;
+    if states.len() > MOST {
+        let every = states.len().div_ceil(MOST) as u64;
+        let before = tally.points;
+        states.retain(|state| state.ops % every == 0);
+        tally.points = before.div_ceil(every);
+        tally.sampled += before - tally.points;
+        tally.states = states.len() as u64;
+    }
+    // Equal disks get equal answers, whenever the crash was; what they must be differs.
+    let mut known: BTreeMap<[u8; 32], CrashState> = BTreeMap::new();
+    for state in states {
+        let answers = known
+            .entry(state.image.digest())
+            .or_insert_with(|| answers(session, &state.image))
+            .clone();
+        let name = format!("m{machine}.{}", state.name);
+        let line = CrashState { state: name, ops: state.ops, ..answers };
+        session.recorder.record(Src::Fs, Kind::CrashState(line));
+    }
+    session.recorder.record(Src::Fs, Kind::CrashTally(tally));
+    session.machines.push(Machine { log, base, seed });
+}
+
+/// What a store answers on a disk.
+fn answers(session: &Session, image: &Image) -> CrashState {
+    let fs = SimFs::new(image.clone());
+    let mut out = CrashState::default();
+    let setup = session.setup_with(session.variant, fs.clone(), 1);
+    let mut store = match (session.open)(setup) {
+        Ok(store) => store,
+        Err(refusal) => {
+            out.error = Some(format!("{}: {}", refusal.kind, refusal.text));
+            return out;
+        }
+    };
+    let live = fs.live();
+    let temporary = super::session::locked(&session.noticed).temporary.clone();
+    let left = temporary.iter().filter(|path| live.files.contains_key(*path));
+    out.left = left.map(|path| path.display().to_string()).collect();
+    for thread in &session.threads {
+        let mut found = Found::default();
+        match store.latest(thread) {
+            Ok(Some(given)) => (found.id, found.sha) = (Some(given.id), Some(sha(&given.state))),
+            Ok(None) => {}
+            Err(refusal) => found.error = Some(refusal.kind),
+        }
+        for listed in store.list(thread).unwrap_or_default() {
+            let state = match store.load(&listed.id) {
+                Ok(given) => sha(&given.state),
+                Err(refusal) => format!("error: {}", refusal.kind),
+            };
+            found.listed.push((listed.id, state));
+        }
+        out.latest.insert(thread.clone(), found);
+    }
+    out
+}
+
+/// A crash state for people.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// What the disk holds: names and bytes.
+    pub files: Vec<(String, Arc<[u8]>)>,
+}
+
+/// The disk of a crash state of a run, made again: `m0.op17.v3` is of the run's first machine.
+///
+/// # Errors
+/// The harness cannot run the subject. `Ok(None)`: the run has no state of this name.
+pub fn show(input: &RunInput, name: &str) -> Result<Option<Shown>, HarnessError> {
+    let open = opener(&input.subject)?;
+    let machines = play::machines(input, open);
+    let state = name.strip_prefix('m').and_then(|rest| {
+        let (machine, name) = rest.split_once('.')?;
+        let Machine { log, base, seed } = machines.get(machine.parse::<usize>().ok()?)?;
+        crash::state(log, base, *seed, name)
+    });
+    let inside = |path: &Path| path.strip_prefix(DIR).unwrap_or(path).display().to_string();
+    Ok(state.map(|state| {
+        let files = state.image.files.iter().map(|(path, bytes)| (inside(path), bytes.clone()));
+        Shown { files: files.collect() }
+    }))
+}

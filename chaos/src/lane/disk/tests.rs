@@ -1,0 +1,81 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::history::{Kind, Line, writer};
+use crate::oracle::{Verdict, judge};
+
+fn input(file: &str, seed: u64, subject: SubjectSpec) -> RunInput {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/checkpoint");
+    let path = folder.join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let scenario = Arc::new(crate::scenario::parse(&text, &path.display().to_string()).unwrap());
+    RunInput { scenario, seed, subject }
+}
+
+fn calls(lines: &[Line], op: &str) -> usize {
+    let is_it = |line: &&Line| matches!(&line.kind, Kind::StoreCall(call) if call.op == op);
+    lines.iter().filter(is_it).count()
+}
+
+#[test]
+fn the_same_input_gives_the_same_history_byte_for_byte() {
+    let input = input("crash-and-restart.toml", 5, SubjectSpec::Reference);
+    let text = |lines: &[Line]| writer::to_text(lines).unwrap();
+    let first = run(&input);
+    assert_eq!(first.error, None);
+    assert!(first.lines.len() > 500);
+    assert_eq!(text(&first.lines), text(&run(&input).lines));
+}
+
+#[test]
+fn variants_take_turns_by_seed() {
+    let of = |seed| variant(&input("sizes.toml", seed, SubjectSpec::Reference).scenario, seed);
+    assert_eq!([of(0), of(1), of(2), of(3)], ["file", "compressed", "versioned", "file"]);
+}
+
+#[test]
+fn everything_is_asked_again_under_the_variants_that_can_read_it() {
+    let output = run(&input("one-bad-of-many.toml", 0, SubjectSpec::Reference));
+    // at the start, after the close, and at the end as itself and as the two others
+    assert_eq!(calls(&output.lines, "open"), 5);
+    assert_eq!(calls(&output.lines, "save"), 14);
+    assert!(calls(&output.lines, "load") > 14 * 4);
+}
+
+#[test]
+fn a_crash_state_is_shown_again_by_its_name() {
+    let input = input("crash-points.toml", 1, SubjectSpec::Reference);
+    let output = run(&input);
+    let state = |line: &Line| match &line.kind {
+        Kind::CrashState(state) => Some(state.clone()),
+        _ => None,
+    };
+    let known = output.lines.iter().filter_map(state).rfind(|state| state.ops == 9);
+    let shown = show(&input, &known.unwrap().state).unwrap().unwrap();
+    assert!(!shown.files.is_empty());
+    assert!(show(&input, "m0.op9.v9999").unwrap().is_none());
+    assert!(show(&input, "nonsense").unwrap().is_none());
+}
+
+#[test]
+fn a_store_without_directory_syncs_is_caught_by_a_crash() {
+    let subject = SubjectSpec::Saboteur("no-directory-sync".into());
+    let input = input("crash-points.toml", 0, subject);
+    let judgement = judge(&run(&input).lines, &input.scenario);
+    assert_eq!(judgement.verdict, Verdict::Fail);
+    assert!(judgement.violations.iter().any(|v| v.law.as_str() == "K1"));
+}
+
+#[test]
+fn what_a_store_cannot_do_is_not_applicable() {
+    let good = input("sizes.toml", 0, SubjectSpec::Reference);
+    let mut scenario = (*good.scenario).clone();
+    scenario.checkpoint = None;
+    let none = run(&RunInput { scenario: Arc::new(scenario.clone()), ..good.clone() });
+    assert!(none.not_applicable.unwrap().contains("the scenario has none"));
+    scenario.checkpoint.clone_from(&good.scenario.checkpoint);
+    let at = At::Time(std::time::Duration::ZERO);
+    scenario.actions.push(crate::scenario::model::Action { at, kind: ActionKind::Metrics });
+    let none = run(&RunInput { scenario: Arc::new(scenario), ..good });
+    assert!(none.not_applicable.unwrap().contains("metrics"));
+}

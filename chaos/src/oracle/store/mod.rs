@@ -1,0 +1,60 @@
+//! Laws about stores, K1 to K11: what they answered, held against what was saved in them, what was
+//! done to their disk, and what their disk did.
+//!
+//! The harness knows every state that it gave to be saved, and every answer; the simulated file
+//! system shows every operation. From these the [`model`] follows what must be there, what may be
+//! there and what must not, and each answer is held against it.
+
+mod answers;
+mod cause;
+mod crash;
+mod files;
+pub(super) mod metrics;
+mod model;
+mod walk;
+
+use std::collections::BTreeMap;
+
+use super::findings::Findings;
+use super::index::Index;
+use super::laws::LawId::{K1, K3, K5, K6, K10, K11};
+use crate::history::{CrashTally, Kind};
+
+/// Judges everything about stores but their metrics.
+pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
+    if index.scenario.checkpoint.is_none() {
+        return;
+    }
+    walk::walk(index, f);
+    files::judge(index, f);
+}
+
+/// Some save said Ok.
+pub(super) fn has_saved(index: &Index<'_>) -> bool {
+    let saved = |kind: &Kind| match kind {
+        Kind::StoreAnswer(answer) => answer.op == "save" && answer.error.is_none(),
+        _ => false,
+    };
+    index.lines.iter().any(|line| saved(&line.kind))
+}
+
+/// Crash states that were tried in a history, all disks together.
+#[must_use]
+pub(super) fn tally(index: &Index<'_>) -> CrashTally {
+    let mut all = CrashTally::default();
+    for line in index.lines {
+        if let Kind::CrashTally(tally) = &line.kind {
+            all.points += tally.points;
+            all.states += tally.states;
+            all.duplicates += tally.duplicates;
+            all.sampled += tally.sampled;
+        }
+    }
+    all
+}
+
+/// Digest and listing by id.
+type Listing = BTreeMap<String, Vec<String>>;
+
+/// The laws that a wrong answer can break by its cause.
+const CAUSES: [crate::oracle::LawId; 6] = [K1, K3, K5, K6, K10, K11];

@@ -1,0 +1,163 @@
+//! File systems that leave out what makes a save durable.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dashproof_reference::fs::{DirEntry, Fs, FsFile, FsLock, LockError};
+
+use crate::subject::store::{self, Answered, Checkpointer, Setup};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trick {
+    /// Directories are never synced.
+    NoDirSync,
+    /// A file is synced after it got its name.
+    LateSync,
+    /// A sync that fails is taken for one that did not.
+    IgnoredSync,
+    /// Temporary names are counted.
+    CountedNames,
+}
+
+pub(in crate::saboteur) fn no_dir_sync(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    over(setup, Trick::NoDirSync)
+}
+
+pub(in crate::saboteur) fn late_sync(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    over(setup, Trick::LateSync)
+}
+
+pub(in crate::saboteur) fn ignored_sync(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    over(setup, Trick::IgnoredSync)
+}
+
+pub(in crate::saboteur) fn counted_names(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    over(setup, Trick::CountedNames)
+}
+
+/// The reference over a file system that cheats.
+fn over(setup: Setup, trick: Trick) -> Answered<Box<dyn Checkpointer>> {
+    let inner = setup.fs.clone();
+    let fs = Arc::new(Cheating { inner, trick, state: Arc::default() });
+    store::reference(Setup { fs, ..setup })
+}
+
+type SharedFile = Arc<Mutex<Box<dyn FsFile>>>;
+
+#[derive(Default)]
+struct State {
+    /// Files that still want a sync.
+    unsynced: BTreeMap<PathBuf, SharedFile>,
+    /// What temporary files are really called.
+    names: BTreeMap<PathBuf, PathBuf>,
+}
+
+struct Cheating {
+    inner: Arc<dyn Fs>,
+    trick: Trick,
+    state: Arc<Mutex<State>>,
+}
+
+impl std::fmt::Debug for Cheating {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Cheating({:?})", self.trick)
+    }
+}
+
+fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct CheatingFile {
+    file: SharedFile,
+    trick: Trick,
+}
+
+impl FsFile for CheatingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        locked(&self.file).write(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        match self.trick {
+            Trick::LateSync => Ok(()),
+            Trick::IgnoredSync => {
+                drop(locked(&self.file).sync());
+                Ok(())
+            }
+            _ => locked(&self.file).sync(),
+        }
+    }
+}
+
+impl Cheating {
+    fn name(&self, path: &Path) -> PathBuf {
+        locked(&self.state).names.get(path).cloned().unwrap_or_else(|| path.to_owned())
+    }
+
+    /// The next number for a temporary file.
+    fn count(&self, path: &Path) -> PathBuf {
+        let temporary =
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tmp-"));
+        if self.trick != Trick::CountedNames || !temporary {
+            return path.to_owned();
+        }
+        let mut state = locked(&self.state);
+        let name = path.with_file_name(format!("tmp-{:032x}.dck", state.names.len()));
+        state.names.insert(path.to_owned(), name.clone());
+        name
+    }
+}
+
+impl Fs for Cheating {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.inner.create_dir(dir)
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
+        let file: SharedFile = Arc::new(Mutex::new(self.inner.create_new(&self.count(path))?));
+        if self.trick == Trick::LateSync {
+            locked(&self.state).unsynced.insert(path.to_owned(), file.clone());
+        }
+        Ok(Box::new(CheatingFile { file, trick: self.trick }))
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.inner.read_at(path, offset, len)
+    }
+
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        self.inner.read(path, limit)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inner.rename(&self.name(from), to)?;
+        let late = locked(&self.state).unsynced.remove(from);
+        late.map_or(Ok(()), |file| locked(&file).sync())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.inner.remove(&self.name(path))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        match self.trick {
+            Trick::NoDirSync => Ok(()),
+            Trick::IgnoredSync => {
+                drop(self.inner.sync_dir(dir));
+                Ok(())
+            }
+            _ => self.inner.sync_dir(dir),
+        }
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.inner.list(dir)
+    }
+
+    fn lock(&self, path: &Path, holder: &str) -> Result<Box<dyn FsLock>, LockError> {
+        self.inner.lock(path, holder)
+    }
+}

@@ -1,0 +1,113 @@
+//! Stores over the real program: a crash state that a run recorded becomes a directory again, and
+//! `checkpoint` tells what is in it.
+#![cfg(test)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use dashproof::exit;
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn dashproof(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dashproof")).args(args).current_dir(root()).output().unwrap()
+}
+
+fn code(output: &Output) -> u8 {
+    u8::try_from(output.status.code().expect("no signal")).unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn json(output: &Output) -> Vec<Value> {
+    stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+const CRASHES: &str = "checkpoint/crash-points";
+
+/// A recorded run and the crash state of its end: its folder, and a directory made of the disk.
+fn recorded(dir: &Path) -> (PathBuf, PathBuf) {
+    let out = dir.to_str().unwrap();
+    let run = dashproof(&["run", CRASHES, "--lane", "disk", "--out", out]);
+    assert_eq!(code(&run), exit::PROVEN, "{}", stdout(&run));
+    assert!(stdout(&run).contains("crash states, every one"), "{}", stdout(&run));
+    let cell = dir.join(CRASHES).join("disk-seed0");
+    let text = std::fs::read_to_string(cell.join("events.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let states: Vec<Value> = lines.filter(|line| line["kind"] == "crash_state").collect();
+    let last = states.last().unwrap();
+    let disk = dir.join("disk");
+    let (name, to) = (last["state"].as_str().unwrap(), disk.to_str().unwrap());
+    let args = ["replay", cell.to_str().unwrap(), "--crash-state", name, "--to", to];
+    let shown = dashproof(&args);
+    assert_eq!(code(&shown), exit::PROVEN, "{}", String::from_utf8_lossy(&shown.stderr));
+    assert!(stdout(&shown).contains(name), "{}", stdout(&shown));
+    (cell, disk)
+}
+
+#[test]
+fn a_crash_state_becomes_a_directory_whose_checkpoints_are_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, disk) = recorded(dir.path());
+    let path = disk.to_str().unwrap();
+    let listed = dashproof(&["checkpoint", "ls", path]);
+    assert_eq!(code(&listed), exit::PROVEN);
+    insta::assert_snapshot!(stdout(&listed));
+    let threads = json(&dashproof(&["checkpoint", "ls", path, "--format", "json"]));
+    assert_eq!(threads.len(), 2);
+    for thread in &threads {
+        let all = thread["checkpoints"].as_array().unwrap();
+        assert_eq!(all.len(), 3);
+        assert_eq!(thread["latest"], all[0]["checkpoint"]["id"]);
+    }
+}
+
+#[test]
+fn verify_names_the_damaged_file_and_its_reason_and_ends_with_a_violation() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, disk) = recorded(dir.path());
+    let path = disk.to_str().unwrap();
+    let sound = dashproof(&["checkpoint", "verify", path]);
+    assert_eq!(code(&sound), exit::PROVEN, "{}", stdout(&sound));
+    let threads = json(&dashproof(&["checkpoint", "ls", path, "--format", "json"]));
+    let newest = threads[0]["checkpoints"][0]["file"].as_str().unwrap().to_owned();
+    let older = threads[0]["checkpoints"][1]["checkpoint"]["id"].clone();
+    let mut bytes = std::fs::read(disk.join(&newest)).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(disk.join(&newest), bytes).unwrap();
+
+    let ill = dashproof(&["checkpoint", "verify", path]);
+    assert_eq!(code(&ill), exit::VIOLATION);
+    assert!(stdout(&ill).contains(&newest), "{}", stdout(&ill));
+    let ill = json(&dashproof(&["checkpoint", "verify", path, "--format", "json"]));
+    assert_eq!(ill.len(), 1);
+    assert_eq!((&ill[0]["file"], &ill[0]["reason"]), (&newest.into(), &"payload_crc".into()));
+    let threads = json(&dashproof(&["checkpoint", "ls", path, "--format", "json"]));
+    assert_eq!(threads[0]["latest"], older, "the newest that is not damaged");
+}
+
+#[test]
+fn a_recorded_cell_of_the_disk_lane_replays_byte_for_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cell, _) = recorded(dir.path());
+    let replayed = dashproof(&["replay", cell.to_str().unwrap()]);
+    assert_eq!(code(&replayed), exit::PROVEN, "{}", stdout(&replayed));
+    assert!(stdout(&replayed).contains("identical"), "{}", stdout(&replayed));
+}
+
+#[test]
+fn a_crash_state_that_is_not_there_and_a_folder_that_is_not_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cell, _) = recorded(dir.path());
+    let none = dashproof(&["replay", cell.to_str().unwrap(), "--crash-state", "m9.op1.v0"]);
+    assert_eq!(code(&none), exit::USAGE);
+    let text = String::from_utf8(none.stderr).unwrap();
+    assert!(text.contains("has no crash state `m9.op1.v0`"), "{text}");
+    let none = dashproof(&["checkpoint", "ls", "/no/such/folder"]);
+    assert_eq!(code(&none), exit::USAGE);
+}
