@@ -10,7 +10,7 @@ pub mod writer;
 pub use event_id::{BadEventId, EventId};
 pub use record::{
     DeliveryError, ErrorClass, FORMAT_VERSION, FaultPhase, FrameFacts, Kind, Line, LogRecord,
-    Outcome, Persistence, ProduceTruth, Route, Src,
+    NOT_DONE, Outcome, Persistence, ProduceTruth, Route, Src,
 };
 pub use recorder::{Clock, Recorder};
 pub use store::{CrashState, CrashTally, DamageSeen, Found, StoreAnswer, StoreCall};

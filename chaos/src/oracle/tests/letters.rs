@@ -202,10 +202,7 @@ fn a_letter_over_the_brokers_limit_breaks_q6() {
 #[test]
 fn a_limit_that_the_scenario_lowers_is_not_the_producers_fault() {
     let mut s = too_large();
-    s.scenario.faults = vec![Fault {
-        at: At::Time(std::time::Duration::ZERO),
-        lasts: None,
-        kind: FaultKind::MessageMaxBytes { topic: TopicSel::Dlq, bytes: 100 },
-    }];
+    let kind = FaultKind::MessageMaxBytes { topic: TopicSel::Dlq, bytes: 100 };
+    s.scenario.faults = vec![Fault::new(At::Time(std::time::Duration::ZERO), None, kind)];
     s.holds(Q2);
 }

@@ -68,7 +68,7 @@ fn marks() -> String {
     let mut text = String::from(
         "# Marks\n\n\
          A mark is something that must have been observed for a verdict to mean anything. A \
-         scenario demands it in `expect.reached`; a run that did not reach it is inconclusive, \
+         scenario demands it in `expect.reached`, and that each of its faults is met in any case; a run that did not reach it is inconclusive, \
          never green. On a lane that cannot show a mark the demand is not judged. Made from the \
          table in `oracle::marks`.\n\n\
          | Mark | What shows it | Lanes |\n|---|---|---|\n",
