@@ -1,5 +1,7 @@
 //! Exact numbers of a run, for the regression gate and for summaries.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::delivery::d11::recovery_us;
@@ -39,6 +41,9 @@ pub struct RunCounts {
     /// Points of its log at which crash states were sampled, because there are too many.
     #[serde(default)]
     pub crash_sampled: u64,
+    /// Crash states that were tried, by variant and operation.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub crashes: BTreeMap<String, u64>,
     /// Lane time of the last line, microseconds.
     pub end_us: u64,
 }
@@ -69,6 +74,7 @@ impl RunCounts {
             recovery_us: recovery_us(index),
             crash_states: crashes.states,
             crash_sampled: crashes.sampled,
+            crashes: store::tried(index),
             end_us: index.lines.iter().map(|line| line.t_us).max().unwrap_or(0),
         }
     }
