@@ -261,7 +261,7 @@ fn written(
     }
 }
 
-/// Where nobody tells attempts: the event may have had several, and an event with several is exempt.
+/// Where nobody tells attempts the event may have had several, and one with several is exempt.
 /// In a world without trouble nothing is tried twice.
 fn may_be_retried(index: &Index<'_>, event: &Event) -> bool {
     if index.tells_attempts

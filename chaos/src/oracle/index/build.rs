@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use super::numbers::{Ids, Numbers};
 use super::{
-    Anomaly, At, Attempt, Delivered, Event, FaultSeen, Incarnation, Index, Life, LogView,
-    Place, Returned, Transmission,
+    Anomaly, At, Attempt, Delivered, Event, FaultSeen, Incarnation, Index, Life, LogView, Place,
+    Returned, Transmission,
 };
 use crate::history::{EventId, FaultPhase, Kind, Line, Outcome, ProduceTruth, Route, Src};
 use crate::oracle::load::Peaks;

@@ -148,11 +148,14 @@ pub(super) fn judge_observed(index: &Index<'_>, f: &mut Findings) {
         let Some(inc) = index.incs.get(call.inc) else { continue };
         // D10 speaks about a close that fails or does not return.
         let Some(returned) = call.returned.filter(|r| r.error.is_none()) else {
-            f.unjudged(M5, match call.returned {
-                _ if inc.crashed.is_some() => "the process was killed while close was running",
-                Some(_) => "close failed and gave no report",
-                None => "close never returned and gave no report",
-            });
+            f.unjudged(
+                M5,
+                match call.returned {
+                    _ if inc.crashed.is_some() => "the process was killed while close was running",
+                    Some(_) => "close failed and gave no report",
+                    None => "close never returned and gave no report",
+                },
+            );
             continue;
         };
         // A second close returns the first one's report.
