@@ -1,4 +1,4 @@
-//! The saboteurs of limits and counters that the oracle works out for itself.
+//! The saboteurs of limits, counters and excuses that the oracle works out for itself.
 
 use dashproof_reference::core::Route;
 use serde_json::json;
@@ -16,7 +16,7 @@ fn is_main(series: &str, name: &str) -> bool {
     series.starts_with(name) && series.contains(Route::Main.as_str())
 }
 
-/// Limits and counters.
+/// Limits, counters and excuses.
 pub(super) const TABLE: &[Saboteur] = &[
     Saboteur {
         name: "rate-limit-too-tight",
@@ -68,5 +68,14 @@ pub(super) const TABLE: &[Saboteur] = &[
         sabotage: Sabotage::Operations(|| {
             Lie::Metrics(|text| edit_samples(text, |s| is_main(s, LATE), |_| Some(0.0)))
         }),
+    },
+    Saboteur {
+        name: "close-says-cancelled",
+        row: "",
+        law: "D10",
+        lane: Sim,
+        scenarios: &["shutdown/in-flight"],
+        about: "gives no account at close and blames the application, which dropped nothing",
+        sabotage: Sabotage::Operations(|| Lie::CloseCancelled),
     },
 ];

@@ -37,7 +37,12 @@ impl Passage {
                 "rate_limited" => Self::Stopped,
                 // What waits for room has its token already.
                 "queue_full" | "cancelled" => Self::Passed,
-                "closed" => Self::Perhaps,
+                // It waited for room when close came, or it came when close had begun.
+                "closed" => {
+                    let closing = index.inc_of(life).and_then(|inc| inc.end_called);
+                    let after = closing.is_some_and(|at| life.offered.is_none_or(|o| at < o));
+                    if after { Self::Before } else { Self::Perhaps }
+                }
                 // The sequence is given behind the limiter, and may make it too large.
                 "oversize" => {
                     let bytes = index.event(life.event).map_or(0, |event| event.bytes);

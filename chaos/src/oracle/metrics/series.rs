@@ -363,7 +363,8 @@ pub const SERIES: &[Series] = &[
         Labels::Tenant,
         Unit::Event,
         "over all tenants, with a rate: events accepted or rejected as queue_full or cancelled … \
-         these and the closed, and the oversize by their sequence alone; without a rate: 0",
+         these, the closed that may have waited, and the oversize by their sequence alone; without \
+         a rate: 0",
         Value::Between(|t, _| t.allowed),
     ),
     counter(

@@ -100,6 +100,21 @@ fn the_counter_of_what_the_limit_allowed_is_bound_on_both_sides() {
 }
 
 #[test]
+fn what_is_rejected_after_close_has_asked_no_limiter() {
+    let run = |allowed: u32| {
+        let mut s = limited_well();
+        let close = s.at(60_000).call("close", Some(1000));
+        s.closed(close).at(60_010).offered(6).outcome(6, rejected("closed"));
+        let line = "allowed_total{tenant_id=\"default\"} ";
+        let text = s.truthful().replace(&format!("{line}4"), &format!("{line}{allowed}"));
+        s.scraped(text, true);
+        s
+    };
+    run(4).holds(M1);
+    run(5).breaks(M1, "dashstream_rate_limit_allowed_total");
+}
+
+#[test]
 fn without_a_limit_nothing_is_allowed_by_one() {
     let name = "dashstream_rate_limit_allowed_total";
     let run = |allowed: u32| {
