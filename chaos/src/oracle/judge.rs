@@ -132,6 +132,7 @@ const JUDGES: &[(&[LawId], Judge)] = &[
     (&[LawId::D11], delivery::d11::judge),
     (&[LawId::M1, LawId::M2, LawId::M3, LawId::M4], metrics::judge_scrapes),
     (&[LawId::M1], metrics::judge_reasons),
+    (&[LawId::M1], metrics::judge_limit),
     (&[LawId::M5], metrics::judge_observed),
     (&[LawId::M6], metrics::judge_prints),
     (&[LawId::Q1], dlq::judge_payload),

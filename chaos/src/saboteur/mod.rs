@@ -4,6 +4,7 @@
 //! its claims), never its inside. It is *caught* when the law it names is violated in a scenario it
 //! names while the reference passes there. A saboteur that survives is a hole in the harness.
 
+mod counters;
 mod disk;
 mod spool;
 mod subject;
@@ -68,7 +69,7 @@ enum Sabotage {
 
 /// Every saboteur there is.
 pub fn all() -> impl Iterator<Item = &'static Saboteur> {
-    table::TABLE.iter().chain(disk::TABLE)
+    table::TABLE.iter().chain(counters::TABLE).chain(disk::TABLE)
 }
 
 /// Looks a saboteur up by name.

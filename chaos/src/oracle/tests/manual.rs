@@ -120,6 +120,15 @@ fn metrics() -> String {
         let reasons: Vec<String> = reasons.collect();
         writeln!(text, "| `{outcome}` | {} |", reasons.join(", ")).unwrap();
     }
+    text.push_str(
+        "\n# The rate limit\n\n\
+         With `rate_limit.rate` set, M1 replays a token bucket over what the harness offered: it is \
+         full with `burst` tokens at `open`, gains `rate` per second up to `burst`, and is asked at \
+         the call, after the size and before the queue. `rate_limited` for an event that found a \
+         token breaks M1, and so does an event that passed without one. In `sim` the replay is \
+         exact; elsewhere what flows in between an offer and the first word about it (2 s and the \
+         machine's own stall at most) counts for the subject.\n",
+    );
     text
 }
 
