@@ -60,8 +60,11 @@ pub fn run(subject: impl FnOnce(Claims) -> Arc<dyn Subject>) -> io::Result<()> {
         tracing::subscriber::set_global_default(logs::subscriber(claims.clone()))
             .map_err(io::Error::other)?;
     }
+    // Of this thread, the runtime's. Open from before the first count of descriptors to after the
+    // last: a file that comes and goes with each beat would be counted now and then.
+    let schedule = File::open("/proc/thread-self/schedstat").ok();
     runtime.block_on(async {
-        let heart = tokio::spawn(beat(messages.clone(), Arc::clone(&worst)));
+        let heart = tokio::spawn(beat(schedule, messages.clone(), Arc::clone(&worst)));
         serve(subject(claims), requests, messages.clone()).await;
         heart.abort();
     });
@@ -93,9 +96,11 @@ fn claim_panics(messages: mpsc::UnboundedSender<Message>) {
 /// Measures how late the runtime serves a timer: what a blocking call on an async path looks like
 /// from outside. Time for which the system had the runtime's thread wait for a processor is the
 /// machine's and not counted. The worst beat is told at the end; one over [`STALL`] at once.
-async fn beat(messages: mpsc::UnboundedSender<Message>, worst: Arc<AtomicU64>) {
-    // Open all the time: descriptors are counted while the heart beats.
-    let schedule = File::open("/proc/thread-self/schedstat").ok();
+async fn beat(
+    schedule: Option<File>,
+    messages: mpsc::UnboundedSender<Message>,
+    worst: Arc<AtomicU64>,
+) {
     let schedule = schedule.as_ref();
     loop {
         let (before, waited) = (Instant::now(), waited_for_processor(schedule));
