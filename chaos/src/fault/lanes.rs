@@ -9,6 +9,8 @@ use crate::scenario::model::{FaultKind, LaneName};
 pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> {
     match (lane, kind) {
         (LaneName::Disk, FaultKind::Fs(_) | FaultKind::SubjectCrash) => Ok(()),
+        (LaneName::Disk, FaultKind::DiffLost { .. }) => Ok(()),
+        (_, FaultKind::DiffLost { .. }) => Err("only the disk lane has state diffs to lose"),
         (_, FaultKind::Fs(_)) => Err("only the disk lane has a file system to break"),
         // Both speak to the model broker, where every fault of the catalogue lives.
         (LaneName::Sim | LaneName::Wire, _) => Ok(()),

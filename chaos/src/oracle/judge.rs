@@ -9,7 +9,9 @@ use super::lanes::{Judging, judging};
 use super::laws::{self, LawId};
 use super::ledger::Ledger;
 use super::marks::{self, MARKS};
-use super::{api, codec, counts, delivery, dlq, expect, metrics, resources, security, store};
+use super::{
+    api, codec, counts, delivery, dlq, expect, metrics, resources, security, state, store,
+};
 use crate::history::Line;
 use crate::report::violation::Violation;
 use crate::scenario::model::{LaneName, Laws, Scenario};
@@ -143,6 +145,8 @@ const JUDGES: &[(&[LawId], Judge)] = &[
     (&[LawId::C2, LawId::C4, LawId::C6], codec::judge),
     (STORES, store::judge),
     (&[LawId::M1, LawId::K2, LawId::K3], store::metrics::judge),
+    (&[LawId::R3, LawId::R5], state::judge),
+    (&[LawId::M1], state::judge_metrics),
     (&[LawId::R1, LawId::R2], resources::judge_caps),
     (&[LawId::R4], resources::judge_blocking),
     (&[LawId::S3], security::judge),
@@ -297,6 +301,10 @@ fn verdict(
     }
     if index.scenario.loads.iter().any(|load| load.saves > 0) && !store::has_saved(index) {
         why.push("nothing was saved".to_owned());
+    }
+    if index.scenario.loads.iter().any(|load| load.states.is_some()) && !state::has_answered(index)
+    {
+        why.push("no state was diffed".to_owned());
     }
     why.extend(findings.undecided.iter().map(|(law, why)| format!("{law} is undecided: {why}")));
     if why.is_empty() { (Verdict::Pass, why) } else { (Verdict::Inconclusive, why) }

@@ -1,0 +1,225 @@
+//! Wrong makers of state diffs: the reference behind answers, memory or counters that are wrong, and
+//! one that moves its base too early.
+
+use std::collections::BTreeMap;
+
+use dashproof_reference::proto::StateDiff;
+use serde_json::Value;
+
+use super::subject::edit_samples;
+use super::{Sabotage, Saboteur};
+use crate::scenario::model::LaneName::Disk;
+use crate::scenario::model::StateSubject;
+use crate::subject::state::{self, Answer, Differ, Shown, Told};
+
+pub(super) const TABLE: &[Saboteur] = &[
+    Saboteur {
+        name: "diff-on-stale-base",
+        row: "SAF-3",
+        law: "R5",
+        lane: Disk,
+        scenarios: &["state/alternating", "state/oversized-in-a-chain"],
+        about: "after a state that could not be sent, the next diff starts from it all the same",
+        sabotage: Sabotage::Differ(stale_base),
+    },
+    Saboteur {
+        name: "whole-state-retained",
+        row: "SAF-3",
+        law: "R3",
+        lane: Disk,
+        scenarios: &["state/two-megabytes", "state/growing"],
+        about: "keeps the state that was sent last, whole",
+        sabotage: Sabotage::Differ(retained),
+    },
+    Saboteur {
+        name: "oversized-loses-event",
+        row: "SAF-3",
+        law: "R5",
+        lane: Disk,
+        scenarios: &["state/one-byte-over"],
+        about: "an event whose state is too large is not sent",
+        sabotage: Sabotage::Differ(|limits| lying(limits, Lie::LosesEvent)),
+    },
+    Saboteur {
+        name: "swallows-diff-errors",
+        row: "INT-4",
+        law: "R5",
+        lane: Disk,
+        scenarios: &["state/unserialisable", "state/non-string-key", "state/not-a-number"],
+        about: "a state that cannot be serialised becomes an empty patch",
+        sabotage: Sabotage::Differ(|limits| lying(limits, Lie::Swallows(BTreeMap::new()))),
+    },
+    Saboteur {
+        name: "oversized-not-counted",
+        row: "INT-4",
+        law: "M1",
+        lane: Disk,
+        scenarios: &["state/one-byte-over"],
+        about: "states without a diff do not show in any counter",
+        sabotage: Sabotage::Differ(|limits| lying(limits, Lie::CountsNone)),
+    },
+    Saboteur {
+        name: "losses-ignored",
+        row: "",
+        law: "R5",
+        lane: Disk,
+        scenarios: &["state/messages-lost"],
+        about: "goes on with patches although it was told that a message was lost",
+        sabotage: Sabotage::Differ(|limits| lying(limits, Lie::Deaf)),
+    },
+];
+
+enum Lie {
+    LosesEvent,
+    /// The hash that the receiver has, by thread.
+    Swallows(BTreeMap<String, Vec<u8>>),
+    CountsNone,
+    Deaf,
+}
+
+struct Lying {
+    inner: Box<dyn Differ>,
+    lie: Lie,
+}
+
+fn lying(limits: &StateSubject, lie: Lie) -> Box<dyn Differ> {
+    Box::new(Lying { inner: state::reference(limits), lie })
+}
+
+impl Differ for Lying {
+    fn step(&mut self, thread: &str, state: &Shown<'_>) -> Told {
+        let mut told = self.inner.step(thread, state);
+        let degraded = matches!(told.answer, Answer::Degraded { .. });
+        match &mut self.lie {
+            Lie::LosesEvent => told.event = !degraded,
+            Lie::Swallows(sent) => {
+                if let Some((diff, _)) = told.answer.message() {
+                    sent.insert(thread.to_owned(), diff.state_hash.clone());
+                }
+                if degraded {
+                    let hash = sent.get(thread).cloned().unwrap_or_default();
+                    let diff = StateDiff {
+                        base_checkpoint_id: hash.clone(),
+                        state_hash: hash,
+                        ..StateDiff::default()
+                    };
+                    told.answer = Answer::Patch { diff, token: u64::MAX };
+                }
+            }
+            Lie::CountsNone | Lie::Deaf => {}
+        }
+        told
+    }
+
+    fn lost(&mut self, thread: &str, token: u64) {
+        if !matches!(self.lie, Lie::Deaf) {
+            self.inner.lost(thread, token);
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let text = self.inner.metrics();
+        if matches!(self.lie, Lie::CountsNone) {
+            return edit_samples(&text, |series| series.contains("_degraded_total"), |_| Some(0.0));
+        }
+        text
+    }
+}
+
+/// The state of each thread that was sent last.
+struct Retained {
+    inner: Box<dyn Differ>,
+    whole: BTreeMap<String, Value>,
+}
+
+fn retained(limits: &StateSubject) -> Box<dyn Differ> {
+    Box::new(Retained { inner: state::reference(limits), whole: BTreeMap::new() })
+}
+
+impl Differ for Retained {
+    fn step(&mut self, thread: &str, state: &Shown<'_>) -> Told {
+        let told = self.inner.step(thread, state);
+        // What was degraded may be too deep to be made a value.
+        if !matches!(told.answer, Answer::Degraded { .. })
+            && let Ok(whole) = serde_json::to_value(state)
+        {
+            self.whole.insert(thread.to_owned(), whole);
+        }
+        told
+    }
+
+    fn lost(&mut self, thread: &str, token: u64) {
+        self.whole.remove(thread);
+        self.inner.lost(thread, token);
+    }
+
+    fn metrics(&self) -> String {
+        self.inner.metrics()
+    }
+}
+
+/// A maker without limits on length behind one that says what cannot be sent: the base moves with
+/// every state.
+struct StaleBase {
+    limited: Box<dyn Differ>,
+    unlimited: Box<dyn Differ>,
+    kinds: BTreeMap<&'static str, u64>,
+}
+
+fn stale_base(limits: &StateSubject) -> Box<dyn Differ> {
+    let unlimited =
+        StateSubject { max_state_bytes: u64::MAX, max_diff_bytes: u64::MAX, ..limits.clone() };
+    Box::new(StaleBase {
+        limited: state::reference(limits),
+        unlimited: state::reference(&unlimited),
+        kinds: BTreeMap::new(),
+    })
+}
+
+impl Differ for StaleBase {
+    fn step(&mut self, thread: &str, state: &Shown<'_>) -> Told {
+        let limited = self.limited.step(thread, state);
+        let moved = self.unlimited.step(thread, state);
+        if let Answer::Degraded { .. } = limited.answer {
+            return limited;
+        }
+        *self.kinds.entry(moved.answer.name()).or_default() += 1;
+        moved
+    }
+
+    fn lost(&mut self, thread: &str, token: u64) {
+        self.unlimited.lost(thread, token);
+    }
+
+    /// Its degraded states are counted as by the first, its messages by itself.
+    fn metrics(&self) -> String {
+        let text = self.limited.metrics();
+        let kept =
+            edit_samples(&text, |series| series.starts_with("dashstream_state_diffs"), |_| None);
+        let kinds = ["full", "patch", "unchanged"].map(|kind| {
+            let count = self.kinds.get(kind).copied().unwrap_or(0);
+            format!("dashstream_state_diffs_total{{kind=\"{kind}\"}} {count}\n")
+        });
+        kept + &kinds.concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dashproof_reference::state::DegradeReason;
+
+    use super::*;
+
+    #[test]
+    fn the_series_that_saboteurs_change_are_the_references() {
+        let text = state::reference(&StateSubject::default()).metrics();
+        for reason in DegradeReason::ALL {
+            let series = format!("_degraded_total{{reason=\"{}\"}} 0", reason.as_str());
+            assert!(text.contains(&series), "{text}");
+        }
+        assert_eq!(
+            stale_base(&StateSubject::default()).metrics().lines().count(),
+            text.lines().count()
+        );
+    }
+}
