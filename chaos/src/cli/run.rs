@@ -9,6 +9,7 @@ use super::args::{Format, RunArgs};
 use super::failure::{Failure, count};
 use super::ui::{self, Tone, Ui};
 use super::{files, library_for, pool};
+use crate::history::{Kind, Line, StateAnswered};
 use crate::lane::SubjectSpec;
 use crate::oracle::{RunCounts, Verdict};
 use crate::report::cell::{Cell, CellResult};
@@ -251,6 +252,19 @@ fn tried(counts: &RunCounts) -> String {
     }
 }
 
+/// What became of the states.
+fn diffed(lines: &[Line]) -> String {
+    let mut answers: BTreeMap<String, u64> = BTreeMap::new();
+    for line in lines {
+        let Kind::StateAnswered(StateAnswered { what, reason, .. }) = &line.kind else { continue };
+        let reason = reason.as_ref().map(|reason| format!("/{reason}")).unwrap_or_default();
+        *answers.entry(format!("{what}{reason}")).or_default() += 1;
+    }
+    let all: u64 = answers.values().sum();
+    let each: Vec<String> = answers.iter().map(|(what, n)| format!("{what} {n}")).collect();
+    format!("{all} states: {}", each.join(", "))
+}
+
 /// One cell for people: a line, and everything that is wrong with it.
 pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
     let (tone, word) = match result.verdict {
@@ -266,6 +280,8 @@ pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
             judgement.ledger.disposition.iter().map(|(key, n)| format!("{key} {n}")).collect();
         if result.cell.scenario.checkpoint.is_some() {
             out.push_str(&format!("  {}", tried(&judgement.counts)));
+        } else if result.cell.scenario.state.is_some() {
+            out.push_str(&format!("  {}", diffed(&result.lines)));
         } else {
             let offered = judgement.ledger.offered;
             out.push_str(&format!("  {offered} offered: {}", ended.join(", ")));

@@ -47,14 +47,13 @@ pub const fn judging(law: LawId, lane: LaneName) -> Judging {
             "the series of stores, but for bytes and index writes, and those of state diffs",
         ),
         (Id::R3, L::Disk) => Bounded("state diffs, by an allocator that counts, in KiB"),
-        (Id::R5, L::Disk) => Exact,
+        (Id::R5, L::Disk) | (Id::D7 | Id::R1 | Id::R2, L::Sim) => Exact,
         (_, L::Disk) => NotJudged("the disk lane has no broker and no producer"),
         (Id::D3, L::Wire | L::Mock | L::Kafka | L::External)
         | (Id::D5, L::Wire | L::Kafka | L::External) => CLIENT,
         (Id::D5 | Id::D6, L::Mock) => {
             Bounded("not where a request was resent: the mock cluster checks no sequences")
         }
-        (Id::D7 | Id::R1 | Id::R2, L::Sim) => Exact,
         (Id::D7, _) => Bounded("classes and counts; the client hides the timing of its retries"),
         (Id::D8 | Id::D10 | Id::D11, L::Sim) => TICK,
         (Id::D8 | Id::D10 | Id::D11, _) => STALL,

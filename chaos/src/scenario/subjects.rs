@@ -37,9 +37,9 @@ impl Who {
     /// The key that says how much a load of it has, and what the others would have.
     const fn load(self) -> (&'static str, &'static str) {
         match self {
-            Self::Producer => ("events", "saves"),
-            Self::Store => ("saves", "events"),
-            Self::Differ => ("states", "events"),
+            Self::Producer => ("events", "`saves`"),
+            Self::Store => ("saves", "`events`"),
+            Self::Differ => ("states", "`events` or `saves`"),
         }
     }
 
@@ -112,7 +112,7 @@ fn load_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, who: Who) {
         Who::Differ => load.states.is_some() && load.saves == 0 && load.events == 0,
     };
     if !has {
-        let message = format!("[[load]] needs `{wanted}` here, and no `{other}`");
+        let message = format!("[[load]] needs `{wanted}` here, and no {other}");
         walker.refuse(&fields.at, message, None);
     }
     if who != Who::Differ {

@@ -78,7 +78,9 @@ impl<'a> Walk<'a, '_> {
                 }
             }
             (Kind::StateLost(lost), Src::Harness) => {
-                self.unreported.values_mut().for_each(|steps| drop(steps.remove(&lost.step)));
+                for steps in self.unreported.values_mut() {
+                    steps.remove(&lost.step);
+                }
             }
             (Kind::StateHeap(heap), Src::Os) => self.heap(at, heap),
             _ => {}
@@ -92,7 +94,7 @@ impl<'a> Walk<'a, '_> {
         step.measured = true;
         let StateSubject { max_diff_bytes, digest_budget_bytes, window_bytes, .. } = *self.limits;
         let kept = digest_budget_bytes.saturating_add(BESIDE).saturating_mul(threads);
-        let message = step.offered.bytes.min(max_diff_bytes);
+        let message = step.message_bytes(max_diff_bytes);
         let both = digest_budget_bytes.saturating_add(window_bytes);
         let peak = both.saturating_mul(2).saturating_add(message.saturating_mul(3));
         let peak = peak.saturating_add(ON_THE_WAY);
@@ -115,7 +117,7 @@ impl<'a> Walk<'a, '_> {
                 let ceiling = peak.div_ceil(1024);
                 let expected = format!(
                     "at most {ceiling} KiB during a diff: twice the budget and the window, three \
-                     times the message, and {} KiB",
+                     times the message of up to {message} bytes, and {} KiB",
                     ON_THE_WAY / 1024
                 );
                 (expected, format!("{} KiB for a state of {bytes} bytes", heap.peak_kib))

@@ -24,7 +24,11 @@ pub(super) struct Step<'a> {
 /// the hash and the text, each with a tag of one byte and its length.
 fn full_size(bytes: u64) -> u64 {
     let digits = u64::from(64 - (bytes | 1).leading_zeros()).div_ceil(7);
-    (2 + 32) + (1 + digits + bytes)
+    bytes.saturating_add((2 + 32) + (1 + digits))
+}
+
+fn is_sent(answer: &StateAnswered) -> bool {
+    matches!(answer.what.as_str(), "patch" | "full")
 }
 
 impl<'a> Step<'a> {
@@ -43,6 +47,14 @@ impl<'a> Step<'a> {
             causes.push(DegradeReason::TooLarge.as_str());
         }
         causes
+    }
+
+    /// Bytes of the message that was made, or of the one that was perhaps begun and given up.
+    pub(super) fn message_bytes(&self, most: u64) -> u64 {
+        match self.answer {
+            Some((_, answer)) if is_sent(answer) => answer.bytes,
+            _ => self.offered.bytes.min(most),
+        }
     }
 
     /// Judges what arrived.
@@ -66,7 +78,7 @@ impl<'a> Step<'a> {
         if !self.is_typed(answer, limits, &evidence, f) {
             return;
         }
-        let sent = matches!(answer.what.as_str(), "patch" | "full");
+        let sent = is_sent(answer);
         if sent {
             self.message(answer, limits, &evidence, f);
         }

@@ -7,6 +7,7 @@ mod manual;
 mod metrics;
 mod order;
 mod spool;
+mod states;
 mod stores;
 mod story;
 mod surface;

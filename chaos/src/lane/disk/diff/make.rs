@@ -6,8 +6,8 @@ use sha2::{Digest as _, Sha256};
 use crate::scenario::model::{Load, Size, StateLoad};
 use crate::subject::state::{Defect, Shown, canonical};
 
-/// Canonical bytes of an item of the log; what does not fill one is filled by `notes`.
-const ITEM: usize = 192;
+/// Canonical bytes of an item of the log; what does not fill one goes into `notes`.
+const ITEM: usize = 960;
 /// Items that differ from the state before.
 const CHANGES: usize = 3;
 
@@ -48,6 +48,8 @@ pub(super) struct Maker {
     thread: String,
     rng: fastrand::Rng,
     salt: u64,
+    /// What is shorter than an item is filled with the beginning of this.
+    notes: String,
     /// How often each item has changed.
     versions: Vec<u32>,
     /// Items with their canonical text.
@@ -66,6 +68,7 @@ impl Maker {
         Self {
             thread: thread.to_owned(),
             salt: rng.u64(..),
+            notes: (0..ITEM).map(|_| rng.alphanumeric()).collect(),
             rng,
             versions: Vec::new(),
             items: Vec::new(),
@@ -159,7 +162,8 @@ impl Maker {
         self.items.truncate(count);
         let texts: Vec<&str> = self.items.iter().map(|(_, text)| text.as_str()).collect();
         let log = texts.join(",");
-        let notes = "n".repeat(room.saturating_sub(log.len()));
+        let rest = room.saturating_sub(log.len());
+        let notes: String = self.notes.chars().cycle().take(rest).collect();
         let text = format!("{{{deep}\"log\":[{log}],\"notes\":\"{notes}\"{tail}");
         let items: Vec<Value> = self.items.iter().map(|(value, _)| value.clone()).collect();
         let value = json!({

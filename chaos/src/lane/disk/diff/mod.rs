@@ -3,6 +3,8 @@
 
 mod make;
 mod receiver;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -255,25 +257,25 @@ impl Play {
     fn deliver(&mut self, step: u64, name: &str, told: &Told, scenario: &Scenario) {
         let losing = self.losses.iter_mut().find(|(_, loss)| loss.left > 0);
         let Some(thread) = self.threads.get_mut(name) else { return };
-        let mut line = StateReceived { step, event: told.event, ..StateReceived::default() };
-        let mut spent = None;
-        match (told.answer.message(), losing) {
-            (None, _) => line.message = "none".to_owned(),
+        let (mut spent, mut error) = (None, None);
+        let message = match (told.answer.message(), losing) {
+            (None, _) => "none",
             (Some((_, token)), Some((fault, loss))) => {
-                line.message = "lost".to_owned();
                 loss.left -= 1;
                 let due = thread.offered + u64::from(loss.reported_after);
                 thread.reports.push(Report { step, token, due });
                 let kind = scenario.faults.get(*fault).map_or("", |fault| fault.kind.name());
                 self.recorder.fault(*fault, kind, FaultPhase::Effect);
                 spent = (loss.left == 0).then_some(*fault);
+                "lost"
             }
             (Some((diff, _)), None) => {
-                line.message = "delivered".to_owned();
-                line.error = thread.receiver.take(diff).err();
+                error = thread.receiver.take(diff).err();
+                "delivered"
             }
-        }
-        line.sha = thread.receiver.sha();
+        };
+        let (event, message, sha) = (told.event, message.to_owned(), thread.receiver.sha());
+        let line = StateReceived { step, event, message, error, sha };
         self.recorder.harness(Kind::StateReceived(line));
         if let Some(fault) = spent {
             self.end(fault, scenario);
