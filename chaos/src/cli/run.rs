@@ -9,7 +9,6 @@ use super::args::{Format, RunArgs};
 use super::failure::{Failure, count};
 use super::ui::{self, Tone, Ui};
 use super::{files, library_for, pool};
-use crate::history::{Kind, Line, StateAnswered};
 use crate::lane::SubjectSpec;
 use crate::oracle::{RunCounts, Verdict};
 use crate::report::cell::{Cell, CellResult};
@@ -253,15 +252,9 @@ fn tried(counts: &RunCounts) -> String {
 }
 
 /// What became of the states.
-fn diffed(lines: &[Line]) -> String {
-    let mut answers: BTreeMap<String, u64> = BTreeMap::new();
-    for line in lines {
-        let Kind::StateAnswered(StateAnswered { what, reason, .. }) = &line.kind else { continue };
-        let reason = reason.as_ref().map(|reason| format!("/{reason}")).unwrap_or_default();
-        *answers.entry(format!("{what}{reason}")).or_default() += 1;
-    }
-    let all: u64 = answers.values().sum();
-    let each: Vec<String> = answers.iter().map(|(what, n)| format!("{what} {n}")).collect();
+fn diffed(counts: &RunCounts) -> String {
+    let all: u64 = counts.states.values().sum();
+    let each: Vec<String> = counts.states.iter().map(|(what, n)| format!("{what} {n}")).collect();
     format!("{all} states: {}", each.join(", "))
 }
 
@@ -281,7 +274,7 @@ pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
         if result.cell.scenario.checkpoint.is_some() {
             out.push_str(&format!("  {}", tried(&judgement.counts)));
         } else if result.cell.scenario.state.is_some() {
-            out.push_str(&format!("  {}", diffed(&result.lines)));
+            out.push_str(&format!("  {}", diffed(&judgement.counts)));
         } else {
             let offered = judgement.ledger.offered;
             out.push_str(&format!("  {offered} offered: {}", ended.join(", ")));

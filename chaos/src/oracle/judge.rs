@@ -302,7 +302,8 @@ fn verdict(
     if index.scenario.loads.iter().any(|load| load.saves > 0) && !store::has_saved(index) {
         why.push("nothing was saved".to_owned());
     }
-    if index.scenario.loads.iter().any(|load| load.states.is_some()) && !state::has_answered(index)
+    if index.scenario.loads.iter().any(|load| load.states.is_some())
+        && state::answers(index).is_empty()
     {
         why.push("no state was diffed".to_owned());
     }

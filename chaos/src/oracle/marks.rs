@@ -3,6 +3,8 @@
 //! A scenario that injects an outage nobody met, or closes a producer that had nothing in flight,
 //! proves nothing. Such a run is inconclusive, never green.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::index::{At, Incarnation, Index, Life};
 use crate::history::{ErrorClass, Kind, Line, Outcome, Persistence, Route, StateAnswered};
 use crate::scenario::model::LaneName;
@@ -123,7 +125,12 @@ pub const MARKS: &[Mark] = &[
     seen("state.not_a_number", "an answer degraded for that reason", DISK, |i| {
         answered(i, "degraded", "not_a_number")
     }),
-    seen("state.on_from_there", "an answer patch after one degraded", DISK, on_from_there),
+    seen(
+        "state.on_from_there",
+        "an answer patch after one degraded of the same thread",
+        DISK,
+        on_from_there,
+    ),
     seen("state.resync", "an answer full after the subject was told of a loss", DISK, resynced),
     seen("retry", "an event with two main attempts in one incarnation", SIM, |i| {
         i.lives.iter().any(|life| i.attempts_of(life, Route::Main).count() > 1)
@@ -264,8 +271,22 @@ fn answered(index: &Index<'_>, what: &str, reason: &str) -> bool {
 
 /// The chain goes on from the state that was sent last.
 fn on_from_there(index: &Index<'_>) -> bool {
-    let mut degraded = answers(index).skip_while(|answer| answer.what != "degraded");
-    degraded.any(|answer| answer.what == "patch")
+    let threads: BTreeMap<u64, &str> = index
+        .lines
+        .iter()
+        .filter_map(|line| match &line.kind {
+            Kind::StateOffered(offered) => Some((offered.step, offered.thread.as_str())),
+            _ => None,
+        })
+        .collect();
+    let mut degraded = BTreeSet::new();
+    answers(index).any(|answer| {
+        let thread = threads.get(&answer.step).copied().unwrap_or_default();
+        if answer.what == "degraded" {
+            degraded.insert(thread);
+        }
+        answer.what == "patch" && degraded.contains(thread)
+    })
 }
 
 fn resynced(index: &Index<'_>) -> bool {

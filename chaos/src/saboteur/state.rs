@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use dashproof_reference::proto::StateDiff;
+use dashproof_reference::state::state_hash;
+use prost::Message as _;
 use serde_json::Value;
 
 use super::subject::edit_samples;
@@ -18,7 +20,7 @@ pub(super) const TABLE: &[Saboteur] = &[
         row: "SAF-3",
         law: "R5",
         lane: Disk,
-        scenarios: &["state/alternating", "state/oversized-in-a-chain"],
+        scenarios: &["state/oversized-in-a-chain", "state/one-byte-over"],
         about: "after a state that could not be sent, the next diff starts from it all the same",
         sabotage: Sabotage::Differ(stale_base),
     },
@@ -158,49 +160,57 @@ impl Differ for Retained {
     }
 }
 
-/// A maker without limits on length behind one that says what cannot be sent: the base moves with
-/// every state.
+/// One that moves its base before it looks at its limits.
 struct StaleBase {
-    limited: Box<dyn Differ>,
+    limits: StateSubject,
     unlimited: Box<dyn Differ>,
-    kinds: BTreeMap<&'static str, u64>,
+    /// By kind and by reason.
+    counts: BTreeMap<String, u64>,
 }
 
 fn stale_base(limits: &StateSubject) -> Box<dyn Differ> {
     let unlimited =
         StateSubject { max_state_bytes: u64::MAX, max_diff_bytes: u64::MAX, ..limits.clone() };
-    Box::new(StaleBase {
-        limited: state::reference(limits),
-        unlimited: state::reference(&unlimited),
-        kinds: BTreeMap::new(),
-    })
+    let unlimited = state::reference(&unlimited);
+    Box::new(StaleBase { limits: limits.clone(), unlimited, counts: BTreeMap::new() })
 }
 
 impl Differ for StaleBase {
     fn step(&mut self, thread: &str, state: &Shown<'_>) -> Told {
-        let limited = self.limited.step(thread, state);
-        let moved = self.unlimited.step(thread, state);
-        if let Answer::Degraded { .. } = limited.answer {
-            return limited;
+        let mut told = self.unlimited.step(thread, state);
+        let limit = self.limits.max_diff_bytes;
+        if let Err(error) = state_hash(state, &state::config(&self.limits)) {
+            let reason = error.reason().as_str().to_owned();
+            told.answer = Answer::Degraded { reason, text: error.to_string() };
+        } else if told.answer.message().is_some_and(|(m, _)| m.encoded_len() as u64 > limit) {
+            let (reason, text) = ("diff_too_large".to_owned(), "too large".to_owned());
+            told.answer = Answer::Degraded { reason, text };
         }
-        *self.kinds.entry(moved.answer.name()).or_default() += 1;
-        moved
+        let label = match &told.answer {
+            Answer::Degraded { reason, .. } => reason.as_str(),
+            sent => sent.name(),
+        };
+        *self.counts.entry(label.to_owned()).or_default() += 1;
+        told
     }
 
     fn lost(&mut self, thread: &str, token: u64) {
         self.unlimited.lost(thread, token);
     }
 
-    /// Its degraded states are counted as by the first, its messages by itself.
+    /// The reference's series with its own counts: they are as true as its answers.
     fn metrics(&self) -> String {
-        let text = self.limited.metrics();
-        let kept =
-            edit_samples(&text, |series| series.starts_with("dashstream_state_diffs"), |_| None);
-        let kinds = ["full", "patch", "unchanged"].map(|kind| {
-            let count = self.kinds.get(kind).copied().unwrap_or(0);
-            format!("dashstream_state_diffs_total{{kind=\"{kind}\"}} {count}\n")
-        });
-        kept + &kinds.concat()
+        let counted = |line: &str| {
+            let label = line.split('"').nth(1).filter(|_| !line.starts_with('#'));
+            let sample = label.zip(line.rsplit_once(' ').map(|(series, _)| series));
+            sample.map_or_else(
+                || format!("{line}\n"),
+                |(label, series)| {
+                    format!("{series} {}\n", self.counts.get(label).copied().unwrap_or(0))
+                },
+            )
+        };
+        self.unlimited.metrics().lines().map(counted).collect()
     }
 }
 
@@ -217,9 +227,6 @@ mod tests {
             let series = format!("_degraded_total{{reason=\"{}\"}} 0", reason.as_str());
             assert!(text.contains(&series), "{text}");
         }
-        assert_eq!(
-            stale_base(&StateSubject::default()).metrics().lines().count(),
-            text.lines().count()
-        );
+        assert_eq!(stale_base(&StateSubject::default()).metrics(), text);
     }
 }

@@ -14,7 +14,7 @@ use self::step::Step;
 use super::findings::{Evidence, Findings};
 use super::index::{At, Index};
 use super::laws::LawId::{R3, R5};
-use crate::history::{Kind, Src, StateHeap};
+use crate::history::{Kind, Src, StateAnswered, StateHeap};
 use crate::scenario::model::StateSubject;
 
 /// Kept for each thread beside the digests: the tracker itself, the base's id, its place in a map.
@@ -32,9 +32,15 @@ pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
     walk.unanswered();
 }
 
-/// Some state was answered.
-pub(super) fn has_answered(index: &Index<'_>) -> bool {
-    index.lines.iter().any(|line| matches!(line.kind, Kind::StateAnswered(_)))
+/// How many states were answered how: by `patch`, `degraded/too_large` and so on.
+pub(super) fn answers(index: &Index<'_>) -> BTreeMap<String, u64> {
+    let mut answers = BTreeMap::new();
+    for line in index.lines {
+        let Kind::StateAnswered(StateAnswered { what, reason, .. }) = &line.kind else { continue };
+        let reason = reason.as_ref().map(|reason| format!("/{reason}")).unwrap_or_default();
+        *answers.entry(format!("{what}{reason}")).or_default() += 1;
+    }
+    answers
 }
 
 struct Walk<'a, 'f> {

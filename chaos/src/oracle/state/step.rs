@@ -27,6 +27,11 @@ fn full_size(bytes: u64) -> u64 {
     bytes.saturating_add((2 + 32) + (1 + digits))
 }
 
+/// As much of a hash as people can compare.
+fn short(hash: &str) -> &str {
+    hash.get(..16).unwrap_or(hash)
+}
+
 fn is_sent(answer: &StateAnswered) -> bool {
     matches!(answer.what.as_str(), "patch" | "full")
 }
@@ -149,8 +154,8 @@ impl<'a> Step<'a> {
         f.checked(R5, 2);
         if answer.hash != self.offered.sha {
             f.broken(R5, "hash", evidence(), || {
-                let expected = format!("the message names the state's hash {}", self.offered.sha);
-                (expected, format!("it names {}", answer.hash))
+                let expected = format!("the message names the hash {}", short(&self.offered.sha));
+                (expected, format!("it names {}", short(&answer.hash)))
             });
         }
         let full = full_size(self.offered.bytes);
@@ -174,10 +179,10 @@ impl<'a> Step<'a> {
             return;
         }
         f.broken(R5, "sound", evidence(), || {
-            let expected = format!("the receiver then has the state {}", self.offered.sha);
+            let expected = format!("the receiver then has the state {}", short(&self.offered.sha));
             let has = match received.sha.as_str() {
                 "" => "it has none".to_owned(),
-                sha => format!("it has {sha}"),
+                sha => format!("it has {}", short(sha)),
             };
             let why = received.error.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
             (expected, format!("{has}{why}"))

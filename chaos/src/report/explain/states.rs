@@ -26,7 +26,10 @@ pub(super) fn load(load: &Load, states: &StateLoad) -> String {
     let threads =
         if load.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", load.threads) };
     let (count, each) = (states.count, format!("{size}{twice}"));
-    let mut out = format!("{count} states of {each} are diffed on {threads}, {pace}");
+    let mut out = match count {
+        1 => format!("a state of {each} is diffed"),
+        _ => format!("{count} states of {each} are diffed on {threads}, {pace}"),
+    };
     let which = match states.every {
         1 => "each".to_owned(),
         2 => "every second one".to_owned(),
@@ -52,5 +55,9 @@ pub(super) fn lost(count: u32, reported_after: u32) -> String {
         1 => "the sender is told a state later".to_owned(),
         n => format!("the sender is told {n} states later"),
     };
-    format!("the next {count} message(s) with a diff are not delivered, and {told}")
+    let which = match count {
+        1 => "the next message with a diff is".to_owned(),
+        n => format!("the next {n} messages with a diff are"),
+    };
+    format!("{which} not delivered, and {told}")
 }

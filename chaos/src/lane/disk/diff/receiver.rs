@@ -29,9 +29,9 @@ impl Receiver {
         } else {
             read(&diff.full_state, "the full state")?
         };
-        let found = sha(&canonical(&state));
-        if found != hex(&diff.state_hash) {
-            let sent = hex(&diff.state_hash);
+        let (found, sent) = (sha(&canonical(&state)), hex(&diff.state_hash));
+        if found != sent {
+            let (found, sent) = (short(&found), short(&sent));
             return Err(format!("what comes out is {found}, and the message says {sent}"));
         }
         self.here = Some((found, state));
@@ -41,9 +41,10 @@ impl Receiver {
     fn patched(&self, diff: &StateDiff) -> Result<Value, String> {
         let base = hex(&diff.base_checkpoint_id);
         let Some((here, state)) = &self.here else {
-            return Err(format!("a patch on {base}, and there is no state here"));
+            return Err(format!("a patch on {}, and there is no state here", short(&base)));
         };
         if *here != base {
+            let (base, here) = (short(&base), short(here));
             return Err(format!("a patch on {base}, and the state here is {here}"));
         }
         let operations: Vec<Value> =
@@ -55,6 +56,11 @@ impl Receiver {
             .map_err(|error| format!("the patch does not fit: {error}"))?;
         Ok(state)
     }
+}
+
+/// As much of a hash as people can compare.
+fn short(hash: &str) -> &str {
+    hash.get(..16).unwrap_or(hash)
 }
 
 /// An operation as RFC 6902 writes it.
