@@ -1,5 +1,5 @@
-//! Wrong makers of state diffs: the reference behind answers, memory or counters that are wrong, and
-//! one that moves its base too early.
+//! Wrong makers of state diffs: the reference behind answers, memory or counters that are wrong,
+//! and one that moves its base too early.
 
 use std::collections::BTreeMap;
 

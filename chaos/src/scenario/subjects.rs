@@ -1,5 +1,5 @@
-//! What a producer, a store and a maker of state diffs can be given, can meet and can be asked: each
-//! its own, and a file is about one of them.
+//! What a producer, a store and a maker of state diffs can be given, can meet and can be asked:
+//! each its own, and a file is about one of them.
 
 use super::model::{ActionKind, FaultKind, LaneName, Load, Scenario, Size, StateLoad};
 use super::state::SMALLEST;

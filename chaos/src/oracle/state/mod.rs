@@ -1,8 +1,8 @@
 //! Laws about state diffs, R3 and R5, and their counters, M1.
 //!
-//! The harness knows every state that it offered, applies every message by a receiver of its own and
-//! counts the heap. From the states' lengths, depths and defects it derives what each answer may
-//! be; from the receiver's hash it sees whether the chain is sound.
+//! The harness knows every state that it offered, applies every message by a receiver of its own
+//! and counts the heap. From the states' lengths, depths and defects it derives what each answer
+//! may be; from the receiver's hash it sees whether the chain is sound.
 
 mod metrics;
 mod step;

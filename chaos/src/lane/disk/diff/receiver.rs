@@ -1,5 +1,5 @@
-//! The harness's own receiver of state diffs: it applies what it is sent, by the letter of RFC 6902,
-//! and knows what it has. Nothing of the subject's is used.
+//! The harness's own receiver of state diffs: it applies what it is sent, by the letter of
+//! RFC 6902, and knows what it has. Nothing of the subject's is used.
 
 use dashproof_reference::proto::{DiffOperation, OpType, StateDiff, ValueEncoding};
 use serde_json::{Map, Value};
