@@ -46,7 +46,7 @@ pub struct Shown<'a> {
     pub turn: usize,
     /// Behind the root object's entries.
     pub defect: Option<Defect>,
-    /// Arrays inside each other in one more entry of the root object, [`DEEP`]. They are made while
+    /// Arrays inside each other in one more entry of the root object, `deep`. They are made while
     /// they are shown: a value that deep would overflow the stack when it is dropped.
     pub nest: Option<u32>,
 }
