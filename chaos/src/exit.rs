@@ -6,8 +6,8 @@ pub const PROVEN: u8 = 0;
 pub const VIOLATION: u8 = 1;
 /// The command, a scenario file or a history could not be understood; nothing was run.
 pub const USAGE: u8 = 2;
-/// Nothing is disproven, and not everything is proven: a mark was not reached, the selection is
-/// empty, or a lane that was asked for is not there.
+/// Nothing is disproven, and not everything is proven: a fault was not met or a mark not reached,
+/// the selection is empty, or a lane that was asked for is not there.
 pub const INCONCLUSIVE: u8 = 3;
 /// A committed baseline or waiver no longer fits.
 pub const STALE: u8 = 4;
@@ -41,10 +41,10 @@ pub const TABLE: [ExitCode; 8] = [
     row(
         INCONCLUSIVE,
         "inconclusive",
-        "a mark was not reached, nothing was selected, or a lane is missing",
+        "a fault or mark was not reached, nothing was selected, or a lane is missing",
     ),
     row(STALE, "stale", "a baseline or waiver no longer fits"),
-    row(ENVIRONMENT, "environment", "the machine or its surroundings failed"),
+    row(ENVIRONMENT, "environment", "the machine failed, or the output could not be written"),
     row(NONDETERMINISM, "nondeterminism", "the same cell gave another history"),
     row(INTERNAL, "internal", "the harness itself failed"),
 ];

@@ -51,7 +51,7 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 /// A file that is fine but for what is put in.
 fn scenario(id: &str, more: &str) -> String {
-    format!("id = \"{id}\"\nsummary = \"nothing\"\nlanes = [\"sim\"]\n{more}")
+    format!("id = \"{id}\"\nsummary = \"nothing\"\nlanes = [\"sim\"]\n{more}[[load]]\nevents = 1\n")
 }
 
 #[test]
@@ -64,8 +64,51 @@ fn an_unknown_id_is_a_misuse_and_the_nearest_is_named() {
 }
 
 #[test]
-fn a_glob_that_matches_nothing_is_a_misuse() {
-    assert_eq!(code(&dashproof(&["run", "outage/zzz*"])), exit::USAGE);
+fn a_glob_that_matches_nothing_proves_nothing() {
+    assert_eq!(code(&dashproof(&["run", "outage/zzz*"])), exit::INCONCLUSIVE);
+}
+
+#[test]
+fn a_row_that_nothing_guards_yet_proves_nothing() {
+    let output = dashproof(&["run", "--row", "SAF-1"]);
+    assert_eq!(code(&output), exit::INCONCLUSIVE);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("no scenario guards the row SAF-1 yet"), "{text}");
+}
+
+#[test]
+fn a_folder_without_scenario_files_proves_nothing() {
+    let dir = folder(&[]);
+    let output = dashproof(&["check", dir.path().to_str().unwrap()]);
+    assert_eq!(code(&output), exit::INCONCLUSIVE);
+}
+
+#[test]
+fn two_files_with_one_id_are_not_run_together() {
+    let other = scenario("outage/a", "").replace("nothing", "something");
+    let dir = folder(&[("outage/a.toml", &scenario("outage/a", "")), ("x/a.toml", &other)]);
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let output = dashproof(&["run", &file("outage/a.toml"), &file("x/a.toml")]);
+    assert_eq!(code(&output), exit::USAGE);
+}
+
+#[test]
+fn an_output_folder_that_cannot_be_made_is_told_before_anything_runs() {
+    let dir = folder(&[("taken", "")]);
+    let out = dir.path().join("taken/out");
+    let output = dashproof(&["run", "--lane", "sim", "--out", out.to_str().unwrap()]);
+    assert_eq!(code(&output), exit::ENVIRONMENT);
+    assert_eq!(stdout(&output), "");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_verdict_that_cannot_be_written_is_no_success() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dashproof"));
+    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let output = command.arg("list").stdout(full).output().unwrap();
+    assert_eq!(code(&output), exit::ENVIRONMENT);
 }
 
 #[test]
@@ -73,7 +116,7 @@ fn a_missing_scenario_file_is_told_with_its_name() {
     insta::assert_snapshot!(refused(&["run", "nowhere/at-all.toml"]), @r"
     exit 2
     error: nowhere/at-all.toml:1:1: cannot be read: No such file or directory (os error 2)
-      help: name a scenario file, or an id as `dashproof list` shows them
+      help: name a scenario file; ids, which `dashproof list` shows, have no `.toml`
 
     1 problem in scenario files; nothing was run
     ");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use dashproof::exit;
+use dashproof::history::{reader, writer};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -69,12 +70,49 @@ fn another_history_of_the_same_cell_is_nondeterminism() {
     let dir = tempfile::tempdir().unwrap();
     recorded(dir.path(), &[SMALL]);
     let history = dir.path().join(SMALL).join("sim-seed0/events.jsonl");
-    let text = std::fs::read_to_string(&history).unwrap();
-    assert!(text.contains("\"thread\":\"t3\""), "the history has changed its looks");
-    std::fs::write(&history, text.replacen("\"thread\":\"t3\"", "\"thread\":\"t9\"", 1)).unwrap();
+    let file = std::io::BufReader::new(std::fs::File::open(&history).unwrap());
+    let mut lines = reader::read(file, "events.jsonl").unwrap();
+    lines[9].t_us += 1;
+    std::fs::write(&history, writer::to_text(&lines).unwrap()).unwrap();
     let replayed = dashproof(&["replay", history.to_str().unwrap()]);
     assert_eq!(code(&replayed), exit::NONDETERMINISM, "{}", stdout(&replayed));
     assert!(stdout(&replayed).contains("differs"), "{}", stdout(&replayed));
+}
+
+#[test]
+fn a_history_that_was_edited_is_neither_judged_nor_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    recorded(dir.path(), &[SMALL]);
+    let history = dir.path().join(SMALL).join("sim-seed0/events.jsonl");
+    let text = std::fs::read_to_string(&history).unwrap();
+    assert!(text.contains("\"thread\":\"t3\""), "the history has changed its looks");
+    std::fs::write(&history, text.replacen("\"thread\":\"t3\"", "\"thread\":\"t9\"", 1)).unwrap();
+    for verb in ["judge", "replay"] {
+        let output = dashproof(&[verb, history.to_str().unwrap()]);
+        assert_eq!(code(&output), exit::USAGE, "{verb}: {}", stdout(&output));
+    }
+}
+
+#[test]
+fn a_driver_that_cannot_start_is_an_environment_error_and_nobodys_broken_promise() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["run", SMALL, "--lane", "wire", "--driver", "/nowhere/driver", "--out"];
+    let output = dashproof(&[&args[..], &[dir.path().to_str().unwrap()]].concat());
+    assert_eq!(code(&output), exit::ENVIRONMENT, "{}", stdout(&output));
+    let text = stdout(&output);
+    assert!(text.contains("environment: cannot start `/nowhere/driver`"), "{text}");
+    assert!(!text.contains("broken: "), "{text}");
+}
+
+#[test]
+fn a_failure_told_by_file_is_reproduced_by_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mine.toml");
+    std::fs::copy(root().join("scenarios/outage/all-brokers-3s.toml"), &path).unwrap();
+    let path = path.to_str().unwrap();
+    let output = recorded(dir.path(), &[path, "--saboteur", "discards"]);
+    let line = format!("reproduce  dashproof run {path} --lane sim --seed 0 --saboteur discards");
+    assert!(stdout(&output).contains(&line), "{}", stdout(&output));
 }
 
 #[test]
@@ -83,8 +121,14 @@ fn a_history_that_was_cut_is_not_judged() {
     recorded(dir.path(), &[SMALL]);
     let history = dir.path().join(SMALL).join("sim-seed0/events.jsonl");
     let text = std::fs::read_to_string(&history).unwrap();
-    std::fs::write(&history, &text[..text.len() - 20]).unwrap();
-    assert_eq!(code(&dashproof(&["judge", history.to_str().unwrap()])), exit::USAGE);
+    let mut ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
+    ends.pop();
+    ends.extend([text.len() - 20, text.len() / 2, 0]);
+    for end in ends.into_iter().rev().take(9) {
+        std::fs::write(&history, &text[..end]).unwrap();
+        let judged = dashproof(&["judge", history.to_str().unwrap()]);
+        assert_eq!(code(&judged), exit::USAGE, "cut after {end} of {} bytes", text.len());
+    }
 }
 
 #[test]
@@ -115,12 +159,11 @@ fn a_fault_that_nobody_met_is_inconclusive_and_never_green() {
     let text = "id = \"outage/late\"\nsummary = \"a fault after everything is over\"\n\
                 lanes = [\"sim\"]\n[[load]]\nevents = 5\n[[fault]]\nat = \"8s\"\n\
                 kind = \"request.error\"\napi = \"Produce\"\ncode = \"INVALID_RECORD\"\n\
-                [[action]]\nat = \"9s\"\nkind = \"close\"\ndeadline = \"1s\"\n\
-                [expect]\nreached = [\"fault.request.error\"]\n";
+                [[action]]\nat = \"9s\"\nkind = \"close\"\ndeadline = \"1s\"\n";
     std::fs::write(&path, text).unwrap();
     let output = recorded(dir.path(), &[path.to_str().unwrap()]);
     assert_eq!(code(&output), exit::INCONCLUSIVE, "{}", stdout(&output));
-    assert!(stdout(&output).contains("mark fault.request.error was not reached"));
+    assert!(stdout(&output).contains("fault 1 (request.error) was met by nothing"));
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl Rig {
     }
 
     fn plan(&self, kind: FaultKind) -> FaultPlan {
-        let fault = Fault { at: At::Time(Duration::ZERO), lasts: None, kind };
+        let fault = Fault::new(At::Time(Duration::ZERO), None, kind);
         let scenario = Scenario { faults: vec![fault], ..Scenario::default() };
         FaultPlan::new(&scenario, Arc::clone(&self.cluster))
     }

@@ -140,8 +140,8 @@ pub(crate) struct RunArgs {
     /// wait) if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) jobs: Option<u16>,
-    /// Put this saboteur in the place of the reference.
-    #[arg(long, value_name = "NAME", hide = true, conflicts_with = "driver")]
+    /// Put this saboteur in the place of the reference: a subject that is wrong on purpose.
+    #[arg(long, value_name = "NAME", conflicts_with = "driver")]
     pub(crate) saboteur: Option<String>,
     /// Put another implementation in the place of the reference: a program that speaks the driver
     /// protocol, and its arguments, split at blanks. Lanes in real time only.

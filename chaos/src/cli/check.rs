@@ -28,6 +28,13 @@ pub(crate) fn check(dir: Option<&Path>, args: &CheckArgs) -> Result<u8, Failure>
             Err(found) => problems.extend(found),
         }
     }
+    if good == 0 && problems.is_empty() {
+        let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        return Err(Failure::inconclusive(format!(
+            "no scenario file in {}: nothing was checked\nhelp: scenario files end in .toml",
+            names.join(", ")
+        )));
+    }
     match args.format {
         Format::Json => ui::print(&format!("{:#}\n", as_json(&problems))),
         Format::Human if problems.is_empty() => {

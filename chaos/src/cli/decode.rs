@@ -104,11 +104,16 @@ pub(crate) fn run(args: &DecodeArgs, out: &mut impl Write) -> Result<DecodeSumma
         }
     };
     if args.hex_lines {
+        let mut number = 0_u64;
         while let Some(line) = read_line(&mut *input).map_err(unreadable)? {
-            let (value, ok) = match unhex(&line) {
+            number += 1;
+            let (mut value, ok) = match unhex(&line) {
                 Ok(frame) => look(&mut decoder, &frame),
                 Err(at) => (not_hex(at), false),
             };
+            if !ok && let Value::Object(answer) = &mut value {
+                answer.insert("line".to_owned(), number.into());
+            }
             show(&value, ok)?;
         }
     } else {

@@ -41,9 +41,14 @@ impl From<SelectError> for Failure {
     fn from(error: SelectError) -> Self {
         match error {
             SelectError::Broken(problems) => Self::broken(&problems),
-            SelectError::Empty => Self::inconclusive(format!(
-                "{error}\nhelp: drop a condition; `dashproof list` shows what there is"
-            )),
+            SelectError::Empty | SelectError::NoMatch(_) | SelectError::Unguarded(_) => {
+                Self::inconclusive(format!(
+                    "{error}\nhelp: drop a condition; `dashproof list` shows what there is"
+                ))
+            }
+            SelectError::Twice(..) => {
+                Self::usage(format!("{error}\nhelp: run one of them, or give one another id"))
+            }
             SelectError::Unknown { what: "id", .. } => {
                 Self::usage(format!("{error}\nhelp: `dashproof list` shows every id"))
             }

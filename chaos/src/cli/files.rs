@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use crate::history::{Kind, Line, reader, writer};
-use crate::report::cell::CellResult;
+use crate::report::cell::{Cell, CellResult};
 use crate::report::json;
 
 /// Name of the history in a cell's folder.
@@ -19,11 +19,7 @@ const HISTORY: &str = "events.jsonl";
 /// The file that cannot be written, and why.
 pub(crate) fn write(dir: &Path, result: &CellResult) -> Result<PathBuf, Failure> {
     let cell = &result.cell;
-    let name = format!("{}-seed{}", cell.lane.as_str(), cell.seed);
-    let folder = dir.join(&cell.scenario.id).join(name);
-    let failed = |path: &Path, error: &io::Error| {
-        Failure::environment(format!("cannot write {}: {error}", path.display()))
-    };
+    let folder = folder(dir, cell);
     fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
     let history = folder.join(HISTORY);
     write_history(&history, &result.lines).map_err(|error| failed(&history, &error))?;
@@ -38,6 +34,38 @@ pub(crate) fn write(dir: &Path, result: &CellResult) -> Result<PathBuf, Failure>
         fs::write(&path, text).map_err(|error| failed(&path, &error))?;
     }
     Ok(folder)
+}
+
+fn folder(dir: &Path, cell: &Cell) -> PathBuf {
+    let name = format!("{}-seed{}", cell.lane.as_str(), cell.seed);
+    dir.join(&cell.scenario.id).join(name)
+}
+
+fn failed(path: &Path, error: &io::Error) -> Failure {
+    Failure::environment(format!("cannot write {}: {error}", path.display()))
+}
+
+/// Makes the folder and tries whether files can be made in it, before a long run relies on it.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn writable(dir: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(dir).map_err(|error| failed(dir, &error))?;
+    tempfile::tempfile_in(dir).map(drop).map_err(|error| failed(dir, &error))
+}
+
+/// Removes what an earlier run left of this cell: it would contradict the verdict of today.
+///
+/// # Errors
+/// The folder that cannot be removed, and why.
+pub(crate) fn remove_stale(dir: &Path, result: &CellResult) -> Result<(), Failure> {
+    let folder = folder(dir, &result.cell);
+    if !folder.join(HISTORY).is_file() {
+        return Ok(());
+    }
+    fs::remove_dir_all(&folder).map_err(|error| {
+        Failure::environment(format!("cannot remove the stale {}: {error}", folder.display()))
+    })
 }
 
 fn write_history(path: &Path, lines: &[Line]) -> io::Result<()> {

@@ -24,8 +24,20 @@ fn cell(lines: &[Line]) -> Result<Cell, Failure> {
     let path = format!("{scenario} (in the history)");
     let parsed =
         crate::scenario::parse(text, &path).map_err(|problems| Failure::broken(&problems))?;
+    if parsed.id != *scenario {
+        return Err(Failure::usage(format!(
+            "the history says that it is of {scenario}, and holds the file of {}",
+            parsed.id
+        )));
+    }
     let lane = crate::scenario::lane(lane)
         .ok_or_else(|| Failure::usage(format!("the history is of an unknown lane `{lane}`")))?;
+    if !parsed.lanes.contains(&lane) {
+        return Err(Failure::usage(format!(
+            "the history says that it is of lane {}, which {scenario} does not list",
+            lane.as_str()
+        )));
+    }
     let subject = match subject.split_once(':') {
         Some(("saboteur", name)) => SubjectSpec::Saboteur(name.to_owned()),
         Some(("driver", command)) => {
@@ -82,7 +94,10 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
     let again = pool::simulate(cell);
     let Some((n, was, is)) = first_difference(&recorded, &again.lines) else {
         let lines = recorded.len();
-        ui::print(&format!("dashproof replay: {name}: {lines} lines, identical: proven\n"));
+        let verdict = again.verdict.as_str();
+        ui::print(&format!(
+            "dashproof replay: {name}: {lines} lines, identical; their verdict is still {verdict}\n"
+        ));
         return Ok(exit::PROVEN);
     };
     ui::print(&format!(
@@ -96,7 +111,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
 /// The first line, from 1, whose text is not the same in both; `(nothing)` where one has ended.
 fn first_difference(recorded: &[Line], again: &[Line]) -> Option<(usize, String, String)> {
     let text = |lines: &[Line], i: usize| {
-        lines.get(i..=i).and_then(|line| writer::to_text(line).ok()).unwrap_or_default()
+        lines.get(i).and_then(|line| writer::line_text(line).ok()).unwrap_or_default()
     };
     let shown = |text: String| match text.trim_end() {
         "" => "(nothing)".to_owned(),

@@ -45,6 +45,14 @@ pub fn main() -> ExitCode {
         ui.complain(&format!("error: {}", failure.message));
         failure.code
     });
+    let code = match ui::unwritten() {
+        // a verdict that nobody could read is none
+        Some(error) => {
+            ui.complain(&format!("error: stdout cannot be written: {error}"));
+            if code == exit::PROVEN { exit::ENVIRONMENT } else { code }
+        }
+        None => code,
+    };
     ui.clear();
     ExitCode::from(code)
 }

@@ -10,7 +10,7 @@ use super::failure::{Failure, count};
 use super::ui::{self, Tone, Ui};
 use super::{files, library_for, pool};
 use crate::lane::SubjectSpec;
-use crate::oracle::{RunCounts, Verdict};
+use crate::oracle::{LawId, RunCounts, Verdict};
 use crate::report::cell::{Cell, CellResult};
 use crate::report::summary::Summary;
 use crate::report::{json, table};
@@ -36,6 +36,9 @@ struct Plan {
 pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Failure> {
     let begun = Instant::now();
     let plan = plan(dir, args)?;
+    if let Some(dir) = &args.out {
+        files::writable(dir)?;
+    }
     let total = plan.cells.len();
     let each = total <= SHOWN;
     let mut reporter = Reporter { ui, format: args.format, each, ..Reporter::default() };
@@ -63,7 +66,7 @@ fn keep(out: Option<&Path>, result: &CellResult) -> Result<Option<PathBuf>, Fail
     let good = matches!(result.verdict, Verdict::Pass | Verdict::NotApplicable);
     match out {
         Some(dir) => files::write(dir, result).map(Some),
-        None if good => Ok(None),
+        None if good => files::remove_stale(Path::new(FAILED), result).map(|()| None),
         None => files::write(Path::new(FAILED), result).map(Some),
     }
 }
@@ -103,6 +106,12 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
     }
     if plan.cells.iter().any(|cell| cell.lane == LaneName::Sim) && !cfg!(tokio_unstable) {
         return Err(sim_is_missing());
+    }
+    if plan.cells.is_empty() && args.driver.is_some() {
+        return Err(Failure::usage(
+            "nothing to run: a driver is a process, and runs on lanes in real time only\nhelp: \
+             leave --lane out, or name wire; the scenarios must be written for it",
+        ));
     }
     if plan.cells.is_empty() {
         return Err(nothing_to_run(&chosen, asked));
@@ -285,12 +294,18 @@ pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
         out.push_str(&format!("  it took {} tries to reach every mark\n", result.tries));
     }
     let violations = result.judgement.as_ref().map(|j| j.violations.as_slice()).unwrap_or_default();
-    if result.error.is_some() || violations.is_empty() {
+    let is_told = result.verdict == Verdict::Fail && result.error.is_none();
+    if !is_told || violations.is_empty() {
         for why in &result.why {
             out.push_str(&format!("  {why}\n"));
         }
     }
-    for violation in violations {
+    // of a run that was broken off, what is missing at its end is nobody's fault but the breaker's
+    let shown = violations.iter().filter(|violation| match &result.error {
+        None => true,
+        Some(error) => error.is_the_subjects() && violation.law != LawId::Expect,
+    });
+    for violation in shown {
         for line in violation.to_string().lines() {
             out.push_str(&format!("  {line}\n"));
         }

@@ -1,6 +1,7 @@
 //! Where text goes, and whether it may be coloured or overwritten.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 /// A colour with a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +66,23 @@ impl Ui {
     }
 }
 
-/// Writes to stdout. A reader that went away (`| head`) is no error worth telling.
+/// Why stdout could not be written, the first time.
+static UNWRITTEN: Mutex<Option<String>> = Mutex::new(None);
+
+/// Writes to stdout. What cannot be written is told at the end of the command, by [`unwritten`].
 pub(crate) fn print(text: &str) {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
+    let result = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    // a reader that went away (`| head`) has what it wanted
+    if let Err(error) = result
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        let mut slot = UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.get_or_insert_with(|| error.to_string());
+    }
+}
+
+/// Why the output is not whole, if it is not.
+pub(crate) fn unwritten() -> Option<String> {
+    UNWRITTEN.lock().unwrap_or_else(PoisonError::into_inner).take()
 }

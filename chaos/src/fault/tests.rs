@@ -29,7 +29,7 @@ struct Rig {
 
 fn rig(kind: FaultKind) -> Rig {
     let (cluster, recorder) = cluster();
-    let fault = Fault { at: At::Time(Duration::ZERO), lasts: None, kind };
+    let fault = Fault::new(At::Time(Duration::ZERO), None, kind);
     let scenario = Scenario { faults: vec![fault], ..Scenario::default() };
     let plan = FaultPlan::new(&scenario, Arc::clone(&cluster));
     let client = connect(&cluster, 1);

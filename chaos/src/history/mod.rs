@@ -11,7 +11,7 @@ pub mod writer;
 pub use event_id::{BadEventId, EventId};
 pub use record::{
     DeliveryError, ErrorClass, FORMAT_VERSION, FaultPhase, FrameFacts, Kind, Line, LogRecord,
-    Outcome, Persistence, ProduceTruth, Route, Src,
+    NOT_DONE, Outcome, Persistence, ProduceTruth, Route, Src,
 };
 pub use recorder::{Clock, Recorder};
 pub use state::{StateAnswered, StateHeap, StateLost, StateOffered, StateReceived};

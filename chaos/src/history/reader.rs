@@ -4,6 +4,7 @@ use std::io::{self, BufRead};
 
 use serde::Deserialize;
 
+use super::writer::{End, Trailer};
 use super::{FORMAT_VERSION, Line};
 
 /// Why a history cannot be read. Says the file, the line and what was expected there.
@@ -75,6 +76,40 @@ pub enum ReadError {
         /// The number found.
         found: u64,
     },
+    /// The line that ends a history is missing.
+    #[error(
+        "{path}: the history ends after line {line} without its `end` line: it was cut off, or its \
+         writer was stopped; a history without its end proves nothing, run the scenario again"
+    )]
+    NoEnd {
+        /// The file.
+        path: String,
+        /// The last line, from 1.
+        line: u64,
+    },
+    /// The lines are not those that were written.
+    #[error(
+        "{path}:{line}: the lines before the end are not those that were written ({expected}, \
+         found {found}): the file was edited or damaged, run the scenario again"
+    )]
+    Changed {
+        /// The file.
+        path: String,
+        /// The `end` line, from 1.
+        line: u64,
+        /// What the end says.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// Something stands after the end.
+    #[error("{path}:{line}: the history has ended here; what follows is not part of it")]
+    AfterEnd {
+        /// The file.
+        path: String,
+        /// The first line after the end, from 1.
+        line: u64,
+    },
     /// There is no line.
     #[error("{path}:1: expected a `run` line, found an empty file")]
     Empty {
@@ -90,15 +125,25 @@ pub enum ReadError {
 pub fn read(mut input: impl BufRead, path: &str) -> Result<Vec<Line>, ReadError> {
     let mut lines: Vec<Line> = Vec::new();
     let mut text = Vec::new();
+    let mut crc = crc32fast::Hasher::new();
+    let mut end: Option<End> = None;
     loop {
-        let line = lines.len() as u64 + 1;
+        let line = lines.len() as u64 + 1 + u64::from(end.is_some());
         text.clear();
         let read = input.read_until(b'\n', &mut text);
         let bytes = read.map_err(|source| ReadError::Io { path: path.to_owned(), line, source })?;
         if bytes == 0 {
             break;
         }
+        if end.is_some() {
+            return Err(ReadError::AfterEnd { path: path.to_owned(), line });
+        }
+        if let Ok(Trailer { v: FORMAT_VERSION, end: found }) = serde_json::from_slice(&text) {
+            end = Some(found);
+            continue;
+        }
         let parsed = parse(&text, path, line)?;
+        crc.update(&text);
         if parsed.n + 1 != line {
             let (expected, found) = (line - 1, parsed.n);
             return Err(ReadError::Gap { path: path.to_owned(), line, expected, found });
@@ -107,6 +152,20 @@ pub fn read(mut input: impl BufRead, path: &str) -> Result<Vec<Line>, ReadError>
     }
     if lines.is_empty() {
         return Err(ReadError::Empty { path: path.to_owned() });
+    }
+    let line = lines.len() as u64;
+    let Some(expected) = end else {
+        return Err(ReadError::NoEnd { path: path.to_owned(), line });
+    };
+    let found = End::new(line, crc.finalize());
+    if found != expected {
+        let shown = |end: &End| format!("{} lines with CRC {}", end.lines, end.crc32);
+        return Err(ReadError::Changed {
+            path: path.to_owned(),
+            line: line + 1,
+            expected: shown(&expected),
+            found: shown(&found),
+        });
     }
     Ok(lines)
 }

@@ -14,6 +14,9 @@ use super::store::{CrashState, CrashTally, DamageSeen, StoreAnswer, StoreCall};
 /// Version of the line format, written as `v`.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// `what` of the [`Kind::Proc`] line for an action or a load that never came to its turn.
+pub const NOT_DONE: &str = "not_done";
+
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -427,8 +430,9 @@ pub enum Kind {
     /// A process fact.
     Proc {
         /// start, ready, crash, drop (the last handle went without `close`), exit, stdout, stderr
-        /// (a line printed outside the protocol), log (a line the subject logged, asked for where
-        /// the scenario hands out a secret), panic, tasks, threads, fds, memory, stall.
+        /// (a line printed outside the protocol), `not_done` (an action or load that never came to
+        /// its turn), log (a line the subject logged, asked for where the scenario hands out a
+        /// secret), panic, tasks, threads, fds, memory, stall.
         what: String,
         /// exit: code, or minus the signal. tasks, threads, fds: how many. memory: bytes. stall:
         /// microseconds (source `os`: of the machine; source `subject`: of its runtime).

@@ -71,7 +71,10 @@ impl RunInput {
 
     /// The first line of a history. `environment` is what determinism or the verdict relies on.
     #[must_use]
-    pub fn opening(&self, lane: LaneName, environment: Vec<(String, String)>) -> Kind {
+    pub fn opening(&self, lane: LaneName, mut environment: Vec<(String, String)>) -> Kind {
+        if self.scenario.named_by_file {
+            environment.push((FILE.to_owned(), self.scenario.path.clone()));
+        }
         Kind::Run {
             scenario: self.scenario.id.clone(),
             text: self.scenario.text.clone(),
@@ -84,6 +87,9 @@ impl RunInput {
     }
 }
 
+/// Key of a history's environment: the scenario file, where one was named instead of an id.
+pub const FILE: &str = "file";
+
 /// What a lane hands to the oracle.
 #[derive(Clone, Debug, Default)]
 pub struct RunOutput {
@@ -95,7 +101,7 @@ pub struct RunOutput {
     pub not_applicable: Option<String>,
 }
 
-/// A run that proves nothing because the harness or its surroundings failed.
+/// What broke a run off before its end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{blame}: {message}")]
 pub struct HarnessError {
@@ -103,4 +109,12 @@ pub struct HarnessError {
     pub blame: &'static str,
     /// What happened, with a state dump where there is one.
     pub message: String,
+}
+
+impl HarnessError {
+    /// True when the subject hung, died or broke the protocol; otherwise the run proves nothing.
+    #[must_use]
+    pub fn is_the_subjects(&self) -> bool {
+        matches!(self.blame, "implementation" | "driver protocol")
+    }
 }

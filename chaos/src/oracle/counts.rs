@@ -44,6 +44,9 @@ pub struct RunCounts {
     /// States that were diffed, by answer and reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub states: BTreeMap<String, u64>,
+    /// Crash states that were tried, by variant and operation.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub crashes: BTreeMap<String, u64>,
     /// Lane time of the last line, microseconds.
     pub end_us: u64,
 }
@@ -75,6 +78,7 @@ impl RunCounts {
             crash_states: crashes.states,
             crash_sampled: crashes.sampled,
             states: state::answers(index),
+            crashes: store::tried(index),
             end_us: index.lines.iter().map(|line| line.t_us).max().unwrap_or(0),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::delivery::d2::{appended_before, is_timed};
 use super::findings::{Evidence, Findings};
-use super::index::{At, Attempt, Index, Life, micros, ms};
+use super::index::{At, Attempt, Index, Life, NO_ATTEMPTS, micros, ms};
 use super::laws::LawId::{Q1, Q2, Q3, Q4, Q5, Q6};
 use super::metrics::text;
 use super::records;
@@ -104,13 +104,15 @@ fn skipped(index: &Index<'_>, life: &Life<'_>, reason: &str, f: &mut Findings) {
     });
 }
 
-/// When main ended at the latest for an event that never got a main attempt. A subject that claims
+/// When main ended at the earliest for an event that never got a main attempt. A subject that tells
 /// no attempts at all may have made some.
 fn in_line(index: &Index<'_>, life: &Life<'_>, reason: &str) -> Option<u64> {
-    let claims = index.attempts.iter().any(|attempt| attempt.inc == life.inc);
-    let (accepted, _) = life.accepted.filter(|_| claims)?;
+    let (accepted, _) = life.accepted.filter(|_| index.tells_attempts)?;
+    // The claim may trail the acceptance: of a cancelled send it comes with the outcome. The offer
+    // is never late, so that what waited in line before is counted for the subject.
+    let offered = life.offered.unwrap_or(accepted);
     match reason {
-        "deadline" => Some(accepted.t_us.saturating_add(index.settings.delivery_timeout_us())),
+        "deadline" => Some(offered.t_us.saturating_add(index.settings.delivery_timeout_us())),
         "permanent_error" => life.refusals.iter().map(|(at, ..)| at.t_us).max(),
         _ => None,
     }
@@ -175,6 +177,10 @@ pub(super) fn judge_loops(index: &Index<'_>, f: &mut Findings) {
 
 /// Q4: bounded, and what waited is counted.
 pub(super) fn judge_bounds(index: &Index<'_>, f: &mut Findings) {
+    if !index.tells_attempts {
+        f.unjudged(Q4, NO_ATTEMPTS);
+        return;
+    }
     let most = index.settings.dlq.max_concurrent as u64;
     for (slot, inc) in index.incs.iter().enumerate() {
         let peaks = index.peaks(slot);

@@ -3,6 +3,7 @@
 use super::findings::Broken;
 use super::index::{At, Event, Index};
 use crate::history::{EventId, Kind, Line, LogRecord, ProduceTruth};
+use crate::lane::FILE;
 use crate::report::violation::Violation;
 
 /// A violation with its evidence.
@@ -36,16 +37,30 @@ pub(super) fn violation(index: &Index<'_>, broken: &Broken) -> Violation {
 /// The command that shows it again.
 fn reproduce(index: &Index<'_>) -> String {
     let (lane, seed) = (index.lane.as_str(), index.seed);
-    let mut command = format!("dashproof run {} --lane {lane} --seed {seed}", index.scenario.id);
+    let file = match index.lines.first().map(|line| &line.kind) {
+        Some(Kind::Run { environment, .. }) => environment.iter().find(|(key, _)| key == FILE),
+        _ => None,
+    };
+    let scenario = file.map_or(&index.scenario.id, |(_, path)| path);
+    let mut command = format!("dashproof run {} --lane {lane} --seed {seed}", quoted(scenario));
     if let Some(name) = index.subject.strip_prefix("saboteur:") {
         command.push_str(" --saboteur ");
         command.push_str(name);
     } else if let Some(driver) = index.subject.strip_prefix("driver:") {
-        command.push_str(" --driver '");
-        command.push_str(driver);
-        command.push('\'');
+        command.push_str(" --driver ");
+        command.push_str(&quoted(driver));
     }
     command
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%=,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// Every line about an event: offered, accepted, its attempts and their ends, requests that carried

@@ -9,12 +9,11 @@ use crate::scenario::model::{Amount, Bound, Cmp};
 /// Judges the counts that the scenario pins.
 pub(super) fn judge(index: &Index<'_>, ledger: &Ledger, f: &mut Findings) {
     let expect = &index.scenario.expect;
-    for (name, bound) in expect.outcomes_on(index.lane) {
-        pinned(index, name, bound, ledger, f);
-    }
     let lost = ledger.count("lost_in_crash");
+    let bounds = expect.outcomes_on(index.lane).into_iter();
+    let crash = expect.lost_in_crash.map(|bound| ("lost_in_crash", bound));
+    pinned(index, bounds.chain(crash), ledger, f);
     match expect.lost_in_crash {
-        Some(bound) => pinned(index, "lost_in_crash", bound, ledger, f),
         None if lost > 0 => f.broken(Expect, "lost", Evidence::default(), || {
             let expected = "the scenario bounds lost_in_crash, or no event is lost in a crash";
             (
@@ -22,22 +21,33 @@ pub(super) fn judge(index: &Index<'_>, ledger: &Ledger, f: &mut Findings) {
                 format!("{lost} events are lost_in_crash, and no bound is stated"),
             )
         }),
-        None => {}
+        _ => {}
     }
 }
 
 /// Where an event ends is a matter of time too: on a machine that stood still, a count that is off
 /// proves nothing.
-fn pinned(index: &Index<'_>, name: &str, bound: Bound, ledger: &Ledger, f: &mut Findings) {
-    let count = ledger.count(name);
-    f.checked(Expect, 1);
-    if holds(bound, count, ledger.offered) {
-        return;
+fn pinned<'e>(
+    index: &Index<'_>,
+    bounds: impl Iterator<Item = (&'e str, Bound)>,
+    ledger: &Ledger,
+    f: &mut Findings,
+) {
+    let (mut expected, mut observed) = (Vec::new(), Vec::new());
+    for (name, bound) in bounds {
+        f.checked(Expect, 1);
+        let count = ledger.count(name);
+        if !holds(bound, count, ledger.offered) {
+            expected.push(format!("{name} {}", wanted(bound, ledger.offered)));
+            observed.push(format!("{name} is {count}"));
+        }
     }
-    f.late(index, Expect, "outcomes", Evidence::default(), || {
-        let expected = format!("{name} {}", wanted(bound, ledger.offered));
-        (expected, format!("{name} is {count}; the ledger: {}", ledger::list(&ledger.disposition)))
-    });
+    if !expected.is_empty() {
+        f.late(index, Expect, "outcomes", Evidence::default(), || {
+            let ledger = ledger::list(&ledger.disposition);
+            (expected.join("; "), format!("{}; the ledger: {ledger}", observed.join(", ")))
+        });
+    }
 }
 
 fn holds(bound: Bound, count: u64, offered: u64) -> bool {

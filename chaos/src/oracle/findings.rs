@@ -79,7 +79,7 @@ impl Evidence {
 const NAMED: usize = 5;
 
 /// Above this, the machine's own stalls make timing worthless on real-time lanes.
-const STALL_LIMIT_US: u64 = 500_000;
+pub(crate) const STALL_LIMIT_US: u64 = 500_000;
 
 /// Collects.
 #[derive(Debug, Default)]

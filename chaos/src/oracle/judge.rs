@@ -12,7 +12,7 @@ use super::marks::{self, MARKS};
 use super::{
     api, codec, counts, delivery, dlq, expect, metrics, resources, security, state, store,
 };
-use crate::history::Line;
+use crate::history::{Line, NOT_DONE, Src};
 use crate::report::violation::Violation;
 use crate::scenario::model::{LaneName, Laws, Scenario};
 
@@ -134,6 +134,7 @@ const JUDGES: &[(&[LawId], Judge)] = &[
     (&[LawId::D11], delivery::d11::judge),
     (&[LawId::M1, LawId::M2, LawId::M3, LawId::M4], metrics::judge_scrapes),
     (&[LawId::M1], metrics::judge_reasons),
+    (&[LawId::M1], metrics::judge_limit),
     (&[LawId::M5], metrics::judge_observed),
     (&[LawId::M6], metrics::judge_prints),
     (&[LawId::Q1], dlq::judge_payload),
@@ -239,6 +240,24 @@ fn mark_statuses(index: &Index<'_>) -> Vec<MarkStatus> {
         .collect()
 }
 
+/// What the scenario wants to happen and did not: then the run is not the one that was asked for.
+fn not_done(index: &Index<'_>) -> Vec<String> {
+    let mut why = Vec::new();
+    for (n, fault) in index.scenario.faults.iter().enumerate() {
+        let seen = index.faults.range((n, "")..(n + 1, "")).next();
+        let met = seen.is_some_and(|(_, seen)| seen.effect.is_some());
+        if met || fault.unmet_on.contains_key(&index.lane) {
+            continue;
+        }
+        let kind = fault.kind.name();
+        let what = if seen.is_none() { "never began" } else { "was met by nothing" };
+        why.push(format!("fault {} ({kind}) {what}", n + 1));
+    }
+    let left = index.procs().filter(|proc| proc.src == Src::Harness && proc.what == NOT_DONE);
+    why.extend(left.map(|proc| proc.text.to_owned()));
+    why
+}
+
 fn statuses(selection: &Selection, findings: &Findings) -> Vec<(LawId, LawStatus)> {
     let status = |law: LawId| {
         if let Some(status) = selection.others.get(&law) {
@@ -291,21 +310,22 @@ fn verdict(
             format!("mark {} was not reached: it needs {evidence}", mark.name)
         })
         .collect();
+    why.extend(not_done(index));
     for name in &index.scenario.expect.reached {
         if marks::mark(name).is_none() {
             why.push(format!("mark {name} does not exist"));
         }
     }
-    if ledger.offered == 0 && index.scenario.loads.iter().any(|load| load.events > 0) {
-        why.push("nothing was offered".to_owned());
-    }
-    if index.scenario.loads.iter().any(|load| load.saves > 0) && !store::has_saved(index) {
-        why.push("nothing was saved".to_owned());
-    }
-    if index.scenario.loads.iter().any(|load| load.states.is_some())
-        && state::answers(index).is_empty()
-    {
-        why.push("no state was diffed".to_owned());
+    if index.scenario.state.is_some() {
+        if state::answers(index).is_empty() {
+            why.push("no state was diffed, so nothing is proven".to_owned());
+        }
+    } else if index.lane == LaneName::Disk {
+        if !store::has_saved(index) {
+            why.push("nothing was saved, so nothing is proven".to_owned());
+        }
+    } else if ledger.offered == 0 {
+        why.push("nothing was offered, so nothing is proven".to_owned());
     }
     why.extend(findings.undecided.iter().map(|(law, why)| format!("{law} is undecided: {why}")));
     if why.is_empty() { (Verdict::Pass, why) } else { (Verdict::Inconclusive, why) }

@@ -41,7 +41,7 @@ pub struct CellResult {
     pub why: Vec<String>,
     /// The oracle's judgement, where there is a history to judge.
     pub judgement: Option<Judgement>,
-    /// The harness's own failure.
+    /// What broke the run off before its end.
     pub error: Option<HarnessError>,
     /// Runs it took: more than one when a mark was not reached on a lane in real time.
     pub tries: u32,
@@ -74,6 +74,8 @@ impl CellResult {
         let judgement = judge(&lines, &cell.scenario);
         let error = lines.last().and_then(error_in);
         let (verdict, why) = match &error {
+            // it hung, died or broke the protocol: the subject did not do what it must
+            Some(error) if error.is_the_subjects() => (Verdict::Fail, vec![error.to_string()]),
             Some(error) => (Verdict::HarnessError, vec![error.to_string()]),
             None => (judgement.verdict, judgement.why.clone()),
         };
@@ -110,8 +112,6 @@ impl CellResult {
             Verdict::Inconclusive => exit::INCONCLUSIVE,
             Verdict::HarnessError => match self.error.as_ref().map(|error| error.blame) {
                 Some("environment") => exit::ENVIRONMENT,
-                // It hung, died or broke the protocol: the subject did not do what it must.
-                Some("implementation" | "driver protocol") => exit::VIOLATION,
                 _ => exit::INTERNAL,
             },
         }

@@ -84,7 +84,7 @@ fn moment(at: &At) -> String {
 
 fn timeline(scenario: &Scenario) -> Vec<String> {
     let loads = scenario.loads.iter().map(|l| (&l.at, load(l)));
-    let faults = scenario.faults.iter().map(|f| (&f.at, fault(f)));
+    let faults = scenario.faults.iter().map(|f| (&f.at, format!("{}{}", fault(f), unmet(f))));
     let actions = scenario.actions.iter().map(|a| (&a.at, action(a)));
     let mut all: Vec<(&At, String)> = loads.chain(faults).chain(actions).collect();
     // Moments without a time come last: when they come is known at run time only.
@@ -95,6 +95,12 @@ fn timeline(scenario: &Scenario) -> Vec<String> {
     let moments: Vec<String> = all.iter().map(|(at, _)| moment(at)).collect();
     let width = moments.iter().map(String::len).max().unwrap_or(0);
     moments.iter().zip(&all).map(|(at, (_, text))| format!("{at:width$}  {text}")).collect()
+}
+
+/// Where nothing need meet it.
+fn unmet(fault: &Fault) -> String {
+    let lanes = fault.unmet_on.iter();
+    lanes.map(|(lane, why)| format!(" (met by nothing on {}: {why})", lane.as_str())).collect()
 }
 
 fn load(load: &Load) -> String {

@@ -106,6 +106,8 @@ pub struct Summary {
     pub scenarios: BTreeSet<String>,
     /// Crash states that were tried, and points at which they were sampled.
     pub crashes: (u64, u64),
+    /// Crash states that were tried in cells that pass, by variant and operation.
+    pub survived: BTreeMap<String, u64>,
     codes: BTreeSet<u8>,
 }
 
@@ -121,6 +123,11 @@ impl Summary {
         let Some(judgement) = &result.judgement else { return };
         self.crashes.0 += judgement.counts.crash_states;
         self.crashes.1 += judgement.counts.crash_sampled;
+        if result.verdict == Verdict::Pass {
+            for (what, count) in &judgement.counts.crashes {
+                *self.survived.entry(what.clone()).or_default() += count;
+            }
+        }
         for (law, status) in &judgement.laws {
             let now = match status {
                 LawStatus::Held { checks: 0 } => LawSummary::NothingToJudge,

@@ -1,6 +1,6 @@
 //! The summary as a table for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::summary::{LawSummary, Row, Summary};
 use crate::oracle::LawId;
@@ -52,8 +52,35 @@ pub fn summary(summary: &Summary, in_full: bool) -> String {
     }
     let mut out = aligned(&lines, 2);
     out.push('\n');
+    out.push_str(&survived(summary));
     out.push_str(&laws(summary, in_full));
     out
+}
+
+/// Crash states by variant and operation, where any were tried.
+fn survived(summary: &Summary) -> String {
+    let parts = |(what, count): (&String, &u64)| {
+        let (variant, operation) = what.split_once('/').unwrap_or((what, ""));
+        (variant.to_owned(), operation.to_owned(), *count)
+    };
+    let all: Vec<(String, String, u64)> = summary.survived.iter().map(parts).collect();
+    let operations: BTreeSet<&str> = all.iter().map(|(_, operation, _)| &**operation).collect();
+    let variants: BTreeSet<&str> = all.iter().map(|(variant, ..)| &**variant).collect();
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut head = vec!["crash states survived, by operation".to_owned()];
+    head.extend(operations.iter().map(|operation| (*operation).to_owned()));
+    let mut lines = vec![head];
+    for variant in variants {
+        let of = |operation: &&str| {
+            let same = all.iter().find(|(v, o, _)| v == variant && o == operation);
+            number(same.map_or(0, |(.., count)| *count))
+        };
+        let counts = operations.iter().map(of);
+        lines.push(std::iter::once(variant.to_owned()).chain(counts).collect());
+    }
+    format!("{}\n", aligned(&lines, 1))
 }
 
 /// Zero is a dot: the eye looks for what is not zero.

@@ -4,6 +4,7 @@
 //! its claims), never its inside. It is *caught* when the law it names is violated in a scenario it
 //! names while the reference passes there. A saboteur that survives is a hole in the harness.
 
+mod counters;
 mod disk;
 mod spool;
 mod state;
@@ -72,7 +73,8 @@ enum Sabotage {
 
 /// Every saboteur there is.
 pub fn all() -> impl Iterator<Item = &'static Saboteur> {
-    table::TABLE.iter().chain(disk::TABLE).chain(state::TABLE)
+    let diffs = state::TABLE.iter();
+    table::TABLE.iter().chain(counters::TABLE).chain(disk::TABLE).chain(diffs)
 }
 
 /// Looks a saboteur up by name.

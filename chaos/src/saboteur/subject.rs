@@ -22,6 +22,8 @@ pub(super) enum Lie {
     FlushEarly,
     /// `close` sleeps for longer than it was given before it answers.
     CloseLate,
+    /// `close` answers that the application had cancelled it.
+    CloseCancelled,
     /// `open` leaves a task behind that never ends.
     LeakTask,
     /// `open` blocks its thread.
@@ -54,6 +56,10 @@ impl Subject for Lying {
                     let answer = self.inner.call(op).await;
                     tokio::time::sleep(late).await;
                     answer
+                }
+                (Lie::CloseCancelled, Op::Close { .. }) => {
+                    self.inner.call(op).await?;
+                    Err(OpError::new("cancelled", "the application let go".to_owned(), false))
                 }
                 (Lie::LeakTask, Op::Open { .. }) => {
                     drop(tokio::spawn(std::future::pending::<()>()));

@@ -18,7 +18,7 @@ fn set(config: &mut Value, key: &str, value: Value) {
     }
 }
 
-fn set_in(config: &mut Value, table: &str, key: &str, value: Value) {
+pub(super) fn set_in(config: &mut Value, table: &str, key: &str, value: Value) {
     if let Value::Object(fields) = config {
         let inner = fields.entry(table).or_insert_with(|| json!({}));
         set(inner, key, value);

@@ -42,6 +42,7 @@ pub(crate) fn scenario(root: &Fields, text: &str, path: &str) -> Scenario {
         expect: expect(root.table("expect").unwrap_or(&none)),
         text: text.to_owned(),
         path: path.to_owned(),
+        named_by_file: false,
     }
 }
 
@@ -75,7 +76,10 @@ fn topic(fields: &Fields, default: TopicSel) -> TopicSel {
 
 fn fault(fields: &Fields) -> Option<Fault> {
     let kind = fault_kind(fields)?;
-    Some(Fault { at: start(fields), lasts: fields.span("for"), kind })
+    let unmet = fields.table("unmet_on");
+    let reason = |lane: LaneName| Some((lane, unmet?.text(lane.as_str())?));
+    let unmet_on = LaneName::ALL.into_iter().filter_map(reason).collect();
+    Some(Fault { unmet_on, ..Fault::new(start(fields), fields.span("for"), kind) })
 }
 
 fn fault_kind(fields: &Fields) -> Option<FaultKind> {

@@ -23,6 +23,7 @@ pub(crate) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
     producer(walker, root, scenario);
     times(walker, root, scenario);
     faults(walker, root, scenario);
+    met(walker, root, scenario);
     if !walker.incomplete {
         handles(walker, root, scenario);
         life(walker, root, scenario);
@@ -39,7 +40,11 @@ fn lanes(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
         walker.refuse(&root.place("lanes"), "a scenario needs a lane", Some("add `sim`".into()));
     }
     if scenario.aliases.contains(&scenario.id) {
-        walker.refuse(&root.place("aliases"), "the id is no alias of itself", None);
+        walker.refuse(
+            &root.place("aliases"),
+            "the id is no alias of itself",
+            Some("drop it".into()),
+        );
     }
     let real = scenario.lanes.iter().find(|lane| lane.is_real_time());
     if let Some(lane) = real.filter(|_| scenario.budget > REAL_TIME_BUDGET) {
@@ -65,7 +70,7 @@ fn cluster(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
             "min_insync {} cannot be met by {} broker(s)",
             scenario.min_insync, scenario.brokers
         );
-        walker.refuse(&fields.place("min_insync"), message, None);
+        walker.refuse(&fields.place("min_insync"), message, Some("at most `brokers`".into()));
     }
 }
 
@@ -89,6 +94,24 @@ fn producer(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
 /// What a load of any kind offers.
 fn offers(load: &Load) -> u32 {
     load.events.max(load.states.as_ref().map_or(0, |states| states.count))
+}
+
+/// A run without a load proves nothing, and a lane that is excused must be one of the file's.
+fn met(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
+    if root.tables("load").is_empty() && !walker.incomplete {
+        let message = "the scenario has no [[load]]: a run that offers nothing proves nothing";
+        let what = subjects::offers(scenario);
+        walker.refuse(&root.at, message, Some(format!("add a [[load]] with `{what}`")));
+    }
+    for (fields, fault) in root.tables("fault").iter().zip(&scenario.faults) {
+        for lane in fault.unmet_on.keys().filter(|lane| !scenario.lanes.contains(lane)) {
+            let place = fields
+                .table("unmet_on")
+                .map_or_else(|| fields.at.clone(), |unmet| unmet.place(lane.as_str()));
+            let message = format!("`{}` is no lane of this file", lane.as_str());
+            walker.refuse(&place, message, Some("drop it, or list the lane".to_owned()));
+        }
+    }
 }
 
 /// Nothing may be planned after the run is cut.
@@ -126,7 +149,11 @@ fn faults(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
             && *down + *up > lasts
         {
             let message = format!("one turn takes {}, longer than the fault", secs(*down + *up));
-            walker.refuse(&fields.place("for"), message, None);
+            walker.refuse(
+                &fields.place("for"),
+                message,
+                Some("raise `for`, or lower `down` or `up`".into()),
+            );
         }
     }
 }
@@ -147,20 +174,26 @@ fn fault_alone(walker: &mut Walker<'_>, fields: &Fields, kind: &FaultKind, scena
             }
             if tail.is_zero() != (*tail_share == 0.0) {
                 let message = "`tail` and `tail_share` need each other";
-                walker.refuse(&fields.at, message, None);
+                walker.refuse(&fields.at, message, Some("give both or neither".into()));
             }
         }
         FaultKind::RequestError { code: 0, .. } => {
-            walker.refuse(&fields.place("code"), "code 0 is no error", None);
+            let help = "name an error, as in \"NOT_LEADER_OR_FOLLOWER\"".to_owned();
+            walker.refuse(&fields.place("code"), "code 0 is no error", Some(help));
         }
         FaultKind::RequestError { api, after_append: true, .. } if api != "Produce" => {
             let message = format!("{api} appends nothing");
-            walker.refuse(&fields.place("after_append"), message, None);
+            walker.refuse(&fields.place("after_append"), message, Some("only Produce does".into()));
         }
         FaultKind::LeaderMoved { .. } | FaultKind::BrokerRollingRestart { .. }
             if scenario.brokers < 2 =>
         {
-            walker.refuse(&fields.place("kind"), "leaders cannot move in a cluster of one", None);
+            let help = "raise `brokers` in [cluster]".to_owned();
+            walker.refuse(
+                &fields.place("kind"),
+                "leaders cannot move in a cluster of one",
+                Some(help),
+            );
         }
         _ => {}
     }
@@ -262,7 +295,11 @@ fn expectations(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     }
     if fields.values.contains_key("recovery") && scenario.faults.is_empty() {
         let message = "`recovery` without a fault to recover from";
-        walker.refuse(&fields.place("recovery"), message, None);
+        walker.refuse(
+            &fields.place("recovery"),
+            message,
+            Some("drop it, or add a [[fault]]".into()),
+        );
     }
     for lane in scenario.expect.on.keys().filter(|lane| !scenario.lanes.contains(lane)) {
         let place =
@@ -274,7 +311,11 @@ fn expectations(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     let crashes = scenario.faults.iter().any(|fault| fault.kind == FaultKind::SubjectCrash);
     if fields.values.contains_key("lost_in_crash") && !crashes {
         let message = "`lost_in_crash` without a `subject.crash`";
-        walker.refuse(&fields.place("lost_in_crash"), message, None);
+        walker.refuse(
+            &fields.place("lost_in_crash"),
+            message,
+            Some("drop it, or add the fault".into()),
+        );
     }
 }
 

@@ -82,7 +82,11 @@ pub(super) fn size(walker: &mut Walker<'_>, node: &Node) -> Option<Size> {
     };
     let (min, max) = (bytes(walker, low)?, bytes(walker, high)?);
     if min > max {
-        walker.refuse(&entry.node.at, format!("the range is empty: {min} > {max}"), None);
+        walker.refuse(
+            &entry.node.at,
+            format!("the range is empty: {min} > {max}"),
+            Some(HELP.to_owned()),
+        );
         return None;
     }
     Some(Size::Uniform(min, max))
@@ -114,7 +118,11 @@ pub(super) fn brokers(walker: &mut Walker<'_>, node: &Node) -> Option<Brokers> {
             for item in list {
                 let id = i32::try_from(positive(walker, item)?).ok()?;
                 if ids.contains(&id) {
-                    walker.refuse(&item.at, format!("broker {id} is listed twice"), None);
+                    walker.refuse(
+                        &item.at,
+                        format!("broker {id} is listed twice"),
+                        Some("list it once".into()),
+                    );
                 } else {
                     ids.push(id);
                 }
@@ -161,7 +169,11 @@ pub(super) fn laws(walker: &mut Walker<'_>, node: &Node) -> Option<Laws> {
             for item in list {
                 let law = walker.name(item, LAWS)?;
                 if laws.contains(&law) {
-                    walker.refuse(&item.at, format!("`{law}` is listed twice"), None);
+                    walker.refuse(
+                        &item.at,
+                        format!("`{law}` is listed twice"),
+                        Some("list it once".into()),
+                    );
                 } else {
                     laws.push(law);
                 }

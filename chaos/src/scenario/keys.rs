@@ -56,7 +56,7 @@ pub(crate) enum Shape {
     /// An array of tables with these keys.
     Tables(&'static [Key]),
     /// An array of tables whose `kind` decides about the other keys.
-    Kinds(&'static [Variant]),
+    Kinds(Kinds),
 }
 
 /// A closed list of names, and what to call one.
@@ -81,7 +81,16 @@ pub(crate) struct Key {
     pub(crate) about: &'static str,
 }
 
-/// One kind of fault or action, with the keys it takes besides `at` and `kind`.
+/// Faults or actions.
+#[derive(Clone, Copy)]
+pub(crate) struct Kinds {
+    /// Keys that every one has.
+    pub(crate) common: &'static [Key],
+    /// Each kind.
+    pub(crate) variants: &'static [Variant],
+}
+
+/// One kind of fault or action, with the keys it takes besides the common ones.
 #[derive(Clone, Copy)]
 pub(crate) struct Variant {
     /// The `kind` string.
@@ -126,8 +135,12 @@ pub(crate) const ROOT: &[Key] = &[
     may("cluster", Shape::Table(CLUSTER), "The brokers."),
     may("subject", Shape::Table(SUBJECT), "The implementation under test."),
     may("load", Shape::Tables(LOAD), "Events to offer; loads and faults run concurrently."),
-    may("fault", Shape::Kinds(FAULTS), "Failures to inject."),
-    may("action", Shape::Kinds(ACTIONS), "What the application does."),
+    may("fault", Shape::Kinds(Kinds { common: FAULT, variants: FAULTS }), "Failures to inject."),
+    may(
+        "action",
+        Shape::Kinds(Kinds { common: TIMED, variants: ACTIONS }),
+        "What the application does.",
+    ),
     may("expect", Shape::Table(EXPECT), "What must hold."),
 ];
 
@@ -346,9 +359,31 @@ pub(crate) const ACTIONS: &[Variant] = &[
     super::store::SECOND_OPEN,
 ];
 
-/// Keys that every fault and action has.
-pub(crate) const TIMED: &[Key] =
-    &[need("at", Shape::At, "When it starts."), need("kind", Shape::Text, "What it is.")];
+const AT: Key = need("at", Shape::At, "When it starts.");
+const KIND: Key = need("kind", Shape::Text, "What it is.");
+
+/// Keys that every action has.
+const TIMED: &[Key] = &[AT, KIND];
+
+/// Keys that every fault has.
+const FAULT: &[Key] = &[
+    AT,
+    KIND,
+    may(
+        "unmet_on",
+        Shape::Table(UNMET),
+        "Lanes on which nothing can meet it, with the reason; elsewhere that is inconclusive.",
+    ),
+];
+
+const UNMET: &[Key] = &[
+    may("sim", Shape::Text, "Why not on `sim`."),
+    may("disk", Shape::Text, "Why not on `disk`."),
+    may("wire", Shape::Text, "Why not on `wire`."),
+    may("mock", Shape::Text, "Why not on `mock`."),
+    may("kafka", Shape::Text, "Why not on `kafka`."),
+    may("external", Shape::Text, "Why not on `external`."),
+];
 
 const EXPECT: &[Key] = &[
     may("laws", Shape::Laws, "Laws to judge, all if not given."),

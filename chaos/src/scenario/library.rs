@@ -68,10 +68,15 @@ fn place_of(scenario: &Scenario, name: &str, message: String, help: String) -> D
 /// All problems of the file; one that cannot be read is a problem at line 1.
 pub fn load_file(path: &Path) -> Result<Scenario, Vec<Diagnostic>> {
     let name = path.to_string_lossy();
+    // a pipe would be waited for without end
+    if path.metadata().is_ok_and(|meta| !meta.is_file()) {
+        let help = "name a scenario file; ids, which `dashproof list` shows, have no `.toml`";
+        return Err(vec![about_file(&name, "is no file", Some(help.to_owned()))]);
+    }
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&text, &name),
         Err(error) => {
-            let help = "name a scenario file, or an id as `dashproof list` shows them";
+            let help = "name a scenario file; ids, which `dashproof list` shows, have no `.toml`";
             Err(vec![about_file(&name, format!("cannot be read: {error}"), Some(help.to_owned()))])
         }
     }

@@ -3,6 +3,7 @@
 //! Times are durations from t = 0 (see the manual's scenario chapter). The parser fills these types
 //! and nothing else does; every lane runs them and the oracle judges against them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use super::damage::SpoolDamage;
@@ -122,6 +123,17 @@ pub struct Fault {
     pub lasts: Option<Duration>,
     /// What.
     pub kind: FaultKind,
+    /// Lanes on which nothing can meet it, with the reason. Elsewhere a run in which nothing met it
+    /// is inconclusive.
+    pub unmet_on: BTreeMap<LaneName, String>,
+}
+
+impl Fault {
+    /// A fault that must be met on every lane.
+    #[must_use]
+    pub const fn new(at: At, lasts: Option<Duration>, kind: FaultKind) -> Self {
+        Self { at, lasts, kind, unmet_on: BTreeMap::new() }
+    }
 }
 
 /// Kinds of faults. The string in files is given at each variant.
@@ -415,6 +427,8 @@ pub struct Scenario {
     pub text: String,
     /// Where it came from.
     pub path: String,
+    /// True when the user named the file and not an id of the library.
+    pub named_by_file: bool,
 }
 
 impl Default for Scenario {
@@ -444,6 +458,7 @@ impl Default for Scenario {
             expect: Expect::default(),
             text: String::new(),
             path: String::new(),
+            named_by_file: false,
         }
     }
 }

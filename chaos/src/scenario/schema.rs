@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::forms::reasons;
-use super::keys::{Key, ROOT, Shape, TIMED, Variant};
+use super::keys::{Key, ROOT, Shape, Variant};
 use super::names;
 
 /// The schema as published in `scenarios/schema.json`.
@@ -90,8 +90,9 @@ fn shape(shape: Shape) -> Value {
         Shape::Producer => json!({ "type": "object" }),
         Shape::Table(keys) => object(&[keys]),
         Shape::Tables(keys) => json!({ "type": "array", "items": object(&[keys]) }),
-        Shape::Kinds(variants) => {
-            let each: Vec<Value> = variants.iter().map(kind).collect();
+        Shape::Kinds(kinds) => {
+            let each: Vec<Value> =
+                kinds.variants.iter().map(|variant| kind(kinds.common, variant)).collect();
             json!({ "type": "array", "items": { "oneOf": each } })
         }
     }
@@ -110,8 +111,8 @@ fn condition(key: &str) -> Value {
     one_key(key, &json!({ "type": "integer", "minimum": 1 }))
 }
 
-fn kind(variant: &Variant) -> Value {
-    let mut schema = object(&[TIMED, variant.keys]);
+fn kind(common: &[Key], variant: &Variant) -> Value {
+    let mut schema = object(&[common, variant.keys]);
     if let Value::Object(map) = &mut schema {
         map.insert("description".into(), variant.about.into());
     }

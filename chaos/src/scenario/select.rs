@@ -49,6 +49,15 @@ pub enum SelectError {
         /// The nearest one that exists.
         help: Option<String>,
     },
+    /// A glob that matches no id.
+    #[error("no id matches `{0}`")]
+    NoMatch(String),
+    /// An audit row that nothing guards yet.
+    #[error("no scenario guards the row {0} yet")]
+    Unguarded(String),
+    /// Two scenarios that would leave their histories in the same place.
+    #[error("{0} and {1} have the same id `{2}`: their results could not be told apart")]
+    Twice(String, String, String),
     /// Each part names something, together they name nothing.
     #[error("the selection is empty: no scenario meets all of its conditions")]
     Empty,
@@ -69,6 +78,10 @@ pub fn select(library: &Library, wanted: &Selection) -> Result<Vec<Arc<Scenario>
     for (what, names, has) in dimensions {
         for name in names {
             if !library.iter().chain(&chosen).any(|scenario| has(scenario, name)) {
+                let row = super::ROWS.iter().find(|row| row.eq_ignore_ascii_case(name));
+                if let Some(row) = row.filter(|_| what == "row") {
+                    return Err(SelectError::Unguarded((*row).to_owned()));
+                }
                 let valid = valid(library, what);
                 let help = suggest(name, valid.iter().map(String::as_str));
                 return Err(SelectError::Unknown { what, name: name.clone(), help });
@@ -104,7 +117,9 @@ fn targets(library: &Library, targets: &[String]) -> Result<Vec<Arc<Scenario>>, 
     for target in targets {
         if is_file(target) {
             match load_file(Path::new(target)) {
-                Ok(scenario) => chosen.push(Arc::new(scenario)),
+                Ok(scenario) => {
+                    chosen.push(Arc::new(Scenario { named_by_file: true, ..scenario }));
+                }
                 Err(found) => problems.extend(found),
             }
         } else {
@@ -116,19 +131,30 @@ fn targets(library: &Library, targets: &[String]) -> Result<Vec<Arc<Scenario>>, 
     }
     chosen.sort_by(|a, b| a.id.cmp(&b.id));
     chosen.dedup_by(|a, b| a.id == b.id && a.text == b.text);
-    Ok(chosen)
+    let twice = chosen.iter().zip(chosen.iter().skip(1)).find(|(a, b)| a.id == b.id);
+    match twice {
+        Some((a, b)) => {
+            let (a_path, b_path) = (a.path.clone(), b.path.clone());
+            Err(SelectError::Twice(a_path, b_path, a.id.clone()))
+        }
+        None => Ok(chosen),
+    }
 }
 
 fn by_id(library: &Library, target: &str) -> Result<Vec<Arc<Scenario>>, SelectError> {
     if let Some(scenario) = library.get(target) {
         return Ok(vec![Arc::clone(scenario)]);
     }
+    let is_glob = target.contains(['*', '?', '[']);
     let matching: Vec<_> = match glob::Pattern::new(target) {
-        Ok(pattern) if target.contains(['*', '?', '[']) => {
+        Ok(pattern) if is_glob => {
             library.iter().filter(|scenario| pattern.matches(&scenario.id)).cloned().collect()
         }
         _ => Vec::new(),
     };
+    if matching.is_empty() && is_glob {
+        return Err(SelectError::NoMatch(target.to_owned()));
+    }
     if matching.is_empty() {
         let help = suggest(target, library.iter().map(|scenario| scenario.id.as_str()));
         return Err(SelectError::Unknown { what: "id", name: target.to_owned(), help });

@@ -87,9 +87,15 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
         if !who.meets(&fault.kind) {
             let message =
                 format!("`{}` is no fault that {} can meet", fault.kind.name(), who.name());
-            walker.refuse(&fields.place("kind"), message, None);
+            let help = "the manual's table of faults lists the lanes of each".to_owned();
+            walker.refuse(&fields.place("kind"), message, Some(help));
         }
     }
+}
+
+/// The key of a load that says how much there is of it.
+pub(super) fn offers(scenario: &Scenario) -> &'static str {
+    Who::of(scenario).load().0
 }
 
 /// What is asked of each.
@@ -98,7 +104,8 @@ pub(super) fn asked(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
     for (fields, action) in root.tables("action").iter().zip(&scenario.actions) {
         if !who.has(&action.kind) {
             let message = format!("{} has no `{}`", who.name(), action.kind.name());
-            walker.refuse(&fields.place("kind"), message, None);
+            let help = "drop the action, or change the subject".to_owned();
+            walker.refuse(&fields.place("kind"), message, Some(help));
         }
     }
 }
@@ -113,7 +120,8 @@ fn load_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, who: Who) {
     };
     if !has {
         let message = format!("[[load]] needs `{wanted}` here, and no {other}");
-        walker.refuse(&fields.at, message, None);
+        let help = format!("write `{wanted} = 100`, or change the subject");
+        walker.refuse(&fields.at, message, Some(help));
     }
     if who != Who::Differ {
         for key in ["states"].iter().chain(OF_STATES).filter(|key| given(key)) {

@@ -220,10 +220,38 @@ fn columns_count_characters_and_not_bytes() {
 }
 
 fn head(store: bool) -> &'static str {
-    if store { "lanes = [\"disk\"]\n[subject.checkpoint]" } else { "lanes = [\"sim\"]" }
+    if store {
+        "lanes = [\"disk\"]\n[subject.checkpoint]\n[[load]]\nsaves = 1"
+    } else {
+        "lanes = [\"sim\"]\n[[load]]\nevents = 1"
+    }
 }
 
-const DIFFS: &str = "lanes = [\"disk\"]\n[subject.state]";
+#[test]
+fn a_scenario_without_a_load_is_refused() {
+    let text = "id = \"a/b\"\nsummary = \"s\"\nlanes = [\"sim\"]\n";
+    insta::assert_snapshot!(messages(text));
+}
+
+#[test]
+fn a_string_with_control_characters_is_refused() {
+    let text = format!("id = \"a/b\"\nsummary = \"\\u001b[2Jproven\"\n{}", head(false));
+    insta::assert_snapshot!(messages(&text));
+}
+
+#[test]
+fn a_fault_may_go_unmet_only_on_a_lane_of_the_file_and_for_a_reason() {
+    let fault = |unmet: &str| {
+        let fault = "[[fault]]\nat = \"1s\"\nkind = \"net.reset\"\nunmet_on";
+        format!("id = \"a/b\"\nsummary = \"s\"\n{}\n{fault} = {{ {unmet} }}\n", head(false))
+    };
+    let good = parse(&fault("sim = \"nobody is connected\""), "x.toml").expect("sim is listed");
+    assert_eq!(good.faults[0].unmet_on.len(), 1);
+    let bad = ["wire = \"why\"", "sim = \"\"", "simm = \"why\""];
+    insta::assert_snapshot!(bad.iter().map(|unmet| messages(&fault(unmet))).collect::<String>());
+}
+
+const DIFFS: &str = "lanes = [\"disk\"]\n[subject.state]\n[[load]]\nstates = 1";
 
 #[test]
 fn what_a_store_and_a_producer_cannot_do_is_refused_each_for_itself() {

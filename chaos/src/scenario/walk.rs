@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::diagnostic::{Diagnostic, Source, nearest, suggest};
-use super::keys::{Key, Names, Shape, TIMED, Variant};
+use super::keys::{Key, Kinds, Names, Shape};
 use super::node::{Body, Entry, Node};
 use super::value::{Fields, Value};
 use super::{forms, units};
@@ -81,11 +81,11 @@ impl Walker<'_> {
                 let list = self.list(node)?;
                 Some(Value::Tables(list.iter().map(|n| self.table(n, &[keys], &place)).collect()))
             }
-            Shape::Kinds(variants) => {
+            Shape::Kinds(kinds) => {
                 let place = inside(place, key.name, true);
                 let list = self.list(node)?;
                 Some(Value::Tables(
-                    list.iter().filter_map(|n| self.kind(n, variants, &place)).collect(),
+                    list.iter().filter_map(|n| self.kind(n, kinds, &place)).collect(),
                 ))
             }
             Shape::Name(names) => self.name(node, names).map(Value::Text),
@@ -126,9 +126,9 @@ impl Walker<'_> {
     }
 
     /// A fault or action: `kind` first, then the keys that kind takes.
-    fn kind(&mut self, node: &Node, variants: &'static [Variant], place: &str) -> Option<Fields> {
+    fn kind(&mut self, node: &Node, kinds: Kinds, place: &str) -> Option<Fields> {
         let Some(entry) = node.find("kind") else {
-            self.table(node, &[TIMED], place);
+            self.table(node, &[kinds.common], place);
             self.incomplete = true;
             return None;
         };
@@ -136,15 +136,19 @@ impl Walker<'_> {
             self.incomplete = true;
             return self.wrong_type(&entry.node, "a string");
         };
-        let Some(variant) = variants.iter().find(|variant| variant.name == *name) else {
+        let Some(variant) = kinds.variants.iter().find(|variant| variant.name == *name) else {
             let what = place.trim_matches(['[', ']']);
             let message = format!("unknown {what} kind `{name}`");
-            self.refuse(&entry.node.at, message, suggest(name, variants.iter().map(|v| v.name)));
+            self.refuse(
+                &entry.node.at,
+                message,
+                suggest(name, kinds.variants.iter().map(|v| v.name)),
+            );
             self.incomplete = true;
             return None;
         };
         let place = format!("{place} of kind {name}");
-        Some(self.table(node, &[TIMED, variant.keys], &place))
+        Some(self.table(node, &[kinds.common, variant.keys], &place))
     }
 
     fn scalar(&mut self, node: &Node, key: &Key) -> Option<Value> {
@@ -203,7 +207,17 @@ impl Walker<'_> {
     pub(crate) fn text(&mut self, node: &Node) -> Option<String> {
         match &node.body {
             Body::Text(text) if text.trim().is_empty() => {
-                self.refuse(&node.at, "an empty string", None);
+                self.refuse(
+                    &node.at,
+                    "an empty string",
+                    Some("write something, or drop the key".into()),
+                );
+                None
+            }
+            // it is printed on terminals
+            Body::Text(text) if text.chars().any(char::is_control) => {
+                let help = "write it in one line of printable characters".to_owned();
+                self.refuse(&node.at, "a string with control characters", Some(help));
                 None
             }
             Body::Text(text) => Some(text.clone()),
@@ -253,7 +267,11 @@ impl Walker<'_> {
             if seen.insert(name.clone()) {
                 list.push((name, item.at.clone()));
             } else {
-                self.refuse(&item.at, format!("`{name}` is listed twice"), None);
+                self.refuse(
+                    &item.at,
+                    format!("`{name}` is listed twice"),
+                    Some("list it once".into()),
+                );
             }
         }
         Some(Value::List(list))

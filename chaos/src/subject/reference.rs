@@ -78,32 +78,60 @@ struct State {
     born: Option<Instant>,
 }
 
-/// A handle of the producer, and the sends that borrow it.
+/// A handle of the producer, and the calls that borrow it.
 struct Handle {
     producer: Producer,
-    /// Set when the handle is dropped: its pending sends are dropped first, as borrowing asks for.
+    /// Set when the handle is dropped: its pending calls are dropped first, as borrowing asks for.
     gone: watch::Sender<bool>,
-    sends: Arc<watch::Sender<usize>>,
+    calls: Arc<watch::Sender<usize>>,
 }
 
 impl Handle {
     fn new(producer: Producer) -> Self {
-        let (gone, sends) = (watch::Sender::new(false), Arc::new(watch::Sender::new(0)));
-        Self { producer, gone, sends }
+        let (gone, calls) = (watch::Sender::new(false), Arc::new(watch::Sender::new(0)));
+        Self { producer, gone, calls }
+    }
+
+    fn borrow(&self) -> Borrow {
+        let (producer, gone) = (self.producer.clone(), self.gone.subscribe());
+        Borrow { producer, gone, _counted: Counted::new(&self.calls) }
     }
 }
 
-/// Counts a send that borrows a handle.
-struct Borrow(Arc<watch::Sender<usize>>);
+/// A call's hold on a handle. Fields are dropped in order: the producer is gone before the count
+/// says so.
+struct Borrow {
+    producer: Producer,
+    gone: watch::Receiver<bool>,
+    _counted: Counted,
+}
 
 impl Borrow {
-    fn new(sends: &Arc<watch::Sender<usize>>) -> Self {
-        sends.send_modify(|n| *n += 1);
-        Self(Arc::clone(sends))
+    /// Waits for the call, or for the handle to be dropped, which drops the call.
+    async fn during<T>(&self, call: impl Future<Output = T>) -> Result<T, OpError> {
+        let mut gone = self.gone.clone();
+        tokio::select! {
+            biased;
+            _ = gone.wait_for(|gone| *gone) => {
+                let text = "the handle was dropped while the call waited".to_owned();
+                Err(OpError::new("cancelled", text, false))
+            }
+            result = call => Ok(result),
+        }
     }
 }
 
-impl Drop for Borrow {
+/// One of the calls that borrow a handle.
+struct Counted(Arc<watch::Sender<usize>>);
+
+impl Counted {
+    fn new(calls: &Arc<watch::Sender<usize>>) -> Self {
+        calls.send_modify(|n| *n += 1);
+        Self(Arc::clone(calls))
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.send_modify(|n| *n -= 1);
     }
@@ -154,9 +182,8 @@ impl ReferenceSubject {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn any_producer(&self) -> Result<Producer, OpError> {
-        let state = self.state();
-        state.handles.values().next().map(|h| h.producer.clone()).ok_or_else(no_handle)
+    fn any_handle(&self) -> Result<Borrow, OpError> {
+        self.state().handles.values().next().map(Handle::borrow).ok_or_else(no_handle)
     }
 
     async fn open(
@@ -218,22 +245,13 @@ impl ReferenceSubject {
                 let text = format!("no `{}` with message id `{}`", spec.message, spec.message_id);
                 OpError::new("unsupported", text, true)
             })?;
-        let (_borrow, mut gone, ledger, producer) = {
+        let (borrow, ledger) = {
             let state = self.state();
             let handle = state.handles.get(&handle).ok_or_else(no_handle)?;
-            let ledger = state.ledger.clone().ok_or_else(no_handle)?;
-            let borrow = Borrow::new(&handle.sends);
-            (borrow, handle.gone.subscribe(), ledger, handle.producer.clone())
+            (handle.borrow(), state.ledger.clone().ok_or_else(no_handle)?)
         };
         ledger.offer(id, spec.event);
-        let result = tokio::select! {
-            biased;
-            _ = gone.wait_for(|gone| *gone) => {
-                let text = "the handle was dropped while the send waited".to_owned();
-                return Err(OpError::new("cancelled", text, false));
-            }
-            result = producer.send(message) => result,
-        };
+        let result = borrow.during(borrow.producer.send(message)).await?;
         match result {
             Ok(accepted) => {
                 ledger.accepted(id, accepted.sequence);
@@ -249,7 +267,7 @@ impl ReferenceSubject {
     }
 
     fn clone_handle(&self, number: u32) -> CallResult {
-        let producer = self.any_producer()?;
+        let producer = self.any_handle()?.producer.clone();
         self.state().handles.insert(number, Handle::new(producer));
         Ok(Answer::default())
     }
@@ -257,22 +275,24 @@ impl ReferenceSubject {
     async fn drop_handle(&self, number: u32) -> CallResult {
         let handle = self.state().handles.remove(&number).ok_or_else(no_handle)?;
         handle.gone.send_replace(true);
-        let mut sends = handle.sends.subscribe();
+        let mut calls = handle.calls.subscribe();
         // Fails only when the sender is gone, and the handle holds it.
-        let _ = sends.wait_for(|n| *n == 0).await;
+        let _ = calls.wait_for(|n| *n == 0).await;
         drop(handle);
         Ok(Answer::default())
     }
 
     async fn flush(&self, within: Duration) -> CallResult {
-        let report = self.any_producer()?.flush(within).await.map_err(|error| {
+        let borrow = self.any_handle()?;
+        let report = borrow.during(borrow.producer.flush(within)).await?.map_err(|error| {
             OpError::new("pending", format!("{} events are pending", error.pending), true)
         })?;
         Ok(Answer { counts: counts(&report.counts), ..Answer::default() })
     }
 
     async fn close(&self, within: Duration) -> CallResult {
-        let report = self.any_producer()?.close(within).await;
+        let borrow = self.any_handle()?;
+        let report = borrow.during(borrow.producer.close(within)).await?;
         Ok(Answer { counts: counts(&report.counts), ..Answer::default() })
     }
 

@@ -97,7 +97,7 @@ impl Rig {
             tasks.spawn(broker::accept_loop(cluster.clone(), id, listener));
         }
         let at = At::Time(Duration::ZERO);
-        let faults = faults.into_iter().map(|kind| Fault { at: at.clone(), lasts: None, kind });
+        let faults = faults.into_iter().map(|kind| Fault::new(at.clone(), None, kind));
         let scenario = Scenario { faults: faults.collect(), ..Scenario::default() };
         let faults = FaultPlan::new(&scenario, cluster);
         let connect = make(&config);

@@ -43,7 +43,7 @@ fn simulate(kind: FaultKind) -> (Vec<Result<usize, ErrorKind>>, Vec<Line>) {
             Ok(())
         }
     });
-    let fault = Fault { at: At::Time(Duration::ZERO), lasts: None, kind };
+    let fault = Fault::new(At::Time(Duration::ZERO), None, kind);
     let scenario = Scenario { faults: vec![fault], ..Scenario::default() };
     let plan = FaultPlan::new(&scenario, cluster);
     let seen = Rc::new(RefCell::new(Vec::new()));

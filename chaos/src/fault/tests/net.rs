@@ -214,10 +214,9 @@ async fn latency_delays_answers_by_base_jitter_and_tail_and_keeps_their_order() 
 #[tokio::test(start_paused = true)]
 async fn overlapping_faults_cannot_undo_each_other() {
     let (cluster, recorder) = cluster();
-    let down = |ids: &[i32]| Fault {
-        at: At::Time(Duration::ZERO),
-        lasts: None,
-        kind: FaultKind::BrokerDown { brokers: Brokers::Ids(ids.to_vec()) },
+    let down = |ids: &[i32]| {
+        let kind = FaultKind::BrokerDown { brokers: Brokers::Ids(ids.to_vec()) };
+        Fault::new(At::Time(Duration::ZERO), None, kind)
     };
     let scenario = Scenario { faults: vec![down(&[1, 2]), down(&[2, 3])], ..Scenario::default() };
     let plan = FaultPlan::new(&scenario, Arc::clone(&cluster));

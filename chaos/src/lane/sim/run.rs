@@ -109,6 +109,9 @@ fn steps(
             std::mem::forget(sim);
             return Err(broken(&watched, &heard, payload.as_ref()));
         }
+        if let Some(blame) = watched.livelock() {
+            return Err(stuck(blame));
+        }
         if let Ok(Err(error)) = stepped {
             return Err(harness(format!("a simulated host failed: {error}")));
         }
@@ -208,11 +211,15 @@ fn panicked(payload: &(dyn Any + Send)) -> HarnessError {
     harness(format!("the simulation panicked: {}", text(payload)))
 }
 
+fn stuck(blame: &'static str) -> HarnessError {
+    let message = "time stands still: a host goes on without waiting".to_owned();
+    HarnessError { blame, message }
+}
+
 /// A host died of a panic; the panic's own place says whose it was.
 fn broken(watched: &Watched, heard: &[String], payload: &(dyn Any + Send)) -> HarnessError {
     if let Some(blame) = watched.livelock() {
-        let message = "time stands still: a host goes on without ever waiting".to_owned();
-        return HarnessError { blame, message };
+        return stuck(blame);
     }
     let first = heard.first().map_or_else(|| text(payload), String::as_str);
     let blame = if first.contains("reference/src") { "implementation" } else { "harness" };

@@ -104,3 +104,46 @@ fn a_host_that_never_waits_is_a_livelock_blamed_on_it() {
     let error = output.error.unwrap();
     assert_eq!(error.blame, "implementation", "{error}");
 }
+
+#[test]
+fn a_step_that_polls_for_too_long_is_a_livelock_though_it_ends() {
+    let output = bad(|| {
+        drop(tokio::spawn(async {
+            for _ in 0..300_000 {
+                tokio::task::yield_now().await;
+            }
+        }));
+    });
+    let error = output.error.unwrap();
+    assert_eq!(error.blame, "implementation", "{error}");
+    assert!(error.message.contains("time stands still"), "{error}");
+}
+
+/// Twenty-five thousand events at once would be half a livelock.
+#[test]
+fn a_load_without_a_rate_lets_time_pass() {
+    let text = r#"
+id = "outage/flood"
+since = "1.0"
+summary = "as many events as there are, as fast as send returns"
+guards = ["RES-1"]
+lanes = ["sim"]
+budget = "20s"
+
+[subject.producer]
+queue = { max_events = 50000 }
+
+[[load]]
+events = 25_000
+threads = 4
+"#;
+    let scenario = Arc::new(scenario::parse(text, "flood.toml").unwrap());
+    let output = run(&RunInput { scenario, seed: 1, subject: SubjectSpec::Reference });
+    assert_eq!(output.error, None);
+    let mut instants = std::collections::BTreeMap::<u64, u64>::new();
+    for line in output.lines.iter().filter(|l| matches!(l.kind, Kind::Offered { .. })) {
+        *instants.entry(line.t_us).or_default() += 1;
+    }
+    assert_eq!(instants.values().sum::<u64>(), 25_000);
+    assert!(instants.len() > 2 && instants.values().all(|n| *n <= 10_000), "{instants:?}");
+}

@@ -21,8 +21,15 @@ fn returns(index: &Index<'_>, f: &mut Findings) {
         }
         f.checked(D10, 1);
         if let Some(returned) = call.returned
-            && let Some(error) = returned.error.filter(|error| !is_gone(error))
+            && let Some(error) = returned.error
+            && let Some(inc) = index.incs.get(call.inc)
         {
+            if inc.excuses(error) {
+                if inc.ended.is_none() {
+                    f.undecided(D10, "close was cancelled, and nothing else ended the incarnation");
+                }
+                continue;
+            }
             f.broken(D10, "failed", Evidence::line(call.at).and(returned.at), || {
                 ("close answers with its account".to_owned(), format!("an error: {error}"))
             });
@@ -46,11 +53,6 @@ fn returns(index: &Index<'_>, f: &mut Findings) {
             (expected, format!("it {said} after {}", ms(took)))
         });
     }
-}
-
-/// There was nothing to close: the process or the handle was gone.
-fn is_gone(error: &str) -> bool {
-    error.starts_with("exited") || error.starts_with("no_handle")
 }
 
 /// More of a kind after the grace than before anything was opened.

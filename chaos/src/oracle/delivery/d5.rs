@@ -3,7 +3,7 @@
 use super::{CLIENT_LIBRARY, hidden_by_client, places};
 use crate::history::{Outcome, Persistence, Route};
 use crate::oracle::findings::{Evidence, Findings};
-use crate::oracle::index::{Event, Index};
+use crate::oracle::index::{Event, Index, NO_ATTEMPTS};
 use crate::oracle::laws::LawId::D5;
 use crate::scenario::model::LaneName;
 
@@ -78,9 +78,13 @@ fn twice(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
         f.unjudged(D5, CLIENT_LIBRARY);
         return;
     }
-    if index.is_librdkafka() && made_by_client(index, event) {
-        f.unjudged(D5, TWO_EPOCHS);
-        return;
+    if index.is_librdkafka() && across_epochs(event) {
+        // Whether it was one hand-over only attempts can tell.
+        let silent = (!index.tells_attempts).then_some(NO_ATTEMPTS);
+        if let Some(why) = silent.or_else(|| one_hand_over(index, event).then_some(TWO_EPOCHS)) {
+            f.unjudged(D5, why);
+            return;
+        }
     }
     let sent = event.transmissions.iter().filter(|t| t.route == Route::Main).count();
     if index.lane == LaneName::Mock && sent > 1 {
@@ -122,9 +126,18 @@ fn sent_again(index: &Index<'_>, event: &Event) -> bool {
     none || event.main.len() <= unsure + 1 || (index.is_librdkafka() && unsure > 0)
 }
 
-/// True when the broker's record shows that every copy comes from one hand-over and that one client
-/// appended it under different epochs of one producer id.
-fn made_by_client(index: &Index<'_>, event: &Event) -> bool {
+/// True when one client appended the copies under different epochs of one producer id.
+fn across_epochs(event: &Event) -> bool {
+    let mut copies: Vec<(i64, i16)> = event.main.iter().map(|p| (p.pid, p.epoch)).collect();
+    copies.sort_unstable();
+    copies.windows(2).all(|w| match w {
+        [a, b] => a.0 == b.0 && a.0 >= 0 && a.1 != b.1,
+        _ => true,
+    })
+}
+
+/// True when the broker's record shows that every copy comes from one hand-over.
+fn one_hand_over(index: &Index<'_>, event: &Event) -> bool {
     let mut handed: Vec<usize> = index
         .lives_of(event)
         .flat_map(|life| index.attempts_of(life, Route::Main))
@@ -139,13 +152,7 @@ fn made_by_client(index: &Index<'_>, event: &Event) -> bool {
         }
         of = Some(hand_over);
     }
-    let mut copies: Vec<(i64, i16)> = event.main.iter().map(|p| (p.pid, p.epoch)).collect();
-    copies.sort_unstable();
     of.is_some()
-        && copies.windows(2).all(|w| match w {
-            [a, b] => a.0 == b.0 && a.0 >= 0 && a.1 != b.1,
-            _ => true,
-        })
 }
 
 /// In main and in the DLQ only when main was possibly persisted: when the event was first handed
@@ -167,6 +174,10 @@ fn both(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
         .disposition(event)
         .is_some_and(|(_, outcome)| matches!(outcome, Outcome::DeadLettered { .. }));
     if explained || denied || hidden_by_client(index, event, Route::Main) {
+        return;
+    }
+    if !index.tells_attempts {
+        f.unjudged(D5, NO_ATTEMPTS);
         return;
     }
     f.broken(D5, "both", Evidence::event(slot), || {

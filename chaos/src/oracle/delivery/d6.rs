@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::places;
 use crate::history::Route;
-use crate::oracle::findings::{Evidence, Findings};
-use crate::oracle::index::{Event, Index, Life, LogView};
+use crate::oracle::findings::{Evidence, Findings, STALL_LIMIT_US};
+use crate::oracle::index::{Event, Index, Life, LogView, NO_ATTEMPTS};
 use crate::oracle::laws::LawId::D6;
 use crate::scenario::model::LaneName;
 use dashproof_reference::config::Order;
@@ -205,6 +205,10 @@ fn in_order(index: &Index<'_>, log: &LogView<'_>, f: &mut Findings) {
             if is_exempt(index, event, life) {
                 continue;
             }
+            if may_be_retried(index, event) {
+                f.unjudged(D6, NO_ATTEMPTS);
+                continue;
+            }
             if index.lane == LaneName::Mock && event.transmissions.len() > 1 {
                 f.unjudged(D6, "the mock cluster checks no sequences, and a request was resent");
                 continue;
@@ -255,6 +259,20 @@ fn written(
             (format!("the record carries sequence {sequence}"), format!("sequence {inside}"))
         });
     }
+}
+
+/// Where nobody tells attempts the event may have had several, and one with several is exempt.
+/// In a world without trouble nothing is tried twice.
+fn may_be_retried(index: &Index<'_>, event: &Event) -> bool {
+    if index.tells_attempts
+        || index.settings.order == Order::Strict
+        || index.settings.max_attempts(Route::Main) < 2
+    {
+        return false;
+    }
+    let sent = event.transmissions.iter().filter(|t| t.route == Route::Main).count();
+    let faults = index.faults.values().any(|fault| fault.begin.is_some());
+    sent > 1 || faults || index.stall_us > STALL_LIMIT_US
 }
 
 /// Two attempts may overtake each other, and what the spool gave back came from another time.

@@ -2,12 +2,16 @@
 
 use crate::history::{ErrorClass, Outcome, Persistence, Route};
 use crate::oracle::findings::{Evidence, Findings};
-use crate::oracle::index::{Attempt, Delivered, Index, Life, micros, ms};
+use crate::oracle::index::{Attempt, Delivered, Index, Life, NO_ATTEMPTS, micros, ms};
 use crate::oracle::laws::LawId::D7;
 use crate::scenario::model::LaneName;
 use dashproof_reference::config::Order;
 
 pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
+    if !index.tells_attempts {
+        f.unjudged(D7, NO_ATTEMPTS);
+        return;
+    }
     for life in &index.lives {
         let crowded = index.peaks(life.inc).main.count >= index.settings.max_in_flight as u64;
         for route in [Route::Main, Route::Dlq] {

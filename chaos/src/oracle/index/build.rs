@@ -1,11 +1,13 @@
 //! Fills the [`Index`].
 
+mod ends;
+
 use std::collections::BTreeMap;
 
 use super::numbers::{Ids, Numbers};
 use super::{
-    Anomaly, At, Attempt, Call, Delivered, Event, FaultSeen, Incarnation, Index, Life, LogView,
-    Place, Returned, Transmission,
+    Anomaly, At, Attempt, Delivered, Event, FaultSeen, Incarnation, Index, Life, LogView, Place,
+    Returned, Transmission,
 };
 use crate::history::{EventId, FaultPhase, Kind, Line, Outcome, ProduceTruth, Route, Src};
 use crate::oracle::load::Peaks;
@@ -22,10 +24,15 @@ pub(super) fn build<'a>(lines: &'a [Line], scenario: &'a Scenario) -> Index<'a> 
         builder.line(at, inc, line);
     }
     builder.place_logs();
+    builder.unflagged();
     let mut index = builder.index;
+    index.tells_attempts = !index.attempts.is_empty() || !index.lives.iter().any(was_taken);
     index.peaks = (0..index.incs.len()).map(|inc| Peaks::of(&index, inc)).collect();
     index
 }
+
+/// What `late` means.
+const LATE: &str = "a delivery is called late when it comes after its event's outcome";
 
 struct Builder<'a> {
     index: Index<'a>,
@@ -40,7 +47,18 @@ struct Builder<'a> {
     /// Slot of an incarnation → life by slot of its event.
     lives: Vec<Numbers>,
     calls: Numbers,
+    /// Deliveries after the outcome of their event that are not called late.
+    unflagged: Vec<(At, Option<usize>, u64)>,
+    /// The subject calls deliveries late.
+    flags: bool,
     limit: usize,
+}
+
+/// The subject took the event; what is rejected or lost has no attempts to tell.
+fn was_taken(life: &Life<'_>) -> bool {
+    let refused =
+        |outcome: &Outcome| matches!(outcome, Outcome::Rejected { .. } | Outcome::LostInCrash);
+    life.accepted.is_some() || life.outcomes.iter().any(|(_, outcome)| !refused(outcome))
 }
 
 impl<'a> Builder<'a> {
@@ -71,6 +89,7 @@ impl<'a> Builder<'a> {
                 spool: None,
                 threads: vec![""],
                 stall_us: 0,
+                tells_attempts: true,
                 ids: Ids::new(limit),
             },
             routes: BTreeMap::new(),
@@ -80,6 +99,8 @@ impl<'a> Builder<'a> {
             attempts: Vec::new(),
             lives: Vec::new(),
             calls: Numbers::new(limit),
+            unflagged: Vec::new(),
+            flags: false,
             limit,
         }
     }
@@ -126,6 +147,8 @@ impl<'a> Builder<'a> {
             by_close: false,
             crashed: None,
             handles: 1,
+            dropped: None,
+            close_failed: false,
             cancelled: Vec::new(),
             dropped_handle: false,
             scrapes: Vec::new(),
@@ -267,9 +290,9 @@ impl<'a> Builder<'a> {
                 }
             }
             Kind::Delivery { attempt, persistence, error, late, .. } => {
-                let delivered =
-                    Delivered { at, persistence: *persistence, error: error.as_ref(), late: *late };
-                self.delivered(inc, *attempt, delivered);
+                let (persistence, error) = (*persistence, error.as_ref());
+                let delivered = Delivered { at, persistence, error };
+                self.delivered(inc, *attempt, delivered, *late);
             }
             _ => {}
         }
@@ -317,7 +340,7 @@ impl<'a> Builder<'a> {
         });
     }
 
-    fn delivered(&mut self, inc: usize, number: u64, delivered: Delivered<'a>) {
+    fn delivered(&mut self, inc: usize, number: u64, delivered: Delivered<'a>, late: bool) {
         let expected = "every delivery ends one attempt, which was handed over before";
         let slot = self.attempts.get(inc).and_then(|a| a.get(number));
         let first = slot.and_then(|slot| self.index.attempts.get(slot)).map(|attempt| {
@@ -332,11 +355,43 @@ impl<'a> Builder<'a> {
                 if let Some(attempt) = slot.and_then(|slot| self.index.attempts.get_mut(slot)) {
                     attempt.delivery = Some(delivered);
                 }
+                self.flagged(inc, slot, delivered.at, late);
                 return;
             }
         };
         let event = first.and_then(|(event, ..)| event);
         self.anomaly(delivered.at, event, "delivery", expected, observed);
+    }
+
+    /// The order of lines says whether a delivery is late; what the subject calls it must agree.
+    fn flagged(&mut self, inc: usize, slot: Option<usize>, at: At, late: bool) {
+        let Some(attempt) = slot.and_then(|slot| self.index.attempts.get(slot)) else { return };
+        let (number, events) = (attempt.number, attempt.events);
+        let told = |id: &EventId| {
+            let event = self.index.ids.get(*id)?;
+            let life = self.lives.get(inc)?.get(event as u64)?;
+            Some(!self.index.lives.get(life)?.outcomes.is_empty())
+        };
+        let resolved = events.iter().filter(|id| told(id) == Some(true)).count();
+        let event = events.first().and_then(|id| self.index.ids.get(*id));
+        self.flags |= late;
+        if late && resolved == 0 && !events.is_empty() {
+            let observed = format!("attempt {number} is called late before its event's outcome");
+            self.anomaly(at, event, "late", LATE, observed);
+        } else if !late && resolved > 0 && resolved == events.len() {
+            self.unflagged.push((at, event, number));
+        }
+    }
+
+    /// A subject that leaves the flag out everywhere does not tell it.
+    fn unflagged(&mut self) {
+        if !self.flags {
+            return;
+        }
+        for (at, event, number) in std::mem::take(&mut self.unflagged) {
+            let observed = format!("attempt {number} came after its event's outcome, not late");
+            self.anomaly(at, event, "late", LATE, observed);
+        }
     }
 
     fn anomaly(
@@ -367,95 +422,6 @@ impl<'a> Builder<'a> {
             if let Some(event) = self.index.events.get_mut(slot) {
                 event.transmissions.push(transmission);
             }
-        }
-    }
-
-    fn ending(&mut self, at: At, inc: usize, by_close: bool) {
-        if let Some(inc) = self.index.incs.get_mut(inc)
-            && inc.end_called.is_none()
-        {
-            inc.end_called = Some(at);
-            inc.by_close = by_close;
-        }
-    }
-
-    fn called(
-        &mut self,
-        at: At,
-        inc: usize,
-        id: u64,
-        op: &'a str,
-        deadline_us: Option<u64>,
-        event: Option<EventId>,
-    ) {
-        match (op, event) {
-            // Offers tell the same, and there are many.
-            ("send", _) => return,
-            ("close", _) => self.ending(at, inc, true),
-            ("drop", _) => {
-                if let Some(inc) = self.index.incs.get_mut(inc) {
-                    inc.dropped_handle = true;
-                }
-            }
-            ("cancel", Some(event)) => {
-                let event = self.event(event);
-                if let Some(inc) = self.index.incs.get_mut(inc) {
-                    inc.cancelled.push(event);
-                }
-            }
-            _ => {}
-        }
-        self.calls.set(id, self.index.calls.len());
-        self.index.calls.push(Call { inc, op, at, deadline_us, returned: None });
-    }
-
-    fn returned(&mut self, id: u64, op: &str, inc: usize, returned: Returned<'a>) {
-        let at = returned.at;
-        if returned.error.is_some_and(|error| error.starts_with("panic")) {
-            self.index.panicked.push(at);
-        }
-        let call = self.calls.get(id).and_then(|slot| self.index.calls.get_mut(slot));
-        let called = call.map_or(at, |call| {
-            call.returned.get_or_insert(returned);
-            call.at
-        });
-        let failed = returned.error.is_some();
-        let Some(incarnation) = self.index.incs.get_mut(inc) else { return };
-        match op {
-            "close" => {
-                incarnation.ended.get_or_insert(at);
-            }
-            "clone" if !failed => incarnation.handles += 1,
-            "drop" if !failed => {
-                incarnation.handles -= 1;
-                if incarnation.handles == 0 && incarnation.end_called.is_none() {
-                    incarnation.ended.get_or_insert(at);
-                    self.ending(called, inc, false);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn process(&mut self, at: At, inc: usize, src: Src, what: &str, value: i64) {
-        self.index.procs.push(at);
-        match what {
-            "crash" => {
-                if let Some(inc) = self.index.incs.get_mut(inc) {
-                    inc.crashed.get_or_insert(at);
-                }
-            }
-            "drop" => {
-                self.ending(at, inc, false);
-                if let Some(inc) = self.index.incs.get_mut(inc) {
-                    inc.ended.get_or_insert(at);
-                }
-            }
-            "stall" if src != Src::Subject => {
-                let stall = u64::try_from(value).unwrap_or(0);
-                self.index.stall_us = self.index.stall_us.max(stall);
-            }
-            _ => {}
         }
     }
 

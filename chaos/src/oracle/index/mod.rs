@@ -89,7 +89,6 @@ pub(crate) struct Delivered<'a> {
     pub(crate) at: At,
     pub(crate) persistence: Persistence,
     pub(crate) error: Option<&'a DeliveryError>,
-    pub(crate) late: bool,
 }
 
 /// A hand-over to a transport.
@@ -137,6 +136,10 @@ pub(crate) struct Incarnation {
     pub(crate) crashed: Option<At>,
     /// Handles that live: `open` makes one.
     handles: i64,
+    /// The `drop` that let the last handle go: called, returned.
+    dropped: Option<(At, At)>,
+    /// A `close` answered with an error.
+    close_failed: bool,
     /// Events whose `send` was cancelled.
     pub(crate) cancelled: Vec<usize>,
     /// A handle was dropped, with the sends that waited on it.
@@ -145,7 +148,28 @@ pub(crate) struct Incarnation {
     pub(crate) scrapes: Vec<At>,
 }
 
+/// Why laws that need attempts say nothing where the subject does not tell them.
+pub(crate) const NO_ATTEMPTS: &str = "the subject tells no attempts";
+
 impl Incarnation {
+    /// The last handle is gone: that ends it, unless a `close` does. One that failed does not, and
+    /// whether it or the drop is answered first is chance.
+    fn let_go(&mut self) {
+        let Some((called, returned)) = self.dropped else { return };
+        if self.ended.is_none() && (self.end_called.is_none() || self.close_failed) {
+            self.ended = Some(returned);
+            self.by_close = false;
+            self.end_called.get_or_insert(called);
+        }
+    }
+
+    /// A `close` with this error failed by the application's own doing: it had dropped the last
+    /// handle before, or the one that the call borrowed.
+    pub(crate) fn excuses(&self, error: &str) -> bool {
+        (error.starts_with("no_handle") && self.dropped.is_some())
+            || (error.starts_with("cancelled") && self.dropped_handle)
+    }
+
     /// True when D1 and M1 bind for it.
     pub(crate) fn is_closed(&self) -> bool {
         self.ended.is_some() && self.crashed.is_none()
@@ -214,6 +238,9 @@ pub(crate) struct Index<'a> {
     pub(crate) threads: Vec<&'a str>,
     /// Longest stall of the machine in microseconds.
     pub(crate) stall_us: u64,
+    /// The subject tells its attempts. One that took events and told no attempt in the whole run is
+    /// one that cannot; one that told any tells all.
+    pub(crate) tells_attempts: bool,
     ids: numbers::Ids,
 }
 

@@ -1,11 +1,11 @@
 //! M1: the judging scrape against the ledger, row by row and in both directions.
 
-use super::series::{Series, SeriesKind, Value, series};
+use super::series::{Series, SeriesKind, Unit, Value, series};
 use super::tally::Tally;
 use super::text::{self, Exposition, Family, Type};
 use super::{Labels, SERIES};
 use crate::oracle::findings::{Evidence, Findings};
-use crate::oracle::index::At;
+use crate::oracle::index::{At, NO_ATTEMPTS};
 use crate::oracle::laws::LawId::M1;
 
 /// Prefix of the names that the table closes. Others (`process_…`) belong to somebody else.
@@ -42,6 +42,12 @@ pub(super) fn differs(sample: f64, count: u64) -> bool {
 /// Judges one scrape.
 pub(super) fn rows(read: &Exposition, at: At, tally: &Tally<'_>, f: &mut Findings) {
     for series in SERIES {
+        let about_attempts = matches!(series.unit, Unit::Attempt | Unit::Client);
+        let stated = matches!(series.value, Value::Exact(_) | Value::Between(_));
+        if about_attempts && stated && !tally.tells_attempts {
+            f.unjudged(M1, NO_ATTEMPTS);
+            continue;
+        }
         row(read, at, series, tally, f);
     }
     for (name, family) in read.families.iter().filter(|(name, _)| name.starts_with(PREFIX)) {

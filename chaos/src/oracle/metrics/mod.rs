@@ -1,11 +1,13 @@
 //! Laws about what is exported: M1 to M6.
 
 mod compare;
+mod limiter;
 mod reasons;
 mod series;
 mod tally;
 pub mod text;
 
+pub(super) use limiter::judge as judge_limit;
 pub(super) use reasons::judge as judge_reasons;
 pub use series::{LEGAL, Labels, SERIES, Series, SeriesKind, Unit, series};
 pub(crate) use tally::Tally;
@@ -143,8 +145,19 @@ fn idle(read: &Exposition, at: At, f: &mut Findings) {
 /// M5: the application saw every outcome that was counted, and the close report is the ledger.
 pub(super) fn judge_observed(index: &Index<'_>, f: &mut Findings) {
     for call in index.calls.iter().filter(|call| call.op == "close") {
-        let Some(returned) = call.returned.filter(|r| r.error.is_none()) else { continue };
         let Some(inc) = index.incs.get(call.inc) else { continue };
+        // D10 speaks about a close that fails or does not return.
+        let Some(returned) = call.returned.filter(|r| r.error.is_none()) else {
+            f.unjudged(
+                M5,
+                match call.returned {
+                    _ if inc.crashed.is_some() => "the process was killed while close was running",
+                    Some(_) => "close failed and gave no report",
+                    None => "close never returned and gave no report",
+                },
+            );
+            continue;
+        };
         // A second close returns the first one's report.
         let Some(first) = inc.ended else { continue };
         let Some(counts) = returned.answer.get("counts").and_then(|c| c.as_object()) else {

@@ -141,6 +141,10 @@ impl Told<'_, '_> {
                         .then(|| "no attempt was possibly persisted".into())
                 }
             }
+            // The longest back-off, where nobody tells how many attempts were made.
+            "deadline" if !index.tells_attempts => {
+                self.too_early(settings.retry.max_attempts as usize)
+            }
             "deadline" => self.too_early(mains.len()),
             _ => None,
         }

@@ -168,10 +168,11 @@ impl Series {
         };
         let mut text =
             format!("# HELP {} {}\n# TYPE {} {kind}\n", self.name, self.means, self.name);
-        for values in self.labels.values().unwrap_or_default() {
+        for values in self.labels.values().unwrap_or_else(|| vec![vec!["default"]]) {
             let value = match self.value {
                 Value::Exact(expression) => expression(tally, &values),
                 Value::Between(expression) => expression(tally, &values).0,
+                Value::Sum(expression) => expression(tally),
                 _ => 0,
             };
             let name = super::compare::name(self, &values);
@@ -350,15 +351,21 @@ pub const SERIES: &[Series] = &[
         "dashstream_client_rebuilds_total",
         Labels::Route,
         Unit::Client,
-        "0 … deliveries and refusals of class fatal on that route",
-        Value::Between(|t, v| (0, by_route(v, t.fatal.main, t.fatal.dlq))),
+        "deliveries and refusals of class fatal on that route at most; at least one for each such \
+         delivery of a client's own attempt after which another attempt was made",
+        Value::Between(|t, v| {
+            let least = by_route(v, t.revived.main, t.revived.dlq);
+            (least, by_route(v, t.fatal.main, t.fatal.dlq))
+        }),
     ),
     counter(
         "dashstream_rate_limit_allowed_total",
         Labels::Tenant,
         Unit::Event,
-        "over all tenants: 0 … accepted events and those rejected after the limiter",
-        Value::Between(|t, _| (0, t.outcomes.values().sum())),
+        "over all tenants, with a rate: events accepted or rejected as queue_full or cancelled … \
+         these, the closed that may have waited, and the oversize by their sequence alone; without \
+         a rate: 0",
+        Value::Between(|t, _| t.allowed),
     ),
     counter(
         "dashstream_rate_limit_exceeded_total",

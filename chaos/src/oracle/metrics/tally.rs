@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::limiter::Passage;
 use crate::history::{ErrorClass, Outcome, Route};
-use crate::oracle::index::{Index, Life};
+use crate::oracle::index::{Attempt, Index, Life};
 use crate::scenario::model::FaultKind;
 
 /// A number for each route.
@@ -38,6 +39,12 @@ pub(crate) struct Tally<'a> {
     pub(crate) late: PerRoute,
     /// Deliveries and refusals of class fatal.
     pub(crate) fatal: PerRoute,
+    /// Clients that certainly came anew after one of them.
+    pub(crate) revived: PerRoute,
+    /// Events that passed the rate limit: at least, at most.
+    pub(crate) allowed: (u64, u64),
+    /// The subject claims attempts, so that rows about them can be judged.
+    pub(crate) tells_attempts: bool,
     /// Accepted events whose main ended without success and that a DLQ should have taken, but that
     /// ended dropped or in doubt.
     pub(crate) dlq_dropped: u64,
@@ -64,6 +71,8 @@ impl<'a> Tally<'a> {
             tally.life(index, life, until);
         }
         tally.panics = panics(index, inc, until);
+        tally.revived = revived(index, inc, until);
+        tally.tells_attempts = index.tells_attempts;
         for ((number, _), seen) in &index.faults {
             let Some(fault) = index.scenario.faults.get(*number) else { continue };
             let met = seen.effect.is_some_and(|at| at.line < until);
@@ -102,6 +111,12 @@ impl<'a> Tally<'a> {
                 self.dlq_dropped += u64::from(lost);
             }
         }
+        let limited = index.settings.rate_limit.rate.is_some();
+        if limited && life.offered.is_some_and(|at| at.line < until) {
+            let passage = Passage::of(index, life, until);
+            self.allowed.0 += u64::from(passage == Passage::Passed);
+            self.allowed.1 += u64::from(passage.takes());
+        }
         self.accepted += u64::from(life.accepted.is_some_and(|(at, _)| at.line < until));
         self.recovered += u64::from(life.offered.is_none() && resolved.is_some());
         let mut seen = PerRoute::default();
@@ -112,7 +127,7 @@ impl<'a> Tally<'a> {
             let route = attempt.route;
             *seen.of(route) += 1;
             let Some(delivery) = attempt.delivery.filter(|d| d.at.line < until) else { continue };
-            let late = delivery.late || resolved.is_some_and(|at| at < delivery.at);
+            let late = resolved.is_some_and(|at| at < delivery.at);
             *self.late.of(route) += u64::from(late);
             *self.failures.of(route) += u64::from(!late && delivery.error.is_some());
             let fatal = delivery.error.is_some_and(|e| e.class == ErrorClass::Fatal);
@@ -150,6 +165,44 @@ impl<'a> Tally<'a> {
         let same = |(l, r): &(&str, &str)| *l == label && *r == reason;
         self.outcomes.iter().filter(|(key, _)| same(key)).map(|(_, n)| n).sum()
     }
+}
+
+/// Clients that certainly came anew: one that had a fatal error takes no attempt any more, so that
+/// the next one went to another. An error that came after its event's outcome is nobody's any more.
+fn revived(index: &Index<'_>, inc: usize, until: usize) -> PerRoute {
+    let told = |attempt: &Attempt<'_>| {
+        let events = attempt.events.iter().filter_map(|id| index.event(index.slot(*id)?));
+        let lives = events.flat_map(|event| index.lives_of(event));
+        let own = lives.filter(|life| life.inc == inc);
+        own.filter_map(|life| life.outcomes.first()).map(|(at, _)| *at).min()
+    };
+    let mut revived = PerRoute::default();
+    for route in [Route::Main, Route::Dlq] {
+        // Hand-overs, and fatal errors with the line at which their attempt was handed over.
+        let mut steps: Vec<(usize, Option<usize>)> = Vec::new();
+        let own = index.attempts.iter().filter(|a| a.inc == inc && a.route == route && !a.refused);
+        for attempt in own {
+            steps.push((attempt.at.line, None));
+            let Some(delivery) = attempt.delivery else { continue };
+            let fatal = delivery.error.is_some_and(|error| error.class == ErrorClass::Fatal);
+            if fatal && told(attempt).is_none_or(|told| delivery.at < told) {
+                steps.push((delivery.at.line, Some(attempt.at.line)));
+            }
+        }
+        steps.sort_unstable();
+        let (mut born, mut dead) = (0, false);
+        for (line, fatal_of) in steps.into_iter().take_while(|(line, _)| *line < until) {
+            match fatal_of {
+                Some(handed) => dead |= handed >= born,
+                None if dead => {
+                    *revived.of(route) += 1;
+                    (born, dead) = (line, false);
+                }
+                None => {}
+            }
+        }
+    }
+    revived
 }
 
 /// Each `panic_callback` lets the next callback panic. Armed twice before an outcome came, it may

@@ -122,6 +122,10 @@ pub(super) fn latest(
     let allowed = walk.model.latest(thread, Some(walk.opens));
     let (law, rule) = walk.past.law(&walk.model, thread);
     walk.f.checked(law, 1);
+    if allowed.newer {
+        // refused by name, not passed over
+        walk.f.checked(K8, 1);
+    }
     let wanted = || wanted(thread, &allowed);
     let wrong = match (answer.error.as_deref(), answer.id.as_deref()) {
         (Some(kind), _) if is_system(kind) => None,

@@ -53,6 +53,39 @@ pub(super) fn tally(index: &Index<'_>) -> CrashTally {
     all
 }
 
+/// Crash states that were tried, as `variant/operation`: by the operation of the store whose
+/// change of the disk was the last before the crash; `none` where there was none.
+#[must_use]
+pub(super) fn tried(index: &Index<'_>) -> BTreeMap<String, u64> {
+    let mut out = BTreeMap::new();
+    let (mut variant, mut op) = ("unknown", "none");
+    // the variant and operation of each change of this disk, after what was at its beginning
+    let mut changes: Vec<(&str, &str)> = Vec::new();
+    for line in index.lines {
+        match &line.kind {
+            Kind::StoreCall(call) => {
+                op = &call.op;
+                variant = call.variant.as_deref().unwrap_or(variant);
+                if changes.is_empty() {
+                    changes.push((variant, "none"));
+                }
+            }
+            Kind::Fs { op: change, .. } if walk::CHANGES.contains(&change.as_str()) => {
+                changes.push((variant, op));
+            }
+            Kind::Fs { op: change, .. } if change == "rest" => changes.clear(),
+            Kind::Proc { what, .. } if what == "crash" => changes.clear(),
+            Kind::CrashState(state) => {
+                let last = usize::try_from(state.ops).ok().and_then(|ops| changes.get(ops));
+                let (variant, op) = last.unwrap_or(&("unknown", "none"));
+                *out.entry(format!("{variant}/{op}")).or_default() += 1;
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
 /// Digest and listing by id.
 type Listing = BTreeMap<String, Vec<String>>;
 

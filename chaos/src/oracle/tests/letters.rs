@@ -106,6 +106,19 @@ fn an_event_that_expires_in_line_is_offered_to_the_dlq_too() {
     s.breaks(Q2, "skipped");
 }
 
+/// The acceptance of a cancelled send is told with its outcome: its age counts from its offer.
+#[test]
+fn an_event_that_expired_in_line_and_then_waited_for_the_dlq_in_vain_keeps_q2() {
+    let cancelled = |at| {
+        let mut s = Story::new().producer(json!({ "delivery_timeout": "2s" }));
+        s.at(10).taken(0).sent(0).offered(1);
+        s.at(at).accepted(1).outcome(1, dropped("deadline")).at(at + 50).close();
+        s
+    };
+    cancelled(7_020).holds(Q2);
+    cancelled(4_020).breaks(Q2, "skipped");
+}
+
 #[test]
 fn a_dlq_that_is_switched_off_is_not_used() {
     let mut s = dead_lettered_well();
@@ -202,10 +215,7 @@ fn a_letter_over_the_brokers_limit_breaks_q6() {
 #[test]
 fn a_limit_that_the_scenario_lowers_is_not_the_producers_fault() {
     let mut s = too_large();
-    s.scenario.faults = vec![Fault {
-        at: At::Time(std::time::Duration::ZERO),
-        lasts: None,
-        kind: FaultKind::MessageMaxBytes { topic: TopicSel::Dlq, bytes: 100 },
-    }];
+    let kind = FaultKind::MessageMaxBytes { topic: TopicSel::Dlq, bytes: 100 };
+    s.scenario.faults = vec![Fault::new(At::Time(std::time::Duration::ZERO), None, kind)];
     s.holds(Q2);
 }

@@ -68,7 +68,7 @@ fn marks() -> String {
     let mut text = String::from(
         "# Marks\n\n\
          A mark is something that must have been observed for a verdict to mean anything. A \
-         scenario demands it in `expect.reached`; a run that did not reach it is inconclusive, \
+         scenario demands it in `expect.reached`, and that each of its faults is met in any case; a run that did not reach it is inconclusive, \
          never green. On a lane that cannot show a mark the demand is not judged. Made from the \
          table in `oracle::marks`.\n\n\
          | Mark | What shows it | Lanes |\n|---|---|---|\n",
@@ -120,6 +120,15 @@ fn metrics() -> String {
         let reasons: Vec<String> = reasons.collect();
         writeln!(text, "| `{outcome}` | {} |", reasons.join(", ")).unwrap();
     }
+    text.push_str(
+        "\n# The rate limit\n\n\
+         With `rate_limit.rate` set, M1 replays a token bucket over what the harness offered: it is \
+         full with `burst` tokens at `open`, gains `rate` per second up to `burst`, and is asked at \
+         the call, after the size and before the queue. `rate_limited` for an event that found a \
+         token breaks M1, and so does an event that passed without one. In `sim` the replay is \
+         exact; elsewhere what flows in between an offer and the first word about it (2 s and the \
+         machine's own stall at most) counts for the subject.\n",
+    );
     text
 }
 

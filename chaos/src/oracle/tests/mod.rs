@@ -2,10 +2,13 @@
 
 mod bounds;
 mod delivery;
+mod ends;
 mod letters;
+mod limits;
 mod manual;
 mod metrics;
 mod order;
+mod silent;
 mod spool;
 mod states;
 mod stores;

@@ -66,7 +66,7 @@ fn damage_explains_as_many_lost_records_as_it_hit() {
     let mut s = kept(Not);
     let what = SpoolDamage::FlippedBit;
     let (at, kind) = (At::Time(Duration::ZERO), FaultKind::SpoolDamage(what));
-    s.scenario.faults.push(Fault { at, kind, lasts: None });
+    s.scenario.faults.push(Fault::new(at, None, kind));
     for phase in [FaultPhase::Begin, FaultPhase::Effect, FaultPhase::End] {
         s.fault("spool.damage", phase);
     }

@@ -58,6 +58,48 @@ fn a_demanded_mark_that_was_not_reached_is_inconclusive_never_green() {
 }
 
 #[test]
+fn a_fault_that_nothing_met_is_inconclusive_unless_the_lane_is_excused() {
+    use crate::scenario::model::{At, Brokers, Fault, FaultKind};
+    let mut s = three_acked();
+    let down = FaultKind::BrokerDown { brokers: Brokers::All };
+    s.scenario.faults = vec![Fault::new(At::Offered(1), None, down)];
+    let never = s.judge();
+    s.fault("broker.down", FaultPhase::Begin);
+    let unmet = s.judge();
+    assert_eq!((never.verdict, unmet.verdict), (Verdict::Inconclusive, Verdict::Inconclusive));
+    insta::assert_snapshot!([never.why, unmet.why].concat().join("\n"));
+    let mut excused = s.scenario.clone();
+    excused.faults[0].unmet_on.insert(LaneName::Sim, "nobody is connected".into());
+    assert_eq!(judge(&s.lines(), &excused).verdict, Verdict::Pass);
+    s.fault("broker.down", FaultPhase::Effect);
+    assert_eq!(s.judge().verdict, Verdict::Pass);
+}
+
+#[test]
+fn an_action_that_never_came_to_its_turn_is_inconclusive() {
+    let mut s = three_acked();
+    s.truth(crate::history::Kind::Proc {
+        what: crate::history::NOT_DONE.to_owned(),
+        value: 0,
+        text: "action 1 never began: it waited for 9 events to be offered".to_owned(),
+    });
+    let judgement = s.judge();
+    assert_eq!(judgement.verdict, Verdict::Inconclusive);
+    assert_eq!(judgement.why, ["action 1 never began: it waited for 9 events to be offered"]);
+}
+
+#[test]
+fn every_expectation_that_failed_is_shown() {
+    let mut s = three_acked();
+    s.scenario.expect.outcomes = vec![
+        ("acked".into(), at_most(1)),
+        ("dropped".into(), at_most(0)),
+        ("acked".into(), at_most(2)),
+    ];
+    insta::assert_snapshot!(s.broken(Expect));
+}
+
+#[test]
 fn a_mark_that_the_lane_cannot_show_is_not_demanded() {
     let with_retry = |lane| {
         let mut s = Story::on(lane, "reference");

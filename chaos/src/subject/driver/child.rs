@@ -4,7 +4,9 @@
 //! test, and both exist before a producer is opened: threads that are left over afterwards are the
 //! subject's.
 
+use std::fs::File;
 use std::io::{self, BufRead, Write};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -92,11 +94,14 @@ fn claim_panics(messages: mpsc::UnboundedSender<Message>) {
 /// from outside. Time for which the system had the runtime's thread wait for a processor is the
 /// machine's and not counted. The worst beat is told at the end; one over [`STALL`] at once.
 async fn beat(messages: mpsc::UnboundedSender<Message>, worst: Arc<AtomicU64>) {
+    // Open all the time: descriptors are counted while the heart beats.
+    let schedule = File::open("/proc/thread-self/schedstat").ok();
+    let schedule = schedule.as_ref();
     loop {
-        let (before, waited) = (Instant::now(), waited_for_processor());
+        let (before, waited) = (Instant::now(), waited_for_processor(schedule));
         tokio::time::sleep(BEAT).await;
         let late = before.elapsed().saturating_sub(BEAT);
-        let late = late.saturating_sub(waited_for_processor().saturating_sub(waited));
+        let late = late.saturating_sub(waited_for_processor(schedule).saturating_sub(waited));
         let micros = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
         worst.fetch_max(micros, Ordering::Relaxed);
         if late > STALL {
@@ -105,10 +110,12 @@ async fn beat(messages: mpsc::UnboundedSender<Message>, worst: Arc<AtomicU64>) {
     }
 }
 
-/// Time that this thread was ready to run and did not, since it began; zero where the system does
-/// not tell.
-fn waited_for_processor() -> Duration {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+/// Time that the thread of this `schedstat` was ready to run and did not, since it began; zero where
+/// the system does not tell.
+fn waited_for_processor(schedule: Option<&File>) -> Duration {
+    let mut stat = [0; 128];
+    let read = schedule.and_then(|file| file.read_at(&mut stat, 0).ok()).unwrap_or(0);
+    let stat = stat.get(..read).and_then(|stat| std::str::from_utf8(stat).ok()).unwrap_or("");
     let nanos = stat.split_whitespace().nth(1).and_then(|field| field.parse().ok());
     Duration::from_nanos(nanos.unwrap_or(0))
 }

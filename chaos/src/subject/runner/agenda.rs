@@ -7,7 +7,7 @@ use base64::Engine as _;
 
 use super::board::{Board, Phase};
 use super::{Director, micros};
-use crate::history::Kind;
+use crate::history::{Kind, NOT_DONE};
 use crate::lane::HarnessError;
 use crate::scenario::model::{ActionKind, At, FaultKind, Scenario};
 use crate::subject::protocol::Op;
@@ -105,6 +105,24 @@ impl Agenda {
                 .all(|(due, item)| matches!(item, Item::FaultEnd(_)) || !matches!(due, Due::At(_)))
     }
 
+    /// Actions and loads that never came to their turn, in words.
+    fn left(&self) -> impl Iterator<Item = String> {
+        self.0.iter().filter_map(|(due, item)| {
+            let what = match item {
+                Item::Action(n) => format!("action {}", n + 1),
+                Item::Load(n) => format!("load {}", n + 1),
+                // a fault that never began has no effect, which says as much
+                Item::Fault(_) | Item::FaultEnd(_) => return None,
+            };
+            let awaited = match due {
+                Due::At(_) => "its moment".to_owned(),
+                Due::Offered(n) => format!("{n} events to be offered"),
+                Due::Unanswered(n) => format!("{n} records to be unanswered at once"),
+            };
+            Some(format!("{what} never began: it waited for {awaited}"))
+        })
+    }
+
     /// Ends of faults that are still in force, in order.
     fn ends(self) -> Vec<(u64, usize)> {
         let end = |(due, item): (Due, Item)| match (due, item) {
@@ -142,6 +160,10 @@ impl Director {
             let patient = least.filter(|_| over).map(|_| self.now_us() + micros(PATIENCE));
             patience_us = patience_us.filter(|_| over).or(patient);
             if over && patience_us.is_none_or(|until_us| until_us <= self.now_us()) {
+                for text in agenda.left() {
+                    let (what, value) = (NOT_DONE.to_owned(), 0);
+                    self.stage.recorder.harness(Kind::Proc { what, value, text });
+                }
                 return Ok(agenda.ends());
             }
             let next_us = agenda.next_us().into_iter().chain(patience_us).min();

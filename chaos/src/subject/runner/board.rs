@@ -9,6 +9,10 @@ use crate::history::{EventId, Kind, Line};
 use crate::scenario::model::Load;
 use crate::subject::protocol::{Answer, Op, OpError};
 
+/// Events that all loads together offer in one instant. Where time is virtual, loads without a rate
+/// would offer any number of them, which costs two polls each and looks like a livelock.
+pub(super) const CROWD: u64 = 10_000;
+
 /// State of the current incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -70,6 +74,8 @@ pub(super) struct Board {
     /// `open` and `clone` calls still to come.
     opens_left: usize,
     clones_left: usize,
+    /// An instant, and how many events were offered in it.
+    instant: (u64, u64),
     /// Counts deaths: what was begun before one is not waited for after it.
     life: u64,
 }
@@ -92,6 +98,7 @@ impl Board {
             next_handle: 0,
             opens_left: opens,
             clones_left: clones,
+            instant: (0, 0),
             life: 0,
         }
     }
@@ -104,6 +111,15 @@ impl Board {
             Phase::Open if self.clones_left > 0 && handle >= self.next_handle => Gate::Wait,
             _ => wait_for_open,
         }
+    }
+
+    /// May one more event be offered in this instant?
+    pub(super) fn fits(&mut self, now_us: u64) -> bool {
+        if self.instant.0 != now_us {
+            self.instant = (now_us, 0);
+        }
+        self.instant.1 += 1;
+        self.instant.1 <= CROWD
     }
 
     /// Number that the next clone gets.
@@ -151,7 +167,8 @@ impl Board {
                     self.end(Phase::Dropped, now_us);
                 }
             }
-            Op::Close { .. } => self.end(Phase::Closed, now_us),
+            // One that failed has ended nothing; one that never answers is not waited for.
+            Op::Close { .. } if ok || answer.is_none() => self.end(Phase::Closed, now_us),
             _ => {}
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
+use tokio::time::{Duration, sleep};
 
 use super::board::{Gate, Sending};
 use super::{Director, text};
@@ -85,8 +86,16 @@ impl Director {
                 load: u16::try_from(index).unwrap_or(u16::MAX),
                 n: u32::try_from(n).unwrap_or(u32::MAX),
             };
+            while !self.fits() {
+                sleep(Duration::from_millis(1)).await;
+            }
             self.send(load, event, thread).await;
         }
+    }
+
+    fn fits(&self) -> bool {
+        let now_us = self.now_us();
+        self.board().fits(now_us)
     }
 
     fn progress(&self, load: usize, thread: usize) -> Option<(u32, u64)> {
