@@ -5,6 +5,7 @@ pub mod cli;
 pub mod disk;
 pub mod exit;
 pub mod fault;
+pub mod heap;
 pub mod history;
 pub mod lane;
 pub mod manual;
@@ -13,3 +14,8 @@ pub mod report;
 pub mod saboteur;
 pub mod scenario;
 pub mod subject;
+
+/// Unit tests count as the command does.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: heap::Counting = heap::Counting;

@@ -51,6 +51,32 @@ fn recorded(dir: &Path) -> (PathBuf, PathBuf) {
 }
 
 #[test]
+fn a_failing_history_of_state_diffs_is_judged_the_same_and_replayed_to_the_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let id = "state/oversized-in-a-chain";
+    for (saboteur, law) in [("diff-on-stale-base", "R5"), ("whole-state-retained", "R3")] {
+        let run = dashproof(&["run", id, "--saboteur", saboteur, "--out", out]);
+        assert_eq!(code(&run), exit::VIOLATION, "{}", stdout(&run));
+        assert!(stdout(&run).contains(&format!("{law} broken")), "{}", stdout(&run));
+        let cell = dir.path().join(id).join("disk-seed0");
+        let judged = dashproof(&["judge", cell.to_str().unwrap()]);
+        assert_eq!(code(&judged), exit::VIOLATION, "{}", stdout(&judged));
+        assert!(stdout(&judged).contains(&format!("{law} broken")), "{}", stdout(&judged));
+        let replayed = dashproof(&["replay", cell.to_str().unwrap()]);
+        assert_eq!(code(&replayed), exit::PROVEN, "{}", stdout(&replayed));
+        assert!(stdout(&replayed).contains("identical"), "{}", stdout(&replayed));
+    }
+}
+
+#[test]
+fn a_scenario_about_states_is_explained_in_words() {
+    let shown = dashproof(&["show", "state/oversized-in-a-chain"]);
+    assert_eq!(code(&shown), exit::PROVEN);
+    insta::assert_snapshot!(stdout(&shown));
+}
+
+#[test]
 fn a_crash_state_becomes_a_directory_whose_checkpoints_are_listed() {
     let dir = tempfile::tempdir().unwrap();
     let (_, disk) = recorded(dir.path());

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use dashproof::history::EventId;
 use dashproof::lane::{self, RunInput, SubjectSpec};
+use dashproof::scenario::model::LaneName;
 use dashproof::subject::message;
 use dashproof::subject::protocol::EventSpec;
 use dashproof::{oracle, scenario};
@@ -22,8 +23,9 @@ use sha2::{Digest as _, Sha256};
 const CHILD: &str = "DASHPROOF_DETERMINISM_CHILD";
 
 /// Scenarios that between them use loads with and without rate, every kind of ending, crash and
-/// restart, schedules of faults, randomness of the network, and the dead-letter queue.
-const SCENARIOS: [&str; 8] = [
+/// restart, schedules of faults, randomness of the network, the dead-letter queue, stores and state
+/// diffs.
+const SCENARIOS: [&str; 10] = [
     "outage/all-brokers-3s",
     "outage/flapping",
     "outage/latency-long-tail",
@@ -32,7 +34,14 @@ const SCENARIOS: [&str; 8] = [
     "shutdown/cancelled-sends",
     "shutdown/crash-loop",
     "shutdown/drop-in-outage",
+    "checkpoint/crash-and-restart",
+    "state/messages-lost",
 ];
+
+/// What a state takes is part of its history: to be compared it must be counted.
+#[global_allocator]
+static ALLOCATOR: dashproof::heap::Counting = dashproof::heap::Counting;
+
 const SEEDS: [u64; 2] = [1, 0xdead_beef];
 
 fn hex(bytes: &[u8]) -> String {
@@ -57,7 +66,8 @@ fn digest(id: &str, seed: u64) -> String {
     let text = std::fs::read_to_string(&path).unwrap();
     let scenario = Arc::new(scenario::parse(&text, &path.display().to_string()).unwrap());
     let input = RunInput { scenario, seed, subject: SubjectSpec::Reference };
-    let output = lane::sim::run(&input);
+    let on_disk = input.scenario.lanes == [LaneName::Disk];
+    let output = if on_disk { lane::disk::run(&input) } else { lane::sim::run(&input) };
     assert_eq!(output.error, None, "{id} with seed {seed}");
     assert!(output.lines.len() > 100, "{id} with seed {seed}: nothing happened");
     let mut digest = Sha256::new();

@@ -260,6 +260,13 @@ fn tried(counts: &RunCounts) -> String {
     }
 }
 
+/// What became of the states.
+fn diffed(counts: &RunCounts) -> String {
+    let all: u64 = counts.states.values().sum();
+    let each: Vec<String> = counts.states.iter().map(|(what, n)| format!("{what} {n}")).collect();
+    format!("{all} states: {}", each.join(", "))
+}
+
 /// One cell for people: a line, and everything that is wrong with it.
 pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
     let (tone, word) = match result.verdict {
@@ -275,6 +282,8 @@ pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
             judgement.ledger.disposition.iter().map(|(key, n)| format!("{key} {n}")).collect();
         if result.cell.scenario.checkpoint.is_some() {
             out.push_str(&format!("  {}", tried(&judgement.counts)));
+        } else if result.cell.scenario.state.is_some() {
+            out.push_str(&format!("  {}", diffed(&judgement.counts)));
         } else {
             let offered = judgement.ledger.offered;
             out.push_str(&format!("  {offered} offered: {}", ended.join(", ")));

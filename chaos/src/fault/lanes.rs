@@ -8,7 +8,11 @@ use crate::scenario::model::{FaultKind, LaneName};
 /// The reason, for a person.
 pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> {
     match (lane, kind) {
-        (LaneName::Disk, FaultKind::Fs(_) | FaultKind::SubjectCrash) => Ok(()),
+        (
+            LaneName::Disk,
+            FaultKind::Fs(_) | FaultKind::SubjectCrash | FaultKind::DiffLost { .. },
+        ) => Ok(()),
+        (_, FaultKind::DiffLost { .. }) => Err("only the disk lane has state diffs to lose"),
         (_, FaultKind::Fs(_)) => Err("only the disk lane has a file system to break"),
         // Both speak to the model broker, where every fault of the catalogue lives.
         (LaneName::Sim | LaneName::Wire, _) => Ok(()),

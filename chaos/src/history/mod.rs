@@ -4,6 +4,7 @@ mod event_id;
 pub mod reader;
 mod record;
 mod recorder;
+mod state;
 mod store;
 pub mod writer;
 
@@ -13,4 +14,5 @@ pub use record::{
     NOT_DONE, Outcome, Persistence, ProduceTruth, Route, Src,
 };
 pub use recorder::{Clock, Recorder};
+pub use state::{StateAnswered, StateHeap, StateLost, StateOffered, StateReceived};
 pub use store::{CrashState, CrashTally, DamageSeen, Found, StoreAnswer, StoreCall};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::EventId;
+use super::state::{StateAnswered, StateHeap, StateLost, StateOffered, StateReceived};
 use super::store::{CrashState, CrashTally, DamageSeen, StoreAnswer, StoreCall};
 
 /// Version of the line format, written as `v`.
@@ -461,4 +462,14 @@ pub enum Kind {
     CrashState(CrashState),
     /// How many such disks there were.
     CrashTally(CrashTally),
+    /// A state was offered to be diffed.
+    StateOffered(StateOffered),
+    /// What the subject made of it (claim).
+    StateAnswered(StateAnswered),
+    /// What arrived at the receiver.
+    StateReceived(StateReceived),
+    /// Heap that the state took.
+    StateHeap(StateHeap),
+    /// The subject was told that the message of a state was lost.
+    StateLost(StateLost),
 }

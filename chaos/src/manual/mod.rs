@@ -16,6 +16,9 @@ pub mod _faults {}
 #[doc = include_str!("disk.md")]
 pub mod _disk {}
 
+#[doc = include_str!("diffs.md")]
+pub mod _diffs {}
+
 #[doc = include_str!("drivers.md")]
 pub mod _drivers {}
 

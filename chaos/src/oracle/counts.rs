@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::delivery::d11::recovery_us;
 use super::index::Index;
-use super::store;
+use super::{state, store};
 use crate::history::Route;
 
 /// Numbers that are the same in every replay of a simulated run.
@@ -41,6 +41,9 @@ pub struct RunCounts {
     /// Points of its log at which crash states were sampled, because there are too many.
     #[serde(default)]
     pub crash_sampled: u64,
+    /// States that were diffed, by answer and reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub states: BTreeMap<String, u64>,
     /// Crash states that were tried, by variant and operation.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub crashes: BTreeMap<String, u64>,
@@ -74,6 +77,7 @@ impl RunCounts {
             recovery_us: recovery_us(index),
             crash_states: crashes.states,
             crash_sampled: crashes.sampled,
+            states: state::answers(index),
             crashes: store::tried(index),
             end_us: index.lines.iter().map(|line| line.t_us).max().unwrap_or(0),
         }

@@ -9,7 +9,9 @@ use super::lanes::{Judging, judging};
 use super::laws::{self, LawId};
 use super::ledger::Ledger;
 use super::marks::{self, MARKS};
-use super::{api, codec, counts, delivery, dlq, expect, metrics, resources, security, store};
+use super::{
+    api, codec, counts, delivery, dlq, expect, metrics, resources, security, state, store,
+};
 use crate::history::{Line, NOT_DONE, Src};
 use crate::report::violation::Violation;
 use crate::scenario::model::{LaneName, Laws, Scenario};
@@ -144,6 +146,8 @@ const JUDGES: &[(&[LawId], Judge)] = &[
     (&[LawId::C2, LawId::C4, LawId::C6], codec::judge),
     (STORES, store::judge),
     (&[LawId::M1, LawId::K2, LawId::K3], store::metrics::judge),
+    (&[LawId::R3, LawId::R5], state::judge),
+    (&[LawId::M1], state::judge_metrics),
     (&[LawId::R1, LawId::R2], resources::judge_caps),
     (&[LawId::R4], resources::judge_blocking),
     (&[LawId::S3], security::judge),
@@ -312,7 +316,11 @@ fn verdict(
             why.push(format!("mark {name} does not exist"));
         }
     }
-    if index.lane == LaneName::Disk {
+    if index.scenario.state.is_some() {
+        if state::answers(index).is_empty() {
+            why.push("no state was diffed, so nothing is proven".to_owned());
+        }
+    } else if index.lane == LaneName::Disk {
         if !store::has_saved(index) {
             why.push("nothing was saved, so nothing is proven".to_owned());
         }

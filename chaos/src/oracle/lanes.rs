@@ -43,14 +43,17 @@ pub const fn judging(law: LawId, lane: LaneName) -> Judging {
             L::Disk => Exact,
             _ => NotJudged("stores are judged by the disk lane"),
         },
-        (Id::M1, L::Disk) => Bounded("the series of the stores, but for bytes and index writes"),
+        (Id::M1, L::Disk) => Bounded(
+            "the series of stores, but for bytes and index writes, and those of state diffs",
+        ),
+        (Id::R3, L::Disk) => Bounded("state diffs, by an allocator that counts, in KiB"),
+        (Id::R5, L::Disk) | (Id::D7 | Id::R1 | Id::R2, L::Sim) => Exact,
         (_, L::Disk) => NotJudged("the disk lane has no broker and no producer"),
         (Id::D3, L::Wire | L::Mock | L::Kafka | L::External)
         | (Id::D5, L::Wire | L::Kafka | L::External) => CLIENT,
         (Id::D5 | Id::D6, L::Mock) => {
             Bounded("not where a request was resent: the mock cluster checks no sequences")
         }
-        (Id::D7 | Id::R1 | Id::R2, L::Sim) => Exact,
         (Id::D7, _) => Bounded("classes and counts; the client hides the timing of its retries"),
         (Id::D8 | Id::D10 | Id::D11, L::Sim) => TICK,
         (Id::D8 | Id::D10 | Id::D11, _) => STALL,
@@ -58,10 +61,10 @@ pub const fn judging(law: LawId, lane: LaneName) -> Judging {
         (Id::C2 | Id::C4 | Id::C6, _) => IN_LOGS,
         (Id::C1 | Id::C3 | Id::C5, _) => NotJudged("judged by property tests"),
         (Id::R1 | Id::R2, _) => GAUGE,
-        (Id::R3, _) => NotJudged("no scenario states a ceiling yet"),
+        (Id::R3, _) => NotJudged("no scenario of a producer states a ceiling yet"),
         (Id::R4, L::Sim) => NotJudged("virtual time stands still while a call blocks"),
         (Id::R4, _) => Bounded("stalls of the subject's runtime beyond the machine's own"),
-        (Id::R5, _) => NotJudged("judged by the state family's tests"),
+        (Id::R5, _) => NotJudged("state diffs are judged by the disk lane"),
         (Id::S1 | Id::S2, _) => {
             NotJudged("needs a broker with TLS and SASL: the kafka lane, not there yet")
         }

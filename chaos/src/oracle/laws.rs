@@ -151,7 +151,7 @@ laws! {
         R2 "accepted and unresolved events stay within the queue's caps"
         R3 "memory stays under its stated ceiling"
         R4 "no blocking call and no lock across an await on an async path"
-        R5 "an oversized or unserialisable state is a typed, counted outcome"
+        R5 "a state that can have no diff is typed and counted, and the diffs after it are sound"
     }
     Security {
         S1 "every TLS and SASL option works against a real broker"

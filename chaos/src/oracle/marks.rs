@@ -3,8 +3,10 @@
 //! A scenario that injects an outage nobody met, or closes a producer that had nothing in flight,
 //! proves nothing. Such a run is inconclusive, never green.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::index::{At, Incarnation, Index, Life};
-use crate::history::{ErrorClass, Kind, Outcome, Persistence, Route};
+use crate::history::{ErrorClass, Kind, Line, Outcome, Persistence, Route, StateAnswered};
 use crate::scenario::model::LaneName;
 
 /// How a mark is looked for.
@@ -94,12 +96,42 @@ pub const MARKS: &[Mark] = &[
     on_disk("fault.fs.index", "fs.index"),
     on_disk("fault.fs.leftovers", "fs.leftovers"),
     on_disk("fault.clock.back", "clock.back"),
+    on_disk("fault.diff.lost", "diff.lost"),
     seen(
         "crash_states",
         "a store was opened on disks that a crash could leave",
         DISK,
         crash_states,
     ),
+    seen("state.patch", "an answer patch to a state", DISK, |i| answered(i, "patch", "")),
+    seen("state.unchanged", "an answer unchanged to a state", DISK, |i| {
+        answered(i, "unchanged", "")
+    }),
+    seen("state.too_large", "an answer degraded for that reason", DISK, |i| {
+        answered(i, "degraded", "too_large")
+    }),
+    seen("state.diff_too_large", "an answer degraded for that reason", DISK, |i| {
+        answered(i, "degraded", "diff_too_large")
+    }),
+    seen("state.too_deep", "an answer degraded for that reason", DISK, |i| {
+        answered(i, "degraded", "too_deep")
+    }),
+    seen("state.unserialisable", "an answer degraded for that reason", DISK, |i| {
+        answered(i, "degraded", "unserialisable")
+    }),
+    seen("state.non_string_key", "an answer degraded for that reason", DISK, |i| {
+        answered(i, "degraded", "non_string_key")
+    }),
+    seen("state.not_a_number", "an answer degraded for that reason", DISK, |i| {
+        answered(i, "degraded", "not_a_number")
+    }),
+    seen(
+        "state.on_from_there",
+        "an answer patch after one degraded of the same thread",
+        DISK,
+        on_from_there,
+    ),
+    seen("state.resync", "an answer full after the subject was told of a loss", DISK, resynced),
     seen("retry", "an event with two main attempts in one incarnation", SIM, |i| {
         i.lives.iter().any(|life| i.attempts_of(life, Route::Main).count() > 1)
     }),
@@ -223,6 +255,44 @@ pub fn mark(name: &str) -> Option<&'static Mark> {
 
 fn crash_states(index: &Index<'_>) -> bool {
     index.lines.iter().any(|line| matches!(&line.kind, Kind::CrashTally(t) if t.states > 1))
+}
+
+fn answers<'a>(index: &'a Index<'_>) -> impl Iterator<Item = &'a StateAnswered> {
+    index.lines.iter().filter_map(|line| match &line.kind {
+        Kind::StateAnswered(answer) => Some(answer),
+        _ => None,
+    })
+}
+
+fn answered(index: &Index<'_>, what: &str, reason: &str) -> bool {
+    let same = |answer: &StateAnswered| answer.reason.as_deref().unwrap_or_default() == reason;
+    answers(index).any(|answer| answer.what == what && same(answer))
+}
+
+/// The chain goes on from the state that was sent last.
+fn on_from_there(index: &Index<'_>) -> bool {
+    let threads: BTreeMap<u64, &str> = index
+        .lines
+        .iter()
+        .filter_map(|line| match &line.kind {
+            Kind::StateOffered(offered) => Some((offered.step, offered.thread.as_str())),
+            _ => None,
+        })
+        .collect();
+    let mut degraded = BTreeSet::new();
+    answers(index).any(|answer| {
+        let thread = threads.get(&answer.step).copied().unwrap_or_default();
+        if answer.what == "degraded" {
+            degraded.insert(thread);
+        }
+        answer.what == "patch" && degraded.contains(thread)
+    })
+}
+
+fn resynced(index: &Index<'_>) -> bool {
+    let told = |line: &&Line| !matches!(line.kind, Kind::StateLost(_));
+    let mut after = index.lines.iter().skip_while(told);
+    after.any(|line| matches!(&line.kind, Kind::StateAnswered(answer) if answer.what == "full"))
 }
 
 fn told(index: &Index<'_>, label: &str, reason: &str) -> bool {

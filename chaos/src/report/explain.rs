@@ -1,5 +1,6 @@
 //! A scenario in words.
 
+mod states;
 mod stores;
 
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub fn scenario(scenario: &Scenario) -> String {
     fact("budget", span(scenario.budget));
     if let Some(checkpoint) = &scenario.checkpoint {
         fact("store", stores::subject(checkpoint));
+    } else if let Some(state) = &scenario.state {
+        fact("states", states::subject(state));
     } else {
         fact("cluster", cluster(scenario));
         fact("producer", producer(&scenario.producer));
@@ -105,6 +108,9 @@ fn load(load: &Load) -> String {
         Size::Fixed(bytes) => format!("{bytes} bytes"),
         Size::Uniform(min, max) => format!("{min} to {max} bytes"),
     };
+    if let Some(offered) = &load.states {
+        return states::load(load, offered);
+    }
     if load.saves > 0 {
         return stores::load(load, &size);
     }
@@ -203,6 +209,7 @@ fn fault_kind(kind: &FaultKind) -> String {
         },
         FaultKind::SubjectCrash => "the process is killed".to_owned(),
         FaultKind::Fs(fault) => stores::fault(fault),
+        FaultKind::DiffLost { count, reported_after } => states::lost(*count, *reported_after),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A broken law, with everything a person needs to understand it and to see it again.
 
+mod states;
 mod stores;
 
 use std::fmt;
@@ -120,6 +121,11 @@ fn write_kind(f: &mut fmt::Formatter<'_>, kind: &Kind) -> fmt::Result {
         Kind::Request { .. } | Kind::Log { .. } => write_truth(f, kind),
         Kind::StoreCall(_) | Kind::StoreAnswer(_) | Kind::DamageSeen(_) => stores::write(f, kind),
         Kind::CrashState(_) | Kind::CrashTally(_) => stores::write_crash(f, kind),
+        Kind::StateOffered(_)
+        | Kind::StateAnswered(_)
+        | Kind::StateReceived(_)
+        | Kind::StateHeap(_)
+        | Kind::StateLost(_) => states::write(f, kind),
         claim => write_claim(f, claim),
     }
 }

@@ -7,6 +7,7 @@
 mod counters;
 mod disk;
 mod spool;
+mod state;
 mod subject;
 mod table;
 #[cfg(test)]
@@ -19,8 +20,9 @@ use dashproof_reference::core::{Route, Transport};
 use dashproof_reference::fs::Fs;
 
 use crate::history::Kind;
-use crate::scenario::model::LaneName;
+use crate::scenario::model::{LaneName, StateSubject};
 use crate::subject::Subject;
+use crate::subject::state::{self as diffs, Differ, Start};
 use crate::subject::store::{self, Answered, Checkpointer, Open, Setup};
 
 /// Where a subject's claims go.
@@ -65,11 +67,14 @@ enum Sabotage {
     Claims(fn() -> subject::Gossip),
     /// Opens stores in its own way.
     Store(fn(Setup) -> Answered<Box<dyn Checkpointer>>),
+    /// Makes state diffs in its own way.
+    Differ(fn(&StateSubject) -> Box<dyn Differ>),
 }
 
 /// Every saboteur there is.
 pub fn all() -> impl Iterator<Item = &'static Saboteur> {
-    table::TABLE.iter().chain(counters::TABLE).chain(disk::TABLE)
+    let diffs = state::TABLE.iter();
+    table::TABLE.iter().chain(counters::TABLE).chain(disk::TABLE).chain(diffs)
 }
 
 /// Looks a saboteur up by name.
@@ -122,6 +127,15 @@ impl Saboteur {
         match self.sabotage {
             Sabotage::Store(open) => Arc::new(open),
             _ => Arc::new(store::reference),
+        }
+    }
+
+    /// How its state diffs are really made.
+    #[must_use]
+    pub fn differ(&self) -> Start {
+        match self.sabotage {
+            Sabotage::Differ(start) => Arc::new(start),
+            _ => Arc::new(diffs::reference),
         }
     }
 

@@ -7,8 +7,8 @@ use super::model::{
     Action, ActionKind, At, Expect, Fault, FaultKind, LaneName, Laws, Load, OnLane, Scenario, Size,
     SpoolDamage, TopicSel,
 };
-use super::store;
 use super::value::Fields;
+use super::{state, store};
 
 /// A scenario from the fields of its root table. Refused values count as not given; the caller
 /// does not use the result when anything was refused.
@@ -34,6 +34,7 @@ pub(crate) fn scenario(root: &Fields, text: &str, path: &str) -> Scenario {
         auto_create: cluster.flag("auto_create").unwrap_or(default.auto_create),
         message_max_bytes: cluster.count("message_max_bytes").unwrap_or(default.message_max_bytes),
         checkpoint: root.table("subject").and_then(|s| s.table("checkpoint")).map(store::subject),
+        state: root.table("subject").and_then(|s| s.table("state")).map(state::subject),
         producer: producer.map_or(default.producer, super::node::Node::to_json),
         loads: root.tables("load").iter().map(load).collect(),
         faults: root.tables("fault").iter().filter_map(fault).collect(),
@@ -54,6 +55,7 @@ fn load(fields: &Fields) -> Load {
         at: start(fields),
         events: fields.count("events").unwrap_or(0),
         saves: fields.count("saves").unwrap_or(0),
+        states: state::load(fields),
         ids: fields.text("ids").unwrap_or_else(|| "generated".to_owned()),
         rate: fields.share("rate"),
         size: fields.size("size").unwrap_or(Size::Fixed(256)),
@@ -150,7 +152,7 @@ fn topic_or_request(name: &str, fields: &Fields, main: TopicSel) -> Option<Fault
             FaultKind::SpoolDamage(found?.1)
         }
         "subject.crash" => FaultKind::SubjectCrash,
-        _ => return store::fault(name, fields),
+        _ => return store::fault(name, fields).or_else(|| state::fault(name, fields)),
     })
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use dashproof_reference::config::ProducerConfig;
 
-use super::model::{ActionKind, At, Brokers, FaultKind, LaneName, Laws, Scenario};
+use super::model::{ActionKind, At, Brokers, FaultKind, LaneName, Laws, Load, Scenario};
+use super::subjects;
 use super::value::Fields;
 use super::walk::Walker;
 use crate::oracle::lanes::judging;
@@ -16,8 +17,8 @@ pub const REAL_TIME_BUDGET: Duration = Duration::from_secs(12);
 /// Refuses what does not fit together.
 pub(crate) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     lanes(walker, root, scenario);
-    stores(walker, root, scenario);
-    asked(walker, root, scenario);
+    subjects::check(walker, root, scenario);
+    subjects::asked(walker, root, scenario);
     cluster(walker, root, scenario);
     producer(walker, root, scenario);
     times(walker, root, scenario);
@@ -62,60 +63,6 @@ fn lanes(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     }
 }
 
-/// A store and a producer are different subjects, and only one lane has a disk to break.
-fn stores(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
-    let is_store = scenario.checkpoint.is_some();
-    for lane in scenario.lanes.iter().filter(|lane| (**lane == LaneName::Disk) != is_store) {
-        let (message, help) = if is_store {
-            let message = format!("a checkpointer cannot run on `{}`", lane.as_str());
-            (message, "list the lane `disk`")
-        } else {
-            ("the lane `disk` needs a store".to_owned(), "add [subject.checkpoint]")
-        };
-        walker.refuse(&root.place("lanes"), message, Some(help.to_owned()));
-    }
-    for (fields, load) in root.tables("load").iter().zip(&scenario.loads) {
-        let (has, wanted, other) = if is_store {
-            (load.saves > 0 && load.events == 0, "saves", "events")
-        } else {
-            (load.events > 0 && load.saves == 0, "events", "saves")
-        };
-        if !has {
-            let message = format!("[[load]] needs `{wanted}` here, and no `{other}`");
-            let help = format!("write `{wanted} = 100`, or change the subject");
-            walker.refuse(&fields.at, message, Some(help));
-        }
-    }
-    for (fields, fault) in root.tables("fault").iter().zip(&scenario.faults) {
-        let fits = matches!(fault.kind, FaultKind::Fs(_) | FaultKind::SubjectCrash) == is_store
-            || fault.kind == FaultKind::SubjectCrash;
-        if !fits {
-            let who = if is_store { "a checkpointer" } else { "a producer" };
-            let message = format!("`{}` is no fault that {who} can meet", fault.kind.name());
-            let help = "the manual's table of faults lists the lanes of each".to_owned();
-            walker.refuse(&fields.place("kind"), message, Some(help));
-        }
-    }
-}
-
-/// What is asked of a store and of a producer.
-fn asked(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
-    let is_store = scenario.checkpoint.is_some();
-    for (fields, action) in root.tables("action").iter().zip(&scenario.actions) {
-        let fits = match action.kind {
-            ActionKind::Open | ActionKind::Close { .. } => true,
-            ActionKind::Store(_) => is_store,
-            _ => !is_store,
-        };
-        if !fits {
-            let who = if is_store { "a checkpointer" } else { "a producer" };
-            let message = format!("{who} has no `{}`", action.kind.name());
-            let help = "drop the action, or change the subject".to_owned();
-            walker.refuse(&fields.place("kind"), message, Some(help));
-        }
-    }
-}
-
 fn cluster(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     let Some(fields) = root.table("cluster") else { return };
     if scenario.min_insync > scenario.brokers {
@@ -144,11 +91,16 @@ fn producer(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     }
 }
 
+/// What a load of any kind offers.
+fn offers(load: &Load) -> u32 {
+    load.events.max(load.states.as_ref().map_or(0, |states| states.count))
+}
+
 /// A run without a load proves nothing, and a lane that is excused must be one of the file's.
 fn met(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     if root.tables("load").is_empty() && !walker.incomplete {
         let message = "the scenario has no [[load]]: a run that offers nothing proves nothing";
-        let what = if scenario.checkpoint.is_some() { "saves" } else { "events" };
+        let what = subjects::offers(scenario);
         walker.refuse(&root.at, message, Some(format!("add a [[load]] with `{what}`")));
     }
     for (fields, fault) in root.tables("fault").iter().zip(&scenario.faults) {
@@ -173,7 +125,7 @@ fn times(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     };
     for (fields, load) in root.tables("load").iter().zip(&scenario.loads) {
         let At::Time(at) = load.at else { continue };
-        let lasts = load.rate.map_or(0.0, |rate| f64::from(load.events) / rate);
+        let lasts = load.rate.map_or(0.0, |rate| f64::from(offers(load)) / rate);
         let lasts = Duration::try_from_secs_f64(lasts).unwrap_or(Duration::MAX);
         late(fields, "rate", at.saturating_add(lasts), "this load ends");
     }

@@ -155,6 +155,7 @@ const CLUSTER: &[Key] = &[
 const SUBJECT: &[Key] = &[
     may("producer", Shape::Producer, "Producer settings; defaults otherwise."),
     may("checkpoint", Shape::Table(CHECKPOINT), "A checkpointer is the subject: the disk lane."),
+    may("state", Shape::Table(super::state::STATE), "State diffs are the subject: the disk lane."),
 ];
 
 const CHECKPOINT: &[Key] = &[
@@ -167,6 +168,11 @@ const LOAD: &[Key] = &[
     may("events", Shape::Count(1, 10_000_000), "How many events to offer."),
     may("saves", Shape::Count(1, 1_000_000), "disk: how many checkpoints to save, in turns."),
     may("ids", Shape::Name(IDS), "disk: whose ids the checkpoints get, the store's if not given."),
+    may("states", Shape::Count(1, 1_000_000), "disk: how many states to diff, in turns."),
+    may("shape", Shape::Name(super::state::SHAPE), "How states follow each other, `steady`."),
+    may("defect", Shape::Name(super::state::DEFECT), "What states hold that no JSON can."),
+    may("depth", Shape::Count(2, 100_000), "Objects and arrays inside each other in a state."),
+    may("every", Shape::Count(1, 1_000_000), "Which states have the defect or depth, each n-th."),
     may(
         "rate",
         Shape::Rate,
@@ -307,6 +313,7 @@ pub(crate) const FAULTS: &[Variant] = &[
     super::store::FS_INDEX,
     super::store::FS_LEFTOVERS,
     super::store::CLOCK_BACK,
+    super::state::DIFF_LOST,
 ];
 
 const DEADLINE: Key = need("deadline", Shape::Span { zero: true }, "Its deadline.");

@@ -15,7 +15,9 @@ mod names;
 mod node;
 mod schema;
 mod select;
+pub mod state;
 pub mod store;
+mod subjects;
 #[cfg(test)]
 mod tests;
 mod units;

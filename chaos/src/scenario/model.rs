@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub use super::damage::SpoolDamage;
 pub use super::expectation::{Amount, Bound, Cmp, Expect, Laws, OnLane};
+pub use super::state::{StateLoad, StateSubject};
 pub use super::store::{CheckpointSubject, FsFault, StoreAction};
 
 /// Where a scenario may run.
@@ -75,6 +76,8 @@ pub struct Load {
     pub events: u32,
     /// Checkpoints to save, in turns over the threads; 0 for a load of events.
     pub saves: u32,
+    /// States to diff, in turns over the threads; `None` for any other load.
+    pub states: Option<StateLoad>,
     /// Whose ids the checkpoints get: `generated`, `hostile` or `taken`.
     pub ids: String,
     /// Events per second over all threads; `None` offers as fast as `send` returns.
@@ -266,6 +269,13 @@ pub enum FaultKind {
     SubjectCrash,
     /// `fs.*` and `clock.*`: what stores live on.
     Fs(FsFault),
+    /// `diff.lost`: messages with state diffs are not delivered.
+    DiffLost {
+        /// How many.
+        count: u32,
+        /// States of the thread that are offered before the sender is told.
+        reported_after: u32,
+    },
 }
 
 impl FaultKind {
@@ -292,6 +302,7 @@ impl FaultKind {
             Self::SpoolDamage(_) => "spool.damage",
             Self::SubjectCrash => "subject.crash",
             Self::Fs(fault) => fault.name(),
+            Self::DiffLost { .. } => "diff.lost",
         }
     }
 }
@@ -402,6 +413,8 @@ pub struct Scenario {
     pub producer: serde_json::Value,
     /// A checkpointer is the subject.
     pub checkpoint: Option<CheckpointSubject>,
+    /// A maker of state diffs is the subject.
+    pub state: Option<StateSubject>,
     /// Loads.
     pub loads: Vec<Load>,
     /// Faults.
@@ -438,6 +451,7 @@ impl Default for Scenario {
             message_max_bytes: 1_048_588,
             producer: serde_json::Value::Object(serde_json::Map::new()),
             checkpoint: None,
+            state: None,
             loads: Vec::new(),
             faults: Vec::new(),
             actions: Vec::new(),

@@ -251,6 +251,8 @@ fn a_fault_may_go_unmet_only_on_a_lane_of_the_file_and_for_a_reason() {
     insta::assert_snapshot!(bad.iter().map(|unmet| messages(&fault(unmet))).collect::<String>());
 }
 
+const DIFFS: &str = "lanes = [\"disk\"]\n[subject.state]\n[[load]]\nstates = 1";
+
 #[test]
 fn what_a_store_and_a_producer_cannot_do_is_refused_each_for_itself() {
     let text =
@@ -264,6 +266,28 @@ fn what_a_store_and_a_producer_cannot_do_is_refused_each_for_itself() {
         text(false, "[[action]]\nat = \"1s\"\nkind = \"delete\""),
         text(false, "").replace("sim", "disk"),
         text(true, "").replace("disk", "sim"),
+    ];
+    insta::assert_snapshot!(refused.iter().map(|text| messages(text)).collect::<String>());
+}
+
+#[test]
+fn what_state_diffs_cannot_do_is_refused_with_the_remedy() {
+    let text = |rest: &str| format!("id = \"a/b\"\nsummary = \"s\"\n{DIFFS}\n{rest}");
+    let load = |rest: &str| text(&format!("[[load]]\nstates = 3\n{rest}"));
+    let refused = [
+        text("[[load]]\nsaves = 1"),
+        load("ids = \"taken\""),
+        load("shape = \"growing\""),
+        load("shape = \"grwing\""),
+        load("size = 100"),
+        load("depth = 200"),
+        load("every = 2"),
+        load("defect = \"nan\""),
+        text("[[fault]]\nat = \"1s\"\nkind = \"subject.crash\""),
+        text("[[action]]\nat = \"1s\"\nkind = \"close\"\ndeadline = \"1s\""),
+        text("[subject.checkpoint]"),
+        text("").replace("disk", "wire"),
+        format!("id = \"a/b\"\nsummary = \"s\"\n{}\n[[load]]\nevents = 1\ndepth = 2", head(false)),
     ];
     insta::assert_snapshot!(refused.iter().map(|text| messages(text)).collect::<String>());
 }
@@ -290,7 +314,7 @@ fn every_kind_in_the_table_is_built() {
         let store = variant.name.starts_with("fs.") || variant.name.starts_with("clock.");
         let text = format!(
             "id = \"a/b\"\nsummary = \"s\"\n{}\n[[fault]]\nat = \"1s\"\nkind = \"{}\"\n{keys}",
-            head(store),
+            if variant.name == "diff.lost" { DIFFS } else { head(store) },
             variant.name,
             keys = keys.join("\n")
         );

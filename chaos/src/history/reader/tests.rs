@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::history::{
     CrashState, CrashTally, DamageSeen, DeliveryError, ErrorClass, EventId, FaultPhase, Found,
-    FrameFacts, Kind, LogRecord, Outcome, Persistence, ProduceTruth, Route, Src, StoreAnswer,
-    StoreCall, writer,
+    FrameFacts, Kind, LogRecord, Outcome, Persistence, ProduceTruth, Route, Src, StateAnswered,
+    StateHeap, StateLost, StateOffered, StateReceived, StoreAnswer, StoreCall, writer,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -226,6 +226,33 @@ fn stored() -> impl Strategy<Value = Kind> {
     ]
 }
 
+/// State diffs.
+fn diffed() -> impl Strategy<Value = Kind> {
+    let some = || prop::option::of(text());
+    prop_oneof![
+        (any::<(u64, u64, u64)>(), text(), text(), some()).prop_map(
+            |((step, bytes, depth), thread, sha, defect)| {
+                Kind::StateOffered(StateOffered { step, thread, bytes, depth, sha, defect })
+            }
+        ),
+        (any::<(u64, u64)>(), text(), some(), text(), text(), text()).prop_map(
+            |((step, bytes), what, reason, base, hash, text)| {
+                let answer = StateAnswered { step, what, reason, base, hash, bytes, text };
+                Kind::StateAnswered(answer)
+            }
+        ),
+        (any::<(u64, bool)>(), text(), some(), text()).prop_map(
+            |((step, event), message, error, sha)| {
+                Kind::StateReceived(StateReceived { step, event, message, error, sha })
+            }
+        ),
+        any::<(u64, u64, u64)>().prop_map(|(step, peak_kib, kept_kib)| {
+            Kind::StateHeap(StateHeap { step, peak_kib, kept_kib })
+        }),
+        any::<u64>().prop_map(|step| Kind::StateLost(StateLost { step })),
+    ]
+}
+
 /// Any history that a recorder can have written.
 pub(crate) fn histories() -> impl Strategy<Value = Vec<Line>> {
     let src = prop_oneof![
@@ -236,7 +263,13 @@ pub(crate) fn histories() -> impl Strategy<Value = Vec<Line>> {
         Just(Src::Fs),
         Just(Src::Os)
     ];
-    let kind = prop_oneof![called().boxed(), claimed().boxed(), shown().boxed(), stored().boxed()];
+    let kind = prop_oneof![
+        called().boxed(),
+        claimed().boxed(),
+        shown().boxed(),
+        stored().boxed(),
+        diffed().boxed()
+    ];
     prop::collection::vec((any::<u64>(), any::<u32>(), src, kind), 1..20).prop_map(|lines| {
         let number = |(n, (t_us, inc, src, kind))| Line {
             v: FORMAT_VERSION,

@@ -5,9 +5,13 @@
 //! everything after every open and at the end, opens the directory under the other variants too,
 //! and at last, where no fault has damaged what was durable, opens a store on every disk that a
 //! crash at any operation could have left.
+//!
+//! State diffs run here too, for they need no broker either: states are offered one by one, a
+//! receiver of the harness's own applies what comes of them, and an allocator counts.
 
 mod audit;
 mod damage;
+mod diff;
 mod ids;
 mod play;
 mod session;
@@ -20,8 +24,9 @@ use std::sync::Arc;
 use super::{HarnessError, RunInput, RunOutput, SubjectSpec};
 use crate::disk::{Image, SimFs};
 use crate::fault;
-use crate::saboteur;
+use crate::saboteur::{self, Saboteur};
 use crate::scenario::model::{ActionKind, At, LaneName, Scenario};
+use crate::subject::state::{self, Start};
 use crate::subject::store::{self, Open};
 
 pub use states::{Shown, show};
@@ -36,6 +41,12 @@ pub const VARIANTS: [&str; 3] = ["file", "compressed", "versioned"];
 pub fn run(input: &RunInput) -> RunOutput {
     if let Some(why) = cannot_express(&input.scenario) {
         return RunOutput { not_applicable: Some(why), ..RunOutput::default() };
+    }
+    if input.scenario.state.is_some() {
+        return match starter(&input.subject) {
+            Ok(start) => diff::play(input, &start),
+            Err(error) => RunOutput { error: Some(error), ..RunOutput::default() },
+        };
     }
     match opener(&input.subject) {
         Ok(open) => play::play(input, open),
@@ -53,14 +64,16 @@ pub fn variant(scenario: &Scenario, seed: u64) -> &'static str {
 }
 
 fn cannot_express(scenario: &Scenario) -> Option<String> {
-    if scenario.checkpoint.is_none() {
-        return Some("the disk lane runs stores, and the scenario has none".to_owned());
+    let differs = scenario.state.is_some();
+    if scenario.checkpoint.is_none() && !differs {
+        return Some("the disk lane runs stores and state diffs, and the scenario has none".into());
     }
     let fault = scenario.faults.iter().find_map(|fault| {
         let why = fault::can_inject(LaneName::Disk, &fault.kind).err()?;
         Some(format!("{}: {why}", fault.kind.name()))
     });
     let action = scenario.actions.iter().find_map(|action| match action.kind {
+        ref kind if differs => Some(format!("{}: state diffs have no actions", kind.name())),
         ActionKind::Open | ActionKind::Close { .. } | ActionKind::Store(_) => None,
         ref other => Some(format!("{}: a store has no such operation", other.name())),
     });
@@ -72,18 +85,28 @@ fn cannot_express(scenario: &Scenario) -> Option<String> {
     fault.or(action).or(unanswered)
 }
 
-/// How the subject's stores are opened.
-fn opener(subject: &SubjectSpec) -> Result<Open, HarnessError> {
+/// The saboteur that is under test, if it is one.
+fn saboteur(subject: &SubjectSpec) -> Result<Option<&'static Saboteur>, HarnessError> {
     let error = |message: String| HarnessError { blame: "harness", message };
     match subject {
-        SubjectSpec::Reference => Ok(Arc::new(store::reference)),
+        SubjectSpec::Reference => Ok(None),
         SubjectSpec::Saboteur(name) => saboteur::find(name)
-            .map(saboteur::Saboteur::store)
+            .map(Some)
             .ok_or_else(|| error(format!("there is no saboteur `{name}`"))),
         SubjectSpec::Driver(_) => {
             Err(error("a driver is a process: it runs on the real-time lanes only".to_owned()))
         }
     }
+}
+
+/// How the subject's stores are opened.
+fn opener(subject: &SubjectSpec) -> Result<Open, HarnessError> {
+    Ok(saboteur(subject)?.map_or_else(|| Arc::new(store::reference) as Open, Saboteur::store))
+}
+
+/// How the subject's diffs are made.
+fn starter(subject: &SubjectSpec) -> Result<Start, HarnessError> {
+    Ok(saboteur(subject)?.map_or_else(|| Arc::new(state::reference) as Start, Saboteur::differ))
 }
 
 /// An empty machine.

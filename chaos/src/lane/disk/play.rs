@@ -1,5 +1,6 @@
 //! The timeline of a scenario, on a store.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,18 +44,18 @@ pub(super) fn play(input: &RunInput, open: Open) -> RunOutput {
     let mut play = Play::new(input, open);
     let recorder = play.session.recorder.clone();
     let ended = catch_unwind(AssertUnwindSafe(|| play.run(input)));
-    let error = ended.err().map(|panic| {
-        let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let text = text.unwrap_or("a panic without text").to_owned();
-        recorder
-            .record(Src::Os, Kind::Proc { what: "panic".to_owned(), value: 0, text: text.clone() });
-        HarnessError {
-            blame: "harness",
-            message: format!("a call on the disk lane panicked: {text}"),
-        }
-    });
+    let error = ended.err().map(|panic| panicked(&recorder, panic.as_ref()));
     RunOutput { lines: recorder.take(), error, not_applicable: None }
+}
+
+/// A run that a panic has ended.
+pub(super) fn panicked(recorder: &Recorder, panic: &(dyn Any + Send)) -> HarnessError {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("a panic without text").to_owned();
+    recorder.record(Src::Os, Kind::Proc { what: "panic".to_owned(), value: 0, text: text.clone() });
+    let message = format!("a call on the disk lane panicked: {text}");
+    HarnessError { blame: "harness", message }
 }
 
 /// The machines of a run whose crash states were tried.

@@ -12,6 +12,7 @@ fn load() -> Load {
         at: At::Time(Duration::ZERO),
         events: 1,
         saves: 0,
+        states: None,
         ids: "generated".into(),
         rate: None,
         size: Size::Fixed(1),

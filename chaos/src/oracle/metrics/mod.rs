@@ -47,8 +47,8 @@ fn scrapes(index: &Index<'_>, inc: &Incarnation, f: &mut Findings) -> Vec<Scrape
 
 /// M1 to M4, incarnation by incarnation.
 pub(super) fn judge_scrapes(index: &Index<'_>, f: &mut Findings) {
-    if index.scenario.checkpoint.is_some() {
-        return; // stores have series of their own
+    if index.scenario.checkpoint.is_some() || index.scenario.state.is_some() {
+        return; // stores and state diffs have series of their own
     }
     for (slot, inc) in index.incs.iter().enumerate() {
         // A crashed incarnation is not scraped, and one without a producer exports nothing.

@@ -10,6 +10,7 @@ mod metrics;
 mod order;
 mod silent;
 mod spool;
+mod states;
 mod stores;
 mod story;
 mod surface;

@@ -1,0 +1,164 @@
+//! What a producer, a store and a maker of state diffs can be given, can meet and can be asked:
+//! each its own, and a file is about one of them.
+
+use super::model::{ActionKind, FaultKind, LaneName, Load, Scenario, Size, StateLoad};
+use super::state::SMALLEST;
+use super::value::Fields;
+use super::walk::Walker;
+
+/// Keys of a load that only states have.
+const OF_STATES: &[&str] = &["shape", "defect", "depth", "every"];
+
+/// Whom a file is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    Producer,
+    Store,
+    Differ,
+}
+
+impl Who {
+    fn of(scenario: &Scenario) -> Self {
+        match (&scenario.checkpoint, &scenario.state) {
+            (Some(_), _) => Self::Store,
+            (None, Some(_)) => Self::Differ,
+            (None, None) => Self::Producer,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Producer => "a producer",
+            Self::Store => "a checkpointer",
+            Self::Differ => "a maker of state diffs",
+        }
+    }
+
+    /// The key that says how much a load of it has, and what the others would have.
+    const fn load(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Producer => ("events", "`saves`"),
+            Self::Store => ("saves", "`events`"),
+            Self::Differ => ("states", "`events` or `saves`"),
+        }
+    }
+
+    const fn meets(self, kind: &FaultKind) -> bool {
+        match kind {
+            FaultKind::SubjectCrash => !matches!(self, Self::Differ),
+            FaultKind::Fs(_) => matches!(self, Self::Store),
+            FaultKind::DiffLost { .. } => matches!(self, Self::Differ),
+            _ => matches!(self, Self::Producer),
+        }
+    }
+
+    const fn has(self, kind: &ActionKind) -> bool {
+        match kind {
+            ActionKind::Open | ActionKind::Close { .. } => !matches!(self, Self::Differ),
+            ActionKind::Store(_) => matches!(self, Self::Store),
+            _ => matches!(self, Self::Producer),
+        }
+    }
+}
+
+/// Different subjects run on different lanes, and have different loads, faults and actions.
+pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
+    let who = Who::of(scenario);
+    if scenario.checkpoint.is_some() && scenario.state.is_some() {
+        let at = root.table("subject").map_or_else(|| root.at.clone(), |s| s.place("state"));
+        let help = "split it into two scenarios".to_owned();
+        walker.refuse(&at, "a file is about one subject", Some(help));
+    }
+    let on_disk = who != Who::Producer;
+    for lane in scenario.lanes.iter().filter(|lane| (**lane == LaneName::Disk) != on_disk) {
+        let (message, help) = if on_disk {
+            let message = format!("{} cannot run on `{}`", who.name(), lane.as_str());
+            (message, "list the lane `disk`")
+        } else {
+            let help = "add [subject.checkpoint] or [subject.state]";
+            ("the lane `disk` needs a store or state diffs".to_owned(), help)
+        };
+        walker.refuse(&root.place("lanes"), message, Some(help.to_owned()));
+    }
+    for (fields, load) in root.tables("load").iter().zip(&scenario.loads) {
+        load_of(walker, fields, load, who);
+    }
+    for (fields, fault) in root.tables("fault").iter().zip(&scenario.faults) {
+        if !who.meets(&fault.kind) {
+            let message =
+                format!("`{}` is no fault that {} can meet", fault.kind.name(), who.name());
+            let help = "the manual's table of faults lists the lanes of each".to_owned();
+            walker.refuse(&fields.place("kind"), message, Some(help));
+        }
+    }
+}
+
+/// The key of a load that says how much there is of it.
+pub(super) fn offers(scenario: &Scenario) -> &'static str {
+    Who::of(scenario).load().0
+}
+
+/// What is asked of each.
+pub(super) fn asked(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
+    let who = Who::of(scenario);
+    for (fields, action) in root.tables("action").iter().zip(&scenario.actions) {
+        if !who.has(&action.kind) {
+            let message = format!("{} has no `{}`", who.name(), action.kind.name());
+            let help = "drop the action, or change the subject".to_owned();
+            walker.refuse(&fields.place("kind"), message, Some(help));
+        }
+    }
+}
+
+fn load_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, who: Who) {
+    let given = |key: &str| fields.values.contains_key(key);
+    let (wanted, other) = who.load();
+    let has = match who {
+        Who::Producer => load.events > 0 && load.saves == 0,
+        Who::Store => load.saves > 0 && load.events == 0,
+        Who::Differ => load.states.is_some() && load.saves == 0 && load.events == 0,
+    };
+    if !has {
+        let message = format!("[[load]] needs `{wanted}` here, and no {other}");
+        let help = format!("write `{wanted} = 100`, or change the subject");
+        walker.refuse(&fields.at, message, Some(help));
+    }
+    if who != Who::Differ {
+        for key in ["states"].iter().chain(OF_STATES).filter(|key| given(key)) {
+            let message = format!("`{key}` is about state diffs");
+            walker.refuse(&fields.place(key), message, Some("add [subject.state]".to_owned()));
+        }
+        return;
+    }
+    for key in ["ids", "handle", "message"].into_iter().filter(|key| given(key)) {
+        let message = format!("`{key}` says nothing about states");
+        walker.refuse(&fields.place(key), message, Some("leave it out".to_owned()));
+    }
+    if let Some(states) = &load.states {
+        states_of(walker, fields, load, states);
+    }
+}
+
+fn states_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, states: &StateLoad) {
+    let ranged = matches!(load.size, Size::Uniform(..));
+    let varies = matches!(states.shape.as_str(), "growing" | "alternating");
+    if varies && !ranged {
+        let message = format!("states that are {} need two sizes", states.shape);
+        let help = "write size = { uniform = [MIN, MAX] }".to_owned();
+        walker.refuse(&fields.place("size"), message, Some(help));
+    }
+    // The nested entry has two brackets for each level, and its name.
+    let nested = states.depth.map_or(0, |depth| 2 * depth as usize + 16);
+    let smallest = match load.size {
+        Size::Fixed(bytes) | Size::Uniform(bytes, _) => bytes,
+    };
+    if smallest < SMALLEST + nested {
+        let message = format!("a state of {smallest} bytes has no room for what it must hold");
+        let help = format!("at least {} bytes here", SMALLEST + nested);
+        walker.refuse(&fields.place("size"), message, Some(help));
+    }
+    if fields.values.contains_key("every") && states.defect.is_none() && states.depth.is_none() {
+        let message = "`every` says which states have a `defect` or a `depth`, and there is none";
+        walker.refuse(&fields.place("every"), message, Some("leave it out".to_owned()));
+    }
+}
