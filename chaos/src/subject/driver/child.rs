@@ -115,8 +115,8 @@ async fn beat(
     }
 }
 
-/// Time that the thread of this `schedstat` was ready to run and did not, since it began; zero where
-/// the system does not tell.
+/// Time that the thread of this `schedstat` was ready to run and did not, since it began; zero
+/// where the system does not tell.
 fn waited_for_processor(schedule: Option<&File>) -> Duration {
     let mut stat = [0; 128];
     let read = schedule.and_then(|file| file.read_at(&mut stat, 0).ok()).unwrap_or(0);
