@@ -2,7 +2,7 @@
 //!
 //! The director keeps the agenda (faults, actions, loads) on the harness's side of the world. What
 //! the application does (sends, `flush`, `close`, …) runs through [`Control::spawn`] where the
-//! subject runs, and dies with it when it is killed; the [`Board`] survives.
+//! subject runs, and dies with it when it is killed; the board of what is known survives.
 
 mod agenda;
 mod board;
