@@ -29,14 +29,16 @@ pub struct Heap {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counting;
 
+// Nothing here may panic: that would unwind out of an allocator. Only what was really given counts.
+
 fn add(bytes: usize) {
-    let now = NOW.get() + i64::try_from(bytes).unwrap_or(i64::MAX);
+    let now = NOW.get().saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
     NOW.set(now);
     PEAK.set(PEAK.get().max(now));
 }
 
 fn sub(bytes: usize) {
-    NOW.set(NOW.get() - i64::try_from(bytes).unwrap_or(i64::MAX));
+    NOW.set(NOW.get().saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX)));
 }
 
 #[expect(unsafe_code, reason = "a global allocator cannot be written without it")]
@@ -44,15 +46,21 @@ fn sub(bytes: usize) {
 // new at once, which is the most that it can take.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        add(layout.size());
         // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
+        let new = unsafe { System.alloc(layout) };
+        if !new.is_null() {
+            add(layout.size());
+        }
+        new
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        add(layout.size());
         // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc_zeroed(layout) }
+        let new = unsafe { System.alloc_zeroed(layout) };
+        if !new.is_null() {
+            add(layout.size());
+        }
+        new
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
@@ -62,10 +70,12 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        add(new_size);
         // SAFETY: the caller's promise is passed on.
         let new = unsafe { System.realloc(ptr, layout, new_size) };
-        sub(layout.size());
+        if !new.is_null() {
+            add(new_size);
+            sub(layout.size());
+        }
         new
     }
 }

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use crate::history::{Kind, Line, reader, writer};
+use crate::lane::SubjectSpec;
 use crate::report::cell::{Cell, CellResult};
 use crate::report::json;
 
 /// Name of the history in a cell's folder.
 const HISTORY: &str = "events.jsonl";
+/// Every file of a cell's folder.
+const FILES: [&str; 4] = [HISTORY, "ledger.json", "metrics.prom", "scenario.toml"];
 
 /// Writes `events.jsonl`, `ledger.json`, `metrics.prom` and `scenario.toml` into a folder of the
 /// cell's own below `dir`.
@@ -37,7 +40,13 @@ pub(crate) fn write(dir: &Path, result: &CellResult) -> Result<PathBuf, Failure>
 }
 
 fn folder(dir: &Path, cell: &Cell) -> PathBuf {
-    let name = format!("{}-seed{}", cell.lane.as_str(), cell.seed);
+    let mut name = format!("{}-seed{}", cell.lane.as_str(), cell.seed);
+    // what one subject left is not another's
+    match &cell.subject {
+        SubjectSpec::Reference => {}
+        SubjectSpec::Saboteur(saboteur) => name.push_str(&format!("-{saboteur}")),
+        SubjectSpec::Driver(_) => name.push_str("-driver"),
+    }
     dir.join(&cell.scenario.id).join(name)
 }
 
@@ -54,18 +63,29 @@ pub(crate) fn writable(dir: &Path) -> Result<(), Failure> {
     tempfile::tempfile_in(dir).map(drop).map_err(|error| failed(dir, &error))
 }
 
-/// Removes what an earlier run left of this cell: it would contradict the verdict of today.
+/// Removes what an earlier run left of this cell: it would contradict the verdict of today. In real
+/// time a pass contradicts nothing, and the failure cannot be made again. Files of others stay.
 ///
 /// # Errors
-/// The folder that cannot be removed, and why.
+/// The file that cannot be removed, and why.
 pub(crate) fn remove_stale(dir: &Path, result: &CellResult) -> Result<(), Failure> {
-    let folder = folder(dir, &result.cell);
-    if !folder.join(HISTORY).is_file() {
+    if result.cell.lane.is_real_time() {
         return Ok(());
     }
-    fs::remove_dir_all(&folder).map_err(|error| {
-        Failure::environment(format!("cannot remove the stale {}: {error}", folder.display()))
-    })
+    let folder = folder(dir, &result.cell);
+    for name in FILES {
+        let path = folder.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let message = format!("cannot remove the stale {}: {error}", path.display());
+                return Err(Failure::environment(message));
+            }
+            _ => {}
+        }
+    }
+    // stays where somebody else's file is in it
+    fs::remove_dir(&folder).ok();
+    Ok(())
 }
 
 fn write_history(path: &Path, lines: &[Line]) -> io::Result<()> {

@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
         // a verdict that nobody could read is none
         Some(error) => {
             ui.complain(&format!("error: stdout cannot be written: {error}"));
-            if code == exit::PROVEN { exit::ENVIRONMENT } else { code }
+            exit::worst([code, exit::ENVIRONMENT])
         }
         None => code,
     };

@@ -9,6 +9,7 @@ use super::args::{Format, RunArgs};
 use super::failure::{Failure, count};
 use super::ui::{self, Tone, Ui};
 use super::{files, library_for, pool};
+use crate::exit;
 use crate::lane::SubjectSpec;
 use crate::oracle::{LawId, RunCounts, Verdict};
 use crate::report::cell::{Cell, CellResult};
@@ -56,7 +57,10 @@ pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Fail
     ui.clear();
     reporter.finish(&plan.absent, begun.elapsed());
     match failure {
-        Some(failure) => Err(failure),
+        Some(failure) => {
+            let code = exit::worst([failure.code, reporter.summary.exit_code()]);
+            Err(Failure { code, ..failure })
+        }
         None => Ok(reporter.summary.exit_code()),
     }
 }

@@ -318,10 +318,15 @@ impl FsFile for SimFile {
         let mut met = inner.meets("write");
         let short = met.filter(|(failure, _)| *failure == Failure::Short);
         let mut take = if short.is_some() { bytes.len().div_ceil(2) } else { bytes.len() };
+        let mut cut = None;
         if let Some((free, fault)) = inner.free
             && free < take as u64
         {
             take = usize::try_from(free).unwrap_or(usize::MAX);
+            cut = Some(fault);
+            if take == 0 && short.is_some() {
+                met = None;
+            }
             if take == 0 {
                 met = met.or(Some((Failure::Errno(28, "ENOSPC"), fault)));
             }
@@ -333,8 +338,8 @@ impl FsFile for SimFile {
             inner.free = inner.free.map(|(free, fault)| (free - take as u64, fault));
             Ok((take, Op::Write(number, taken.into())))
         });
-        if let Some((_, fault)) = short {
-            // a short write is no error: only the fault is told
+        // a short write is no error: only the fault is told
+        for fault in short.map(|(_, fault)| fault).into_iter().chain(cut) {
             inner.tell("short_write", &self.path, None, Some(fault));
         }
         wrote

@@ -30,6 +30,7 @@ pub use library::{Library, load_dir, load_file};
 pub use names::{ROWS, lane};
 pub use schema::json_schema;
 pub use select::{SelectError, Selection, parse_lanes, parse_seeds, select};
+pub(crate) use subjects::REPORTABLE;
 
 use diagnostic::Source;
 use model::Scenario;

@@ -6,6 +6,9 @@ use super::state::SMALLEST;
 use super::value::Fields;
 use super::walk::Walker;
 
+/// Messages, over all threads, whose loss can still be reported.
+pub(crate) const REPORTABLE: usize = 64;
+
 /// Keys of a load that only states have.
 const OF_STATES: &[&str] = &["shape", "defect", "depth", "every"];
 
@@ -89,6 +92,18 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
                 format!("`{}` is no fault that {} can meet", fault.kind.name(), who.name());
             let help = "the manual's table of faults lists the lanes of each".to_owned();
             walker.refuse(&fields.place("kind"), message, Some(help));
+        }
+        let threads = scenario.loads.iter().map(|load| load.threads as usize).max().unwrap_or(1);
+        if let FaultKind::DiffLost { reported_after, .. } = fault.kind
+            && (reported_after as usize + 1) * threads > REPORTABLE
+        {
+            let message = format!(
+                "a loss among {threads} thread(s) that is told {reported_after} states later is \
+                 forgotten by then"
+            );
+            let most = REPORTABLE / threads.max(1);
+            let help = format!("at most {}", most.saturating_sub(1));
+            walker.refuse(&fields.place("reported_after"), message, Some(help));
         }
     }
 }

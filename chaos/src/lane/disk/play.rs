@@ -10,10 +10,10 @@ use std::time::Duration;
 use super::session::{DiskClock, Machine, Session};
 use super::{VARIANTS, ids, states};
 use crate::disk::{Break, Failure, SimFs, crash};
-use crate::history::{FaultPhase, Kind, Recorder, Src};
+use crate::history::{FaultPhase, Kind, Line, NOT_DONE, Recorder, Src};
 use crate::lane::{HarnessError, RunInput, RunOutput};
 use crate::scenario::model::{
-    ActionKind, At, FaultKind, FsFault, LaneName, Scenario, Size, StoreAction,
+    Action, ActionKind, At, FaultKind, FsFault, LaneName, Scenario, Size, StoreAction,
 };
 use crate::subject::store::Open;
 
@@ -54,8 +54,18 @@ pub(super) fn panicked(recorder: &Recorder, panic: &(dyn Any + Send)) -> Harness
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let text = text.unwrap_or("a panic without text").to_owned();
     recorder.record(Src::Os, Kind::Proc { what: "panic".to_owned(), value: 0, text: text.clone() });
-    let message = format!("a call on the disk lane panicked: {text}");
-    HarnessError { blame: "harness", message }
+    let blame = if in_a_call(&recorder.lines()) { "implementation" } else { "harness" };
+    HarnessError { blame, message: format!("a call on the disk lane panicked: {text}") }
+}
+
+/// The subject was called and has not answered.
+fn in_a_call(lines: &[Line]) -> bool {
+    let last = lines.iter().rev().find_map(|line| match line.kind {
+        Kind::StoreCall(_) | Kind::StateOffered(_) => Some(true),
+        Kind::StoreAnswer(_) | Kind::StateAnswered(_) => Some(false),
+        _ => None,
+    });
+    last.unwrap_or(false)
 }
 
 /// The machines of a run whose crash states were tried.
@@ -101,6 +111,15 @@ impl Play {
         while let Some(item) = self.next(|_| true, None) {
             self.carry_out(item, &scenario);
         }
+        for (n, item) in std::mem::take(&mut self.waiting) {
+            let what = match item {
+                Item::Action(action) => format!("action {}", action + 1),
+                Item::Save(load, _) => format!("load {}", load + 1),
+                // a fault that never began has no effect, which says as much
+                Item::Fault(_) | Item::FaultEnd(_) => continue,
+            };
+            self.not_done(format!("{what} never began: it waited for {n} saves"));
+        }
         for fault in std::mem::take(&mut self.in_force) {
             self.end(fault, &scenario);
         }
@@ -143,12 +162,20 @@ impl Play {
             Item::FaultEnd(fault) => self.end(fault, scenario),
             Item::Fault(fault) => self.begin(fault, scenario),
             Item::Action(action) => {
-                if let Some(action) = scenario.actions.get(action) {
-                    self.act(&action.kind);
+                if let Some(Action { kind, .. }) = scenario.actions.get(action)
+                    && !self.act(kind)
+                {
+                    let (n, name) = (action + 1, kind.name());
+                    self.not_done(format!("action {n} ({name}) had nothing to do"));
                 }
             }
             Item::Save(load, k) => self.save(load, k, scenario),
         }
+    }
+
+    fn not_done(&self, text: String) {
+        let (what, value) = (NOT_DONE.to_owned(), 0);
+        self.session.recorder.harness(Kind::Proc { what, value, text });
     }
 
     fn now(&self) -> u64 {
@@ -183,9 +210,11 @@ impl Play {
         head.chars().chain(body.collect::<Vec<_>>()).collect()
     }
 
-    fn act(&mut self, action: &ActionKind) {
+    /// False when there was nothing to do.
+    fn act(&mut self, action: &ActionKind) -> bool {
         let first = self.session.threads.first().cloned().unwrap_or_default();
         match action {
+            ActionKind::Store(_) if self.session.store.is_none() => return false,
             ActionKind::Open if self.session.store.is_none() => {
                 self.session.open(self.session.variant);
                 self.session.audit();
@@ -197,20 +226,18 @@ impl Play {
             ActionKind::Store(StoreAction::Delete { newest }) => {
                 let mut of_first = self.session.known.iter().filter(|k| k.thread == first);
                 let chosen = if *newest { of_first.next_back() } else { of_first.next() };
-                if let Some(id) = chosen.map(|known| known.id.clone())
-                    && self.session.store.is_some()
-                {
-                    self.session.delete(&id);
-                    self.session.known.retain(|known| known.id != id);
-                }
+                let Some(id) = chosen.map(|known| known.id.clone()) else { return false };
+                self.session.delete(&id);
+                self.session.known.retain(|known| known.id != id);
             }
             ActionKind::Store(StoreAction::DeleteThread) => self.session.delete_thread(&first),
             ActionKind::Store(StoreAction::Retain { keep }) => {
                 self.session.retain(NonZeroUsize::new(*keep).unwrap_or(NonZeroUsize::MIN));
             }
             ActionKind::Store(StoreAction::SecondOpen) => self.session.second_open(),
-            _ => {}
+            _ => return false,
         }
+        true
     }
 
     fn begin(&mut self, index: usize, scenario: &Scenario) {

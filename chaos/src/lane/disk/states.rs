@@ -1,6 +1,7 @@
 //! Opens a store on every disk that a crash could leave.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,7 +33,9 @@ pub(super) fn record(session: &mut Session, seed: u64) {
     if states.len() > MOST {
         let every = states.len().div_ceil(MOST) as u64;
         let before = tally.points;
-        states.retain(|state| state.ops % every == 0);
+        // another phase with each seed, and always the last
+        let last = states.iter().map(|state| state.ops).max();
+        states.retain(|state| state.ops.wrapping_add(seed) % every == 0 || Some(state.ops) == last);
         tally.points = before.div_ceil(every);
         tally.sampled += before - tally.points;
         tally.states = states.len() as u64;
@@ -42,7 +45,12 @@ pub(super) fn record(session: &mut Session, seed: u64) {
     for state in states {
         let answers = known
             .entry(state.image.digest())
-            .or_insert_with(|| answers(session, &state.image))
+            .or_insert_with(|| {
+                // a store that panics on what a crash left cannot be opened on it
+                catch_unwind(AssertUnwindSafe(|| answers(session, &state.image))).unwrap_or_else(
+                    |_| CrashState { error: Some("a panic".to_owned()), ..CrashState::default() },
+                )
+            })
             .clone();
         let name = format!("m{machine}.{}", state.name);
         let line = CrashState { state: name, ops: state.ops, ..answers };

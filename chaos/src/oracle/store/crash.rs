@@ -79,7 +79,10 @@ fn thread_is_wrong(model: &Model, thread: &str, found: &Found) -> Option<Wrong> 
         return Some((K1, "mix", expected, format!("the latest is {id:?}")));
     }
     for (id, sha) in &found.listed {
-        let saved = all.iter().rev().find(|saved| saved.is(id));
+        // a save that was refused because the id is taken names the id too
+        let mut same = all.iter().rev().filter(|saved| saved.is(id));
+        let there = same.clone().find(|saved| saved.stands != Stands::Gone);
+        let saved = there.or_else(|| same.next());
         if let Some(saved) = saved.filter(|saved| saved.sha != *sha && saved.file == File::Sound) {
             let expected = format!("{id:?} has state {}", saved.sha);
             return Some((K2, "content", expected, format!("its load gave {sha}")));

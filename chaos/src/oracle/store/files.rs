@@ -25,9 +25,11 @@ struct Made {
 #[derive(Debug, Default)]
 struct Call<'a> {
     files: BTreeMap<&'a str, Made>,
-    /// Names in the directory changed since it was last synced.
-    changed: bool,
-    /// The last sync of the directory failed.
+    /// Files got a name since the directory was last synced.
+    named: bool,
+    /// Files lost their name since the directory was last synced.
+    removed: bool,
+    /// A sync of the directory failed. That the next one says Ok proves nothing.
     sync_dir_failed: bool,
     /// Files that got their name before they were durable.
     early: Vec<&'a str>,
@@ -98,7 +100,7 @@ impl<'a> Call<'a> {
         match op {
             "create" if !failed => {
                 self.files.insert(path, Made { unsynced: true, sync_failed: false });
-                self.changed |= !is_cache(path);
+                self.named |= !is_cache(path);
             }
             "write" => {
                 if let Some(file) = self.files.get_mut(path) {
@@ -115,7 +117,7 @@ impl<'a> Call<'a> {
                 let (from, to) = both(path);
                 let file = self.files.remove(from).unwrap_or_default();
                 if !is_cache(to) {
-                    self.changed = true;
+                    self.named = true;
                     self.early.extend(file.unsynced.then_some(to));
                     self.doubtful.extend(file.sync_failed.then_some(to));
                 }
@@ -123,11 +125,12 @@ impl<'a> Call<'a> {
             }
             "remove" if !failed => {
                 let temporary = self.files.remove(path).is_some();
-                self.changed |= !temporary;
+                self.removed |= !temporary;
             }
             "sync_dir" => {
-                self.changed &= failed;
-                self.sync_dir_failed = failed;
+                self.named &= failed;
+                self.removed &= failed;
+                self.sync_dir_failed |= failed;
             }
             _ => {}
         }
@@ -141,8 +144,8 @@ fn answered(asked: &StoreCall, answer: &StoreAnswer, done: &Call<'_>, at: At, f:
     }
     f.checked(K9, 1);
     // A retention that goes with a save may wait for the next change.
-    let removals_only = asked.op == "save" && done.files.values().all(|file| !file.unsynced);
-    let sync_dir = done.changed && !(removals_only && asked.keep.is_some());
+    let may_wait = asked.op == "save" && asked.keep.is_some();
+    let sync_dir = done.named || (done.removed && !may_wait);
     let wrong = [
         (!done.doubtful.is_empty() || done.sync_dir_failed, "ignored", "a sync failed"),
         (!done.early.is_empty(), "sync_before_rename", "a file got its name before its sync"),

@@ -42,6 +42,7 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
         return;
     }
     let mut open = Open::default();
+    // by file
     let mut bad: BTreeMap<&str, &str> = BTreeMap::new();
     let mut index_damage = false;
     for (n, line) in index.lines.iter().enumerate() {
@@ -60,10 +61,13 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
             }
             (Kind::StoreAnswer(answer), _) => answered(&mut open, answer),
             (Kind::Fs { op, path, error }, Src::Fs) => {
+                if op == "remove" && error.is_none() {
+                    bad.remove(path.as_str());
+                }
                 operation(&mut open, op, path, error.as_deref());
             }
             (Kind::DamageSeen(damage), Src::Fs) => {
-                let known = bad.insert(&damage.id, &damage.how);
+                let known = bad.insert(&damage.path, &damage.how);
                 if known.is_none_or(|how| how == "newer_version") && damage.how != "newer_version" {
                     open.damaged += 1;
                 }
@@ -155,6 +159,17 @@ fn compare(open: &Open<'_>, read: &Exposition, at: At, f: &mut Findings) {
             });
             continue;
         };
+        for ((counted_in, of), counted) in &open.counts {
+            let has = |labels: &BTreeMap<String, String>| {
+                labels.get(*label).map_or("", String::as_str) == of
+            };
+            if counted_in == series && !family.samples.iter().any(|(labels, _)| has(labels)) {
+                f.broken(M1, "equal", Evidence::line(at), || {
+                    let expected = format!("{name} {of} is {counted}, as the harness counted");
+                    (expected, "the scrape has no such sample".to_owned())
+                });
+            }
+        }
         for (labels, value) in &family.samples {
             let of = labels.get(*label).map_or("", String::as_str);
             let counted = open.get(series, of);

@@ -11,6 +11,7 @@ use dashproof_reference::state::{
 };
 use prometheus::{Registry, TextEncoder};
 
+use crate::scenario::REPORTABLE;
 use crate::scenario::model::StateSubject;
 
 pub use shown::{Defect, Shown, canonical};
@@ -124,9 +125,6 @@ pub fn reference(limits: &StateSubject) -> Box<dyn Differ> {
         next: 0,
     })
 }
-
-/// Messages whose loss can still be reported: an application forgets the older ones.
-const REPORTABLE: usize = 64;
 
 impl Reference {
     fn token(&mut self, token: DiffToken) -> u64 {
