@@ -142,7 +142,7 @@ fn a_violation_is_told_with_its_law_its_history_and_the_way_back_to_it() {
     {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }
-    let cell = dir.path().join("outage/all-brokers-3s/sim-seed0");
+    let cell = dir.path().join("outage/all-brokers-3s/sim-seed0-discards");
     let judged = dashproof(&["judge", cell.to_str().unwrap()]);
     assert_eq!(code(&judged), exit::VIOLATION);
     let again = |text: &str| {

@@ -51,6 +51,21 @@ fn recorded(dir: &Path) -> (PathBuf, PathBuf) {
 }
 
 #[test]
+fn a_directory_without_a_checkpoint_proves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let looked = dashproof(&["checkpoint", "verify", dir.path().to_str().unwrap()]);
+    assert_eq!(code(&looked), exit::INCONCLUSIVE, "{}", stdout(&looked));
+}
+
+#[test]
+fn a_saboteur_that_has_nothing_to_be_wrong_about_is_not_run() {
+    for args in [["state/growing", "single-shot-send"], ["outage/ack-loss", "trusts-the-index"]] {
+        let run = dashproof(&["run", args[0], "--saboteur", args[1]]);
+        assert_eq!(code(&run), exit::USAGE, "{args:?}: {}", stdout(&run));
+    }
+}
+
+#[test]
 fn a_failing_history_of_state_diffs_is_judged_the_same_and_replayed_to_the_byte() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().to_str().unwrap();
@@ -59,7 +74,7 @@ fn a_failing_history_of_state_diffs_is_judged_the_same_and_replayed_to_the_byte(
         let run = dashproof(&["run", id, "--saboteur", saboteur, "--out", out]);
         assert_eq!(code(&run), exit::VIOLATION, "{}", stdout(&run));
         assert!(stdout(&run).contains(&format!("{law} broken")), "{}", stdout(&run));
-        let cell = dir.path().join(id).join("disk-seed0");
+        let cell = dir.path().join(id).join(format!("disk-seed0-{saboteur}"));
         let judged = dashproof(&["judge", cell.to_str().unwrap()]);
         assert_eq!(code(&judged), exit::VIOLATION, "{}", stdout(&judged));
         assert!(stdout(&judged).contains(&format!("{law} broken")), "{}", stdout(&judged));

@@ -40,7 +40,15 @@ fn reports(look: &LookArgs) -> Result<Vec<FileReport>, Failure> {
     if !dir.is_dir() {
         return Err(Failure::usage(format!("there is no folder {}", dir.display())));
     }
-    inspect(&StdFs, dir).map_err(|error| Failure::environment(error.to_string()))
+    let reports = inspect(&StdFs, dir).map_err(|error| Failure::environment(error.to_string()))?;
+    if !reports.iter().any(|report| report.role == Role::Checkpoint) {
+        return Err(Failure::inconclusive(format!(
+            "no checkpoint in {}: there is nothing to look at\nhelp: name the directory that a \
+             checkpointer was given",
+            dir.display()
+        )));
+    }
+    Ok(reports)
 }
 
 /// Damaged, refused or unreadable: what a store would not give. A leftover is swept at an open.

@@ -25,6 +25,10 @@ pub(super) fn show(
         let text = format!("lane {lane} has no crash states: only disk enumerates them");
         return Err(Failure::usage(text));
     }
+    if cell.scenario.checkpoint.is_none() {
+        let id = &cell.scenario.id;
+        return Err(Failure::usage(format!("{id} has no crash states: it is about no store")));
+    }
     let input = RunInput {
         scenario: cell.scenario.clone(),
         seed: cell.seed,

@@ -38,6 +38,13 @@ pub(crate) fn prove(ui: Ui, dir: Option<&Path>, args: &ProveArgs) -> Result<u8, 
     if !cfg!(tokio_unstable) {
         return Err(run::sim_is_missing());
     }
+    let missing = chosen.iter().flat_map(|s| s.scenarios).find(|id| library.get(id).is_none());
+    if let Some(id) = missing {
+        return Err(Failure::usage(format!(
+            "there is no scenario {id}, which a saboteur needs; nothing was run\nhelp: prove works \
+             with the scenarios that come with this program"
+        )));
+    }
     let trials: Vec<Trial> = chosen
         .iter()
         .flat_map(|saboteur| {

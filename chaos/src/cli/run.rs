@@ -85,7 +85,19 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
         None => subject(args.saboteur.as_deref())?,
     };
     let wanted = args.which.selection();
-    let chosen = select(&library_for(dir, &wanted)?, &wanted)?;
+    let mut chosen = select(&library_for(dir, &wanted)?, &wanted)?;
+    if let Some(saboteur) = args.saboteur.as_deref().and_then(crate::saboteur::find) {
+        // where it cannot act, a pass would say nothing about it
+        chosen.retain(|scenario| saboteur.fits(scenario));
+        if chosen.is_empty() {
+            return Err(Failure::usage(format!(
+                "nothing to run: the saboteur {} has nothing to be wrong about in what is \
+                 selected\nhelp: it is made for {}",
+                saboteur.name,
+                saboteur.scenarios.join(", ")
+            )));
+        }
+    }
     let seeds = args.at.seeds();
     let mut plan = Plan { cells: Vec::new(), absent: BTreeMap::new() };
     for scenario in &chosen {

@@ -311,6 +311,14 @@ fn verdict(
         })
         .collect();
     why.extend(not_done(index));
+    if let Laws::These(named) = &index.scenario.expect.laws {
+        let idle = |law: &&LawId| findings.checked.get(law).copied().unwrap_or(0) == 0;
+        let named = named.iter().filter_map(|name| LawId::from_name(name));
+        let judged = selection.judged.iter().filter(|law| named.clone().any(|l| l == **law));
+        why.extend(
+            judged.filter(idle).map(|law| format!("{law} is named, and had nothing to judge")),
+        );
+    }
     for name in &index.scenario.expect.reached {
         if marks::mark(name).is_none() {
             why.push(format!("mark {name} does not exist"));

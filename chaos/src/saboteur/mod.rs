@@ -20,7 +20,7 @@ use dashproof_reference::core::{Route, Transport};
 use dashproof_reference::fs::Fs;
 
 use crate::history::Kind;
-use crate::scenario::model::{LaneName, StateSubject};
+use crate::scenario::model::{LaneName, Scenario, StateSubject};
 use crate::subject::Subject;
 use crate::subject::state::{self as diffs, Differ, Start};
 use crate::subject::store::{self, Answered, Checkpointer, Open, Setup};
@@ -84,6 +84,16 @@ pub fn find(name: &str) -> Option<&'static Saboteur> {
 }
 
 impl Saboteur {
+    /// True where it has something to be wrong about.
+    #[must_use]
+    pub fn fits(&self, scenario: &Scenario) -> bool {
+        match self.sabotage {
+            Sabotage::Store(_) => scenario.checkpoint.is_some(),
+            Sabotage::Differ(_) => scenario.state.is_some(),
+            _ => scenario.checkpoint.is_none() && scenario.state.is_none(),
+        }
+    }
+
     /// The settings that its producer is really opened with.
     pub fn config(&self, config: &mut serde_json::Value) {
         if let Sabotage::Config(change) = self.sabotage {

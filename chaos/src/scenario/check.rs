@@ -104,6 +104,12 @@ fn met(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
         walker.refuse(&root.at, message, Some(format!("add a [[load]] with `{what}`")));
     }
     for (fields, fault) in root.tables("fault").iter().zip(&scenario.faults) {
+        if !scenario.lanes.is_empty()
+            && scenario.lanes.iter().all(|lane| fault.unmet_on.contains_key(lane))
+        {
+            let message = "a fault that is met on no lane of this file tests nothing";
+            walker.refuse(&fields.place("unmet_on"), message, Some("drop the fault".to_owned()));
+        }
         for lane in fault.unmet_on.keys().filter(|lane| !scenario.lanes.contains(lane)) {
             let place = fields
                 .table("unmet_on")
@@ -281,6 +287,10 @@ fn expectations(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
             let message = format!("`{mark}` cannot be reached: the file has no fault `{kind}`");
             walker.refuse(at, message, Some("add the fault or drop the mark".to_owned()));
         }
+    }
+    if scenario.lanes.contains(&LaneName::Disk) && fields.values.contains_key("outcomes") {
+        let message = "stores and state diffs have no outcomes: the bounds would say nothing";
+        walker.refuse(&fields.place("outcomes"), message, Some("drop them".to_owned()));
     }
     if let Laws::These(laws) = &scenario.expect.laws {
         for law in laws.iter().filter_map(|name| LawId::from_name(name)) {

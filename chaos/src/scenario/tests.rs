@@ -243,11 +243,13 @@ fn a_string_with_control_characters_is_refused() {
 fn a_fault_may_go_unmet_only_on_a_lane_of_the_file_and_for_a_reason() {
     let fault = |unmet: &str| {
         let fault = "[[fault]]\nat = \"1s\"\nkind = \"net.reset\"\nunmet_on";
-        format!("id = \"a/b\"\nsummary = \"s\"\n{}\n{fault} = {{ {unmet} }}\n", head(false))
+        let head = head(false).replace("\"sim\"", "\"sim\", \"wire\"");
+        format!("id = \"a/b\"\nsummary = \"s\"\n{head}\n{fault} = {{ {unmet} }}\n")
     };
     let good = parse(&fault("sim = \"nobody is connected\""), "x.toml").expect("sim is listed");
     assert_eq!(good.faults[0].unmet_on.len(), 1);
-    let bad = ["wire = \"why\"", "sim = \"\"", "simm = \"why\""];
+    let everywhere = "sim = \"why\", wire = \"why\"";
+    let bad = ["kafka = \"why\"", "sim = \"\"", "simm = \"why\"", everywhere];
     insta::assert_snapshot!(bad.iter().map(|unmet| messages(&fault(unmet))).collect::<String>());
 }
 

@@ -13,7 +13,8 @@ use crate::history::{EventId, Kind};
 /// Version of the protocol.
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// A request of the harness; answered by [`Message::Reply`] with the same id. Several may be outstanding.
+/// A request of the harness; answered by [`Message::Reply`] with the same id. Several may be
+/// outstanding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     /// Chosen by the harness, unique in the process.

@@ -1,6 +1,6 @@
 //! M1 of stores: what an open store counted, against what was asked, answered and done to its disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::answers::kind_of;
 use super::walk::CHANGES;
@@ -25,6 +25,8 @@ struct Open<'a> {
     /// A file operation failed, so that what was cleaned up when is the store's own business.
     failed: bool,
     retention_failed: Option<&'static str>,
+    /// Files that the call under way has made.
+    made: BTreeSet<String>,
 }
 
 impl Open<'_> {
@@ -57,6 +59,7 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
                         bad.values().filter(|how| **how != "newer_version").count() as u64;
                 }
                 open.call = Some(call);
+                open.made.clear();
                 open.retention_failed = None;
             }
             (Kind::StoreAnswer(answer), _) => answered(&mut open, answer),
@@ -99,10 +102,15 @@ fn operation(open: &mut Open<'_>, op: &str, path: &str, error: Option<&str>) {
         }
         return;
     }
+    if op == "create" {
+        open.made.insert(path.to_owned());
+    }
     if op == "remove" {
         let temporary = name.starts_with("tmp-");
+        // what a call made itself and took back is no sweep
+        let own = open.made.remove(path);
         match call.op.as_str() {
-            "open" if temporary => open.add("swept_temp_files_total", "", 1),
+            "open" if temporary && !own => open.add("swept_temp_files_total", "", 1),
             "delete" | "delete_thread" if !temporary => open.add("deletes_total", "request", 1),
             "save" | "retain" if !temporary => open.add("deletes_total", "retention", 1),
             _ => {}

@@ -27,6 +27,25 @@ pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
     }
     walk::walk(index, f);
     files::judge(index, f);
+    whole(index, f);
+}
+
+/// A crash state that is not in the history was not judged, whatever the tally says.
+fn whole(index: &Index<'_>, f: &mut Findings) {
+    let mut there = 0;
+    for line in index.lines {
+        match &line.kind {
+            Kind::CrashState(_) => there += 1,
+            Kind::CrashTally(tally) => {
+                let said = std::mem::take(&mut there);
+                if said != tally.states {
+                    let all = tally.states;
+                    f.undecided(K1, format!("the history holds {said} of {all} crash states"));
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Some save said Ok.

@@ -1,5 +1,7 @@
 //! Stores: for each law a history that keeps it and one that breaks it.
 
+mod more;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -467,16 +469,4 @@ proptest! {
         let judgement = judge(&lines, &scenario());
         prop_assert!(judgement.violations.iter().all(|v| v.to_string().contains("reproduce")));
     }
-}
-
-#[test]
-fn crash_states_are_counted_by_the_variant_and_operation_that_they_came_in() {
-    let mut tale = two().crash_state(0, &[], &[]).crash_state(3, &[("a", "s1")], &[]);
-    tale = tale.crash_state(10, &[("b", "s2"), ("a", "s1")], &[]);
-    tale = tale.opened("versioned");
-    tale.fs("remove", "/store/index", None);
-    tale = tale.crash_state(11, &[("b", "s2"), ("a", "s1")], &[]);
-    let crashes = judge(&tale.lines, &scenario()).counts.crashes;
-    let wanted = [("file/none", 1), ("file/save", 2), ("versioned/open", 1)];
-    assert_eq!(crashes, wanted.map(|(what, n)| (what.to_owned(), n)).into());
 }

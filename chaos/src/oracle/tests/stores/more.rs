@@ -1,0 +1,57 @@
+//! What a strict reader found missing.
+
+use super::*;
+use crate::history::CrashTally;
+
+#[test]
+fn crash_states_are_counted_by_the_variant_and_operation_that_they_came_in() {
+    let mut tale = two().crash_state(0, &[], &[]).crash_state(3, &[("a", "s1")], &[]);
+    tale = tale.crash_state(10, &[("b", "s2"), ("a", "s1")], &[]);
+    tale = tale.opened("versioned");
+    tale.fs("remove", "/store/index", None);
+    tale = tale.crash_state(11, &[("b", "s2"), ("a", "s1")], &[]);
+    let crashes = judge(&tale.lines, &scenario()).counts.crashes;
+    let wanted = [("file/none", 1), ("file/save", 2), ("versioned/open", 1)];
+    assert_eq!(crashes, wanted.map(|(what, n)| (what.to_owned(), n)).into());
+}
+
+#[test]
+fn crash_states_that_are_not_in_the_history_are_not_judged() {
+    let tallied = |states: u64| {
+        let mut tale = two().crash_state(10, &[("b", "s2"), ("a", "s1")], &[]);
+        let tally = CrashTally { points: 1, states, ..CrashTally::default() };
+        tale.line(Src::Fs, Kind::CrashTally(tally));
+        judge(&tale.lines, &scenario())
+    };
+    assert!(!tallied(1).why.iter().any(|why| why.contains("crash states")));
+    let cut = tallied(3);
+    assert!(cut.why.iter().any(|why| why.contains("holds 1 of 3 crash states")), "{:?}", cut.why);
+}
+
+#[test]
+fn k9_wants_the_directory_synced_after_a_save_that_also_retires() {
+    let saved = |steps: &[&str]| {
+        let mut tale = Tale::new();
+        let (thread, sha) = (Some("t".to_owned()), Some("s1".to_owned()));
+        tale.call(StoreCall { thread, sha, keep: Some(2), ..StoreCall::of("save") });
+        tale.steps(steps);
+        tale.answer("save", StoreAnswer { id: Some("a".into()), ..StoreAnswer::default() })
+    };
+    keeps(&saved(&["create", "write", "sync", "rename", "sync_dir", "remove"]), "K9");
+    breaks(&saved(&["create", "write", "sync", "rename"]), "K9 sync_dir");
+}
+
+#[test]
+fn k9_does_not_forgive_a_failed_sync_of_the_directory_because_the_next_says_ok() {
+    let steps = ["create", "write", "sync", "rename", "sync_dir!EIO", "sync_dir"];
+    breaks(&Tale::new().saved_by(&steps, "t", "a", "s1"), "K9 ignored");
+}
+
+#[test]
+fn an_id_that_was_refused_because_it_is_taken_still_has_its_first_state() {
+    let mut tale = Tale::new().saved("t", "a", "s1");
+    let (thread, sha) = (Some("t".to_owned()), Some("s2".to_owned()));
+    tale.call(StoreCall { id: Some("a".into()), thread, sha, ..StoreCall::of("save") });
+    tale = tale.refused("save", "already_exists");
+    keeps(&tale.crash_state(5, &[("a", "s1")], &[]), "K1");
+}
