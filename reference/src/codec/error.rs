@@ -32,7 +32,7 @@ pub enum DecodeErrorKind {
     Group,
     /// A string field is not UTF-8.
     Utf8,
-    /// Messages are nested deeper than [`super::Limits::depth`].
+    /// Messages are nested deeper than `Limits::depth`.
     Depth,
     /// A batch has more members than [`super::Limits::batch_members`].
     BatchMembers,

@@ -4,7 +4,7 @@ use super::error::DecodeErrorKind;
 use super::frame::MAX_PAYLOAD;
 use super::schema::MAX_COST_PER_BYTE;
 
-/// Messages can be nested no deeper than this, whatever [`Limits::depth`] says: it is the protobuf
+/// Messages can be nested no deeper than this, whatever `Limits::depth` says: it is the protobuf
 /// library's own bound, and the original's.
 pub const MAX_DEPTH: u32 = 100;
 
