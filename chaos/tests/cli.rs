@@ -1,31 +1,13 @@
 //! The program as a user meets it: what it prints, and the exit code it ends with.
 #![cfg(test)]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+#[path = "support/program.rs"]
+mod program;
+
+use std::process::Output;
 
 use dashproof::exit;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-fn dashproof(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_dashproof"))
-        .args(args)
-        .current_dir(root())
-        .env_remove("DASHPROOF_SCENARIOS")
-        .output()
-        .unwrap()
-}
-
-fn code(output: &Output) -> u8 {
-    u8::try_from(output.status.code().expect("no signal")).unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
+use program::{code, dashproof, stdout};
 
 fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()

@@ -1,27 +1,15 @@
 //! `run`, `judge`, `replay` and `prove` over the real program: what a user reads, and exit codes.
 #![cfg(test)]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+#[path = "support/program.rs"]
+mod program;
+
+use std::path::Path;
+use std::process::Output;
 
 use dashproof::exit;
 use dashproof::history::{reader, writer};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-fn dashproof(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_dashproof")).args(args).current_dir(root()).output().unwrap()
-}
-
-fn code(output: &Output) -> u8 {
-    u8::try_from(output.status.code().expect("no signal")).unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
+use program::{code, dashproof, root, stdout};
 
 /// The text with every measured time replaced.
 fn redacted(text: &str) -> String {

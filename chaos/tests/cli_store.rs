@@ -2,27 +2,15 @@
 //! `checkpoint` tells what is in it.
 #![cfg(test)]
 
+#[path = "support/program.rs"]
+mod program;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use dashproof::exit;
+use program::{code, dashproof, stdout};
 use serde_json::Value;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-fn dashproof(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_dashproof")).args(args).current_dir(root()).output().unwrap()
-}
-
-fn code(output: &Output) -> u8 {
-    u8::try_from(output.status.code().expect("no signal")).unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
 
 fn json(output: &Output) -> Vec<Value> {
     stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::failure::Failure;
+use super::files::failed;
 use super::ui;
 use crate::exit;
 use crate::history::{Kind, Line};
@@ -59,15 +60,12 @@ pub(super) fn show(
 }
 
 fn write(shown: &Shown, dir: &Path) -> Result<(), Failure> {
-    let failed = |path: &Path, error: std::io::Error| {
-        Failure::environment(format!("cannot write {}: {error}", path.display()))
-    };
-    fs::create_dir(dir).map_err(|error| failed(dir, error))?;
+    fs::create_dir(dir).map_err(|error| failed(dir, &error))?;
     for (name, bytes) in &shown.files {
         // a wrong store may have made any name at all
         let Some(name) = Path::new(name).file_name() else { continue };
         let path = dir.join(name);
-        fs::write(&path, bytes).map_err(|error| failed(&path, error))?;
+        fs::write(&path, bytes).map_err(|error| failed(&path, &error))?;
     }
     Ok(())
 }

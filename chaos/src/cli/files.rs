@@ -50,7 +50,8 @@ fn folder(dir: &Path, cell: &Cell) -> PathBuf {
     dir.join(&cell.scenario.id).join(name)
 }
 
-fn failed(path: &Path, error: &io::Error) -> Failure {
+/// A file or folder that could not be written.
+pub(super) fn failed(path: &Path, error: &io::Error) -> Failure {
     Failure::environment(format!("cannot write {}: {error}", path.display()))
 }
 

@@ -18,3 +18,26 @@ mod tables;
 mod time;
 mod total;
 mod verdict;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use crate::history::Line;
+
+/// What somebody does to a history: takes out, doubles or swaps lines.
+type Edit = (u8, Index, Index);
+
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    prop::collection::vec((0..3_u8, any::<Index>(), any::<Index>()), 0..12)
+}
+
+fn mangle(lines: &mut Vec<Line>, edits: Vec<Edit>) {
+    for (what, a, b) in edits {
+        let (a, b) = (a.index(lines.len()), b.index(lines.len()));
+        match what {
+            0 if lines.len() > 1 => drop(lines.remove(a)),
+            1 => lines.insert(a, lines[b].clone()),
+            _ => lines.swap(a, b),
+        }
+    }
+}

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::{edits, mangle};
+
 use crate::history::reader::tests::histories;
 use crate::history::{
     CrashState, DamageSeen, FORMAT_VERSION, FaultPhase, Found, Kind, Line, Src, StoreAnswer,
@@ -455,17 +457,10 @@ proptest! {
 
     #[test]
     fn a_mangled_history_of_a_store_is_judged(
-        edits in prop::collection::vec((0..3_u8, any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..12)
+        edits in edits()
     ) {
         let mut lines = lively().lines;
-        for (what, a, b) in edits {
-            let (a, b) = (a.index(lines.len()), b.index(lines.len()));
-            match what {
-                0 if lines.len() > 1 => drop(lines.remove(a)),
-                1 => lines.insert(a, lines[b].clone()),
-                _ => lines.swap(a, b),
-            }
-        }
+        mangle(&mut lines, edits);
         let judgement = judge(&lines, &scenario());
         prop_assert!(judgement.violations.iter().all(|v| v.to_string().contains("reproduce")));
     }
