@@ -1,6 +1,6 @@
 //! `dashproof prove`: every known weakness put back, and the law that catches it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -25,8 +25,8 @@ use crate::scenario::{Library, suggest};
 struct Trial {
     saboteur: &'static Saboteur,
     scenario: &'static str,
-    /// The seed that caught it, and every law that was broken there.
-    caught: Option<(u64, Vec<String>)>,
+    /// The seed that caught it, and every law that was broken there, with its rule.
+    caught: Option<(u64, Vec<(String, &'static str)>)>,
     /// What happened instead.
     instead: String,
 }
@@ -134,13 +134,16 @@ impl Prover<'_> {
         compared(trial, seed, broken, reference);
     }
 
-    /// One seed in real time.
+    /// One seed in real time: the reference beside the saboteur, since both do little but wait.
     async fn attend(&self, trial: &mut Trial, seed: u64) {
-        let Some(cell) = self.wrong(trial, seed) else { return unknown(trial) };
-        let Some(broken) = caught(trial, &pool::attend(cell).await) else { return };
-        let Some(cell) = self.cell(trial, seed, SubjectSpec::Reference) else { return };
-        let reference = pool::attend(cell).await.verdict;
-        compared(trial, seed, broken, reference);
+        let wrong = self.wrong(trial, seed);
+        let Some((wrong, right)) = wrong.zip(self.cell(trial, seed, SubjectSpec::Reference)) else {
+            return unknown(trial);
+        };
+        let (wrong, right) = tokio::join!(pool::attend(wrong), pool::attend(right));
+        if let Some(broken) = caught(trial, &wrong) {
+            compared(trial, seed, broken, right.verdict);
+        }
     }
 }
 
@@ -148,15 +151,18 @@ fn unknown(trial: &mut Trial) {
     trial.instead = format!("there is no scenario {}", trial.scenario);
 }
 
-/// The laws that were broken, if the saboteur's own is among them.
-fn caught(trial: &mut Trial, result: &CellResult) -> Option<Vec<String>> {
+/// The laws and rules that were broken, if the saboteur's own is among them.
+fn caught(trial: &mut Trial, result: &CellResult) -> Option<Vec<(String, &'static str)>> {
     let violations = result.judgement.as_ref().map(|j| j.violations.as_slice()).unwrap_or_default();
-    let mut laws: Vec<String> = violations.iter().map(|v| v.law.as_str().to_owned()).collect();
-    laws.dedup();
-    if result.verdict == Verdict::Fail && laws.iter().any(|law| law == trial.saboteur.law) {
-        return Some(laws);
+    let broken: Vec<(String, &str)> =
+        violations.iter().map(|v| (v.law.as_str().to_owned(), v.rule)).collect();
+    let Saboteur { law, rule, .. } = trial.saboteur;
+    let own = |(broken, by): &(String, &str)| broken == law && by == rule;
+    if result.verdict == Verdict::Fail && broken.iter().any(own) {
+        return Some(broken);
     }
-    let reason = if laws.is_empty() { result.why.join("; ") } else { laws.join(" ") };
+    let names: Vec<String> = broken.iter().map(|(law, rule)| format!("{law} {rule}")).collect();
+    let reason = if names.is_empty() { result.why.join("; ") } else { names.join(", ") };
     trial.instead = match reason.as_str() {
         "" => result.verdict.as_str().to_owned(),
         reason => format!("{}: {reason}", result.verdict.as_str()),
@@ -164,7 +170,7 @@ fn caught(trial: &mut Trial, result: &CellResult) -> Option<Vec<String>> {
     None
 }
 
-fn compared(trial: &mut Trial, seed: u64, broken: Vec<String>, reference: Verdict) {
+fn compared(trial: &mut Trial, seed: u64, broken: Vec<(String, &'static str)>, reference: Verdict) {
     if reference == Verdict::Pass {
         trial.caught = Some((seed, broken));
     } else {
@@ -227,16 +233,26 @@ fn attempt_all(ui: Ui, prover: &Prover<'_>, trials: Vec<Trial>) -> Result<Vec<Tr
 
 fn matrix(trials: &[Trial]) -> String {
     let mut lines = vec![
-        ["saboteur", "row", "law", "lane", "scenario", "caught", "also breaks", "what it does"]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "saboteur",
+            "row",
+            "law and rule",
+            "lane",
+            "scenario",
+            "caught",
+            "also breaks",
+            "what it does",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
     for trial in trials {
         let saboteur = trial.saboteur;
         let (how, also) = match &trial.caught {
-            Some((seed, laws)) => {
-                let others: Vec<&str> =
-                    laws.iter().map(String::as_str).filter(|law| *law != saboteur.law).collect();
+            Some((seed, broken)) => {
+                let laws = broken.iter().map(|(law, _)| law.as_str());
+                let others: BTreeSet<&str> = laws.filter(|law| *law != saboteur.law).collect();
+                let others: Vec<&str> = others.into_iter().collect();
                 (format!("seed {seed}"), others.join(" "))
             }
             None => ("NO".to_owned(), trial.instead.clone()),
@@ -245,7 +261,7 @@ fn matrix(trials: &[Trial]) -> String {
         lines.push(vec![
             saboteur.name.to_owned(),
             row.to_owned(),
-            saboteur.law.to_owned(),
+            format!("{} {}", saboteur.law, saboteur.rule),
             saboteur.lane.as_str().to_owned(),
             trial.scenario.to_owned(),
             how,
@@ -263,11 +279,14 @@ fn as_json(trial: &Trial) -> serde_json::Value {
         "about": trial.saboteur.about,
         "row": trial.saboteur.row,
         "law": trial.saboteur.law,
+        "rule": trial.saboteur.rule,
         "lane": trial.saboteur.lane.as_str(),
         "scenario": trial.scenario,
         "caught": trial.caught.is_some(),
         "seed": trial.caught.as_ref().map(|(seed, _)| seed),
-        "laws": trial.caught.as_ref().map(|(_, laws)| laws),
+        "broken": trial.caught.as_ref().map(|(_, broken)| {
+            broken.iter().map(|(law, rule)| json!({ "law": law, "rule": rule })).collect::<Vec<_>>()
+        }),
         "instead": trial.instead,
     })
 }

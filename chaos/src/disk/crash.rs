@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::image::Image;
-use super::log::{Content, Log, Medium, named};
+use super::image::{self, Image};
+use super::log::{Content, Log, Medium, Version, named};
 use crate::history::CrashTally;
 
 /// The unit in which a medium writes.
@@ -27,6 +27,8 @@ pub struct State {
     pub ops: u64,
     /// What the disk holds.
     pub image: Image,
+    /// Of the image: equal ones have equal digests.
+    pub digest: [u8; 32],
 }
 
 /// All of them.
@@ -77,15 +79,20 @@ fn at(medium: &Medium, ops: u64, seed: u64, out: &mut States) {
     let mut version = 0_u64;
     for subset in subsets {
         let changes = medium.naming.iter().zip(&subset).filter(|(_, kept)| **kept);
-        let names = named(&medium.names, changes.map(|(change, _)| change));
+        let names = named(&medium.names, changes.map(|(change, _)| &change.naming));
         let (contents, reduced) = contents(medium, &names);
         sampled |= reduced;
         for files in contents {
-            let image = Image { dirs: medium.dirs.clone(), files };
+            let digest = image::digest(
+                &medium.dirs,
+                files.iter().map(|(path, version)| (path.as_path(), &version.digest)),
+            );
             let name = format!("op{ops}.v{version}");
             version += 1;
-            if known.insert(image.digest()) {
-                out.states.push(State { name, ops, image });
+            if known.insert(digest) {
+                let files = files.into_iter().map(|(path, version)| (path, version.bytes));
+                let image = Image { dirs: medium.dirs.clone(), files: files.collect() };
+                out.states.push(State { name, ops, image, digest });
                 out.tally.states += 1;
             } else {
                 out.tally.duplicates += 1;
@@ -111,27 +118,26 @@ fn subsets(changes: usize, seed: u64) -> (Vec<Vec<bool>>, bool) {
     (out, true)
 }
 
-type Files = BTreeMap<PathBuf, Arc<[u8]>>;
+type Files = BTreeMap<PathBuf, Version>;
+type Pick = fn(&[Version]) -> Option<&Version>;
 
 /// The contents that named files can have together: every combination, or each file's own with the
 /// others whole and with the others lost; true when it is not every one.
 fn contents(medium: &Medium, names: &BTreeMap<PathBuf, u64>) -> (Vec<Files>, bool) {
     let mut fixed = Files::new();
-    let mut open: Vec<(PathBuf, Vec<Arc<[u8]>>)> = Vec::new();
+    let mut open: Vec<(&PathBuf, &[Version])> = Vec::new();
     for (path, number) in names {
         let Some(content) = medium.files.get(number) else { continue };
-        match versions(content) {
-            versions if versions.len() == 1 => {
-                fixed.extend(versions.into_iter().map(|only| (path.clone(), only)));
-            }
-            versions => open.push((path.clone(), versions)),
+        match content.versions() {
+            [only] => drop(fixed.insert(path.clone(), only.clone())),
+            versions => open.push((path, versions)),
         }
     }
     let product = open.iter().map(|(_, v)| v.len()).fold(1_usize, usize::saturating_mul);
     if product <= COMBINATIONS {
         let mut all = vec![fixed];
         for (path, versions) in open {
-            let with = |files: &Files, version: &Arc<[u8]>| {
+            let with = |files: &Files, version: &Version| {
                 let mut files = files.clone();
                 files.insert(path.clone(), version.clone());
                 files
@@ -141,30 +147,24 @@ fn contents(medium: &Medium, names: &BTreeMap<PathBuf, u64>) -> (Vec<Files>, boo
         return (all, false);
     }
     let mut out = Vec::new();
+    let others: [Pick; 2] = [<[Version]>::first, <[Version]>::last];
     for (path, versions) in &open {
-        for version in versions {
-            for others in [first, last] {
-                let mut files = fixed.clone();
-                files.extend(open.iter().filter_map(|(p, v)| Some((p.clone(), others(v)?))));
-                files.insert(path.clone(), version.clone());
-                out.push(files);
-            }
+        for (version, others) in versions.iter().flat_map(|v| others.map(|others| (v, others))) {
+            let mut files = fixed.clone();
+            let rest = open.iter().filter_map(|(p, v)| Some(((*p).clone(), others(v)?.clone())));
+            files.extend(rest);
+            files.insert((*path).clone(), version.clone());
+            out.push(files);
         }
     }
     (out, true)
 }
 
-fn first(versions: &[Arc<[u8]>]) -> Option<Arc<[u8]>> {
-    versions.first().cloned()
-}
-
-fn last(versions: &[Arc<[u8]>]) -> Option<Arc<[u8]>> {
-    versions.last().cloned()
-}
-
 /// What a file can hold: what is durable, and of each write after it nothing, half, all but the
-/// last sector, or all; the last write as garbage; each before it as zeros with the others whole.
-fn versions(content: &Content) -> Vec<Arc<[u8]>> {
+/// last sector, or all; the last write as garbage; each before it as zeros with the others whole;
+/// all of them as zeros, since a file's length can be durable before its bytes are. The whole file
+/// is the last.
+pub(super) fn versions(content: &Content) -> Vec<Arc<[u8]>> {
     let durable = &content.durable;
     let pending: Vec<&[u8]> =
         content.pending.iter().map(|bytes| &**bytes).filter(|bytes| !bytes.is_empty()).collect();
@@ -184,18 +184,17 @@ fn versions(content: &Content) -> Vec<Arc<[u8]>> {
         let (sound, _) = last.split_at(last.len() - tail);
         let lost = garbage.get(garbage.len() - tail..).unwrap_or_default();
         out.push([durable, &*before.concat(), sound, lost].concat().into());
-        for hole in 0..before.len() {
+        for hole in (0..before.len()).map(Some).chain([None]) {
             let mut holed = durable.clone();
             for (at, bytes) in pending.iter().enumerate() {
-                let kept = |byte: &u8| if at == hole { 0 } else { *byte };
-                holed.extend(bytes.iter().map(kept));
+                let lost = hole.is_none_or(|hole| hole == at);
+                holed.extend(bytes.iter().map(|byte| if lost { 0 } else { *byte }));
             }
             out.push(holed.into());
         }
     }
     let mut seen = BTreeSet::new();
     out.retain(|version| seen.insert(version.clone()));
-    // the whole file is the last one
     if let Some(at) = out.iter().position(|version| **version == *whole) {
         let whole = out.remove(at);
         out.push(whole);

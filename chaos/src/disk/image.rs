@@ -25,19 +25,33 @@ impl Image {
     /// Equal images have equal digests, and no others.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        let mut sha = Sha256::new();
-        let mut part = |bytes: &[u8]| {
-            sha.update(bytes.len().to_be_bytes());
-            sha.update(bytes);
-        };
-        for dir in &self.dirs {
-            part(dir.as_os_str().as_encoded_bytes());
-        }
-        part(b"");
-        for (path, bytes) in &self.files {
-            part(path.as_os_str().as_encoded_bytes());
-            part(bytes);
-        }
-        sha.finalize().into()
+        let files: Vec<(&Path, [u8; 32])> =
+            self.files.iter().map(|(path, bytes)| (path.as_path(), sha(bytes))).collect();
+        digest(&self.dirs, files.iter().map(|(path, content)| (*path, content)))
     }
+}
+
+/// Of an image whose files' contents have these digests.
+pub(super) fn digest<'f>(
+    dirs: &BTreeSet<PathBuf>,
+    files: impl Iterator<Item = (&'f Path, &'f [u8; 32])>,
+) -> [u8; 32] {
+    let mut sha = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        sha.update(bytes.len().to_be_bytes());
+        sha.update(bytes);
+    };
+    for dir in dirs {
+        part(dir.as_os_str().as_encoded_bytes());
+    }
+    part(b"");
+    for (path, content) in files {
+        part(path.as_os_str().as_encoded_bytes());
+        part(content);
+    }
+    sha.finalize().into()
+}
+
+pub(super) fn sha(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }

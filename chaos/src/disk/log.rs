@@ -1,10 +1,12 @@
 //! What was done to a disk, and what of it is durable at which point.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::image::Image;
+use super::crash;
+use super::image::{self, Image};
 
 /// An operation that changes a disk. Failed ones have a place in the log too, so that their number
 /// is the same for everybody.
@@ -30,6 +32,10 @@ pub enum Op {
     Remove(PathBuf),
     /// Names in this directory are durable.
     SyncDir(PathBuf),
+    /// A sync of this directory failed: its names may have changed, and no later sync proves it.
+    DoubtDir(PathBuf),
+    /// Somebody puts a file there, or with `None` takes it away, and all of that is durable.
+    Rest(PathBuf, Option<(u64, Arc<[u8]>)>),
 }
 
 /// Operations in their order.
@@ -44,6 +50,41 @@ pub(super) enum Naming {
     Drop(PathBuf),
 }
 
+impl Naming {
+    /// The name that it is about, which of a move is the new one.
+    fn path(&self) -> &Path {
+        match self {
+            Self::Add(path, _) | Self::Move(_, path, _) | Self::Drop(path) => path,
+        }
+    }
+
+    /// What is left of it when something later is durable about this name.
+    fn without(self, path: &Path) -> Option<Self> {
+        match self {
+            Self::Move(from, to, _) if to == path && from != to => Some(Self::Drop(from)),
+            Self::Move(from, to, number) if from == path && from != to => {
+                Some(Self::Add(to, number))
+            }
+            change if change.path() == path => None,
+            change => Some(change),
+        }
+    }
+}
+
+/// A change of names, and whether a sync of its directory has failed since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Changed {
+    pub(super) naming: Naming,
+    doubtful: bool,
+}
+
+/// What a file can hold after a crash.
+#[derive(Clone, Debug)]
+pub(super) struct Version {
+    pub(super) bytes: Arc<[u8]>,
+    pub(super) digest: [u8; 32],
+}
+
 /// A file's bytes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
@@ -52,6 +93,16 @@ pub(super) struct Content {
     pub(super) pending: Vec<Arc<[u8]>>,
     /// A sync failed, so that the next one proves nothing.
     doubtful: bool,
+    /// Made when they are asked for; empty again after each change.
+    versions: OnceCell<Vec<Version>>,
+}
+
+impl Content {
+    /// What it can be after a crash, the whole last.
+    pub(super) fn versions(&self) -> &[Version] {
+        let version = |bytes: Arc<[u8]>| Version { digest: image::sha(&bytes), bytes };
+        self.versions.get_or_init(|| crash::versions(self).into_iter().map(version).collect())
+    }
 }
 
 /// A disk in operation: what is durable, and what is under way.
@@ -59,7 +110,7 @@ pub(super) struct Content {
 pub(super) struct Medium {
     pub(super) dirs: std::collections::BTreeSet<PathBuf>,
     pub(super) names: BTreeMap<PathBuf, u64>,
-    pub(super) naming: Vec<Naming>,
+    pub(super) naming: Vec<Changed>,
     pub(super) files: BTreeMap<u64, Content>,
     /// Names as programs see them.
     live: BTreeMap<PathBuf, u64>,
@@ -85,13 +136,13 @@ impl Medium {
             Op::Create(path, number) => {
                 self.files.insert(*number, Content::default());
                 self.live.insert(path.clone(), *number);
-                self.naming.push(Naming::Add(path.clone(), *number));
+                self.changed(Naming::Add(path.clone(), *number));
             }
             Op::Write(number, bytes) => {
-                self.files.entry(*number).or_default().pending.push(bytes.clone());
+                self.content(*number).pending.push(bytes.clone());
             }
             Op::Sync(number) => {
-                let content = self.files.entry(*number).or_default();
+                let content = self.content(*number);
                 if content.doubtful {
                     return;
                 }
@@ -100,33 +151,80 @@ impl Medium {
                 }
             }
             Op::Lose(number) => {
-                let content = self.files.entry(*number).or_default();
+                let content = self.content(*number);
                 let lost: usize = content.pending.iter().map(|bytes| bytes.len()).sum();
                 content.pending = vec![vec![0; lost].into()];
             }
-            Op::Doubt(number) => self.files.entry(*number).or_default().doubtful = true,
+            Op::Doubt(number) => self.content(*number).doubtful = true,
             Op::Rename(from, to) => {
                 if let Some(number) = self.live.remove(from) {
                     self.live.insert(to.clone(), number);
-                    self.naming.push(Naming::Move(from.clone(), to.clone(), number));
+                    self.changed(Naming::Move(from.clone(), to.clone(), number));
                 }
             }
             Op::Remove(path) => {
                 if self.live.remove(path).is_some() {
-                    self.naming.push(Naming::Drop(path.clone()));
+                    self.changed(Naming::Drop(path.clone()));
                 }
             }
-            Op::SyncDir(dir) => {
-                let here = |naming: &Naming| match naming {
-                    Naming::Add(path, _) | Naming::Move(path, ..) | Naming::Drop(path) => {
-                        path.parent() == Some(dir)
-                    }
-                };
-                let (done, rest) = std::mem::take(&mut self.naming).into_iter().partition(here);
-                self.naming = rest;
-                let done: Vec<Naming> = done;
-                self.names = named(&self.names, done.iter());
+            Op::SyncDir(dir) => self.sync_dir(dir),
+            Op::DoubtDir(dir) => {
+                let here = self.naming.iter_mut().filter(|c| c.naming.path().parent() == Some(dir));
+                here.for_each(|change| change.doubtful = true);
             }
+            Op::Rest(path, left) => {
+                self.forget(path);
+                match left {
+                    None => {
+                        self.names.remove(path);
+                        self.live.remove(path);
+                    }
+                    Some((number, bytes)) => {
+                        self.names.insert(path.clone(), *number);
+                        self.live.insert(path.clone(), *number);
+                        let content = Content { durable: bytes.to_vec(), ..Content::default() };
+                        self.files.insert(*number, content);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A file that is about to change.
+    fn content(&mut self, number: u64) -> &mut Content {
+        let content = self.files.entry(number).or_default();
+        content.versions.take();
+        content
+    }
+
+    fn changed(&mut self, naming: Naming) {
+        self.naming.push(Changed { naming, doubtful: false });
+    }
+
+    /// Something is durable about this name, so that what was under way about it is over.
+    fn forget(&mut self, path: &Path) {
+        let all = std::mem::take(&mut self.naming).into_iter();
+        let left = all.filter_map(|Changed { naming, doubtful }| {
+            naming.without(path).map(|naming| Changed { naming, doubtful })
+        });
+        self.naming = left.collect();
+    }
+
+    /// What is in doubt stays so, unless a later change of the same name is durable now.
+    fn sync_dir(&mut self, dir: &Path) {
+        let here =
+            |change: &Changed| !change.doubtful && change.naming.path().parent() == Some(dir);
+        let all = std::mem::take(&mut self.naming).into_iter();
+        for change in all {
+            if !here(&change) {
+                self.naming.push(change);
+                continue;
+            }
+            rename(&mut self.names, &change.naming);
+            if let Naming::Move(from, ..) = &change.naming {
+                self.forget(from);
+            }
+            self.forget(change.naming.path());
         }
     }
 }
@@ -137,19 +235,21 @@ pub(super) fn named<'n>(
     changes: impl Iterator<Item = &'n Naming>,
 ) -> BTreeMap<PathBuf, u64> {
     let mut names = names.clone();
-    for change in changes {
-        match change {
-            Naming::Add(path, number) => {
-                names.insert(path.clone(), *number);
-            }
-            Naming::Move(from, to, number) => {
-                names.remove(from);
-                names.insert(to.clone(), *number);
-            }
-            Naming::Drop(path) => {
-                names.remove(path);
-            }
+    changes.for_each(|change| rename(&mut names, change));
+    names
+}
+
+fn rename(names: &mut BTreeMap<PathBuf, u64>, change: &Naming) {
+    match change {
+        Naming::Add(path, number) => {
+            names.insert(path.clone(), *number);
+        }
+        Naming::Move(from, to, number) => {
+            names.remove(from);
+            names.insert(to.clone(), *number);
+        }
+        Naming::Drop(path) => {
+            names.remove(path);
         }
     }
-    names
 }

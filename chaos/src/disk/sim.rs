@@ -45,7 +45,7 @@ struct Inner {
     names: BTreeMap<PathBuf, u64>,
     files: BTreeMap<u64, Vec<u8>>,
     next: u64,
-    /// The file of each open handle; files have other numbers after [`SimFs::damage`].
+    /// The file of each open handle.
     handles: BTreeMap<u64, u64>,
     opened: u64,
     locks: BTreeMap<PathBuf, String>,
@@ -189,7 +189,7 @@ impl SimFs {
         self.inner().watch = Some(Arc::new(watch));
     }
 
-    /// The disk that the machine started with, damage since then included.
+    /// The disk that the machine started with.
     #[must_use]
     pub fn base(&self) -> Image {
         self.inner().base.clone()
@@ -238,8 +238,9 @@ impl SimFs {
 
     /// Makes a directory that was always there.
     pub fn make_dir(&self, dir: &Path) {
-        self.inner().dirs.extend(dir.ancestors().map(Path::to_owned));
-        self.rest();
+        let mut inner = self.inner();
+        inner.dirs.extend(dir.ancestors().map(Path::to_owned));
+        inner.base.dirs.extend(dir.ancestors().map(Path::to_owned));
     }
 
     /// The machine is dead.
@@ -248,52 +249,25 @@ impl SimFs {
         self.inner().dead()
     }
 
-    /// Changes a file at rest, or with `None` removes it; what was under way is durable then, so
-    /// that the log starts anew.
+    /// Changes a file at rest, or with `None` removes it. That is an operation of the log, and
+    /// durable; what was under way elsewhere stays so.
     pub fn damage(&self, path: &Path, bytes: Option<Vec<u8>>) {
-        {
-            let mut inner = self.inner();
-            match bytes {
-                None => drop(inner.names.remove(path)),
-                Some(bytes) => {
-                    let number = inner.names.get(path).copied().unwrap_or(inner.next);
-                    inner.next = inner.next.max(number + 1);
-                    inner.names.insert(path.to_owned(), number);
-                    inner.files.insert(number, bytes);
-                }
-            }
-        }
-        self.rest();
-    }
-
-    /// Everything is durable.
-    fn rest(&self) {
-        let live = self.live();
         let mut inner = self.inner();
-        let inner = &mut *inner;
-        // the numbers that the log of the new base will use
-        let mut files = BTreeMap::new();
-        let mut names = BTreeMap::new();
-        let mut moved = BTreeMap::new();
-        for (number, (path, bytes)) in (0..).zip(&live.files) {
-            moved.extend(inner.names.get(path).map(|old| (*old, number)));
-            names.insert(path.clone(), number);
-            files.insert(number, bytes.to_vec());
-        }
-        inner.next = names.len() as u64;
-        // a file without a name is open all the same
-        for number in inner.handles.values_mut() {
-            *number = *moved.entry(*number).or_insert_with(|| {
-                let new = inner.next;
-                inner.next += 1;
-                files.insert(new, inner.files.get(number).cloned().unwrap_or_default());
-                new
-            });
-        }
-        inner.names = names;
-        inner.files = files;
-        inner.log = Log::default();
-        inner.base = live;
+        let left = match bytes {
+            None => {
+                inner.names.remove(path);
+                None
+            }
+            Some(bytes) => {
+                let number = inner.names.get(path).copied().unwrap_or(inner.next);
+                inner.next = inner.next.max(number.saturating_add(1));
+                inner.names.insert(path.to_owned(), number);
+                let content = Arc::from(bytes.as_slice());
+                inner.files.insert(number, bytes);
+                Some((number, content))
+            }
+        };
+        inner.log.0.push(Op::Rest(path.to_owned(), left));
     }
 }
 
@@ -441,7 +415,12 @@ impl Fs for SimFs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.inner().change("sync_dir", dir, |inner| {
+        let mut inner = self.inner();
+        if inner.dead() {
+            return Err(Failure::Errno(5, "EIO").error());
+        }
+        let met = inner.meets("sync_dir");
+        inner.change_met("sync_dir", dir, met, Op::DoubtDir(dir.to_owned()), |inner| {
             let there = inner.dirs.contains(dir);
             if there { Ok(((), Op::SyncDir(dir.to_owned()))) } else { Err(ENOENT) }
         })

@@ -37,6 +37,8 @@ pub struct Saboteur {
     pub row: &'static str,
     /// Law that must catch it.
     pub law: &'static str,
+    /// Rule of that law that it breaks, so that nothing else passes for its being caught.
+    pub rule: &'static str,
     /// Lane to catch it on.
     pub lane: LaneName,
     /// Scenarios that must catch it; one suffices, and each is shown.

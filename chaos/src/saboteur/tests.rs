@@ -13,9 +13,10 @@ fn names_are_unique_and_found() {
 }
 
 #[test]
-fn every_saboteur_names_scenarios_and_says_what_it_does() {
+fn every_saboteur_names_scenarios_and_a_rule_and_says_what_it_does() {
     for saboteur in all() {
         assert!(!saboteur.scenarios.is_empty(), "{}", saboteur.name);
+        assert!(!saboteur.rule.is_empty(), "{} says no rule that catches it", saboteur.name);
         assert!(saboteur.about.len() > 10, "{}", saboteur.name);
     }
 }

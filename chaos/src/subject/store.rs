@@ -100,6 +100,8 @@ pub struct Setup {
     pub entropy: u64,
     /// Seconds since 1970.
     pub wall: Wall,
+    /// Somebody will ask for its metrics.
+    pub scraped: bool,
 }
 
 /// Opens a store.
@@ -167,7 +169,7 @@ fn renamed(mut state: Value) -> Result<Value, String> {
 /// The reference's store.
 struct Reference<S> {
     store: Store<S>,
-    registry: Registry,
+    registry: Option<Registry>,
 }
 
 /// Opens the reference.
@@ -183,9 +185,10 @@ pub fn reference(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
 }
 
 fn opened<S: Text + 'static>(setup: Setup, schema: Schema) -> Answered<Box<dyn Checkpointer>> {
-    let registry = Registry::new();
-    let metrics = CheckpointMetrics::register(&registry)
-        .map_err(|e| Refusal { kind: "io".to_owned(), text: e.to_string() })?;
+    // Most stores are opened on a crash state, where the registry would be the largest cost.
+    let registry = setup.scraped.then(Registry::new);
+    let metrics = registry.as_ref().map(CheckpointMetrics::register).transpose();
+    let metrics = metrics.map_err(|e| Refusal { kind: "io".to_owned(), text: e.to_string() })?;
     let compression = match setup.variant {
         "compressed" => Compression::Zstd(3),
         _ => Compression::None,
@@ -196,7 +199,7 @@ fn opened<S: Text + 'static>(setup: Setup, schema: Schema) -> Answered<Box<dyn C
         .holder("dashproof")
         .clock(WallClock(setup.wall))
         .entropy(SeededEntropy::new(setup.entropy))
-        .counters(metrics.counters());
+        .counters(metrics.map(|metrics| metrics.counters()).unwrap_or_default());
     if let Some(keep) = setup.keep {
         options = options.keep_newest(keep);
     }
@@ -255,7 +258,8 @@ impl<S: Text> Checkpointer for Reference<S> {
 
     fn metrics(&self) -> String {
         // names and labels are the reference's own table: what cannot be encoded is no text
-        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+        let families = self.registry.as_ref().map(Registry::gather).unwrap_or_default();
+        TextEncoder::new().encode_to_string(&families).unwrap_or_default()
     }
 
     fn close(self: Box<Self>) {

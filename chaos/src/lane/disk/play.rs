@@ -228,7 +228,6 @@ impl Play {
                 let chosen = if *newest { of_first.next_back() } else { of_first.next() };
                 let Some(id) = chosen.map(|known| known.id.clone()) else { return false };
                 self.session.delete(&id);
-                self.session.known.retain(|known| known.id != id);
             }
             ActionKind::Store(StoreAction::DeleteThread) => self.session.delete_thread(&first),
             ActionKind::Store(StoreAction::Retain { keep }) => {

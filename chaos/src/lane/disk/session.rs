@@ -1,8 +1,9 @@
 //! A store under test on its disk: every call and answer is recorded, and every file operation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::OsStr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +17,9 @@ use crate::subject::store::{Answered, Checkpointer, Given, Open, Setup};
 
 /// The simulated epoch, seconds: 2025-01-01T00:00:00Z.
 const EPOCH_S: i64 = 1_735_689_600;
+
+/// Deleted ids that are asked for in each audit.
+const GONE: usize = 8;
 
 /// Virtual time, and the wall clock that somebody may set.
 #[derive(Debug, Default)]
@@ -53,7 +57,27 @@ pub(super) struct Noticed {
     renamed: Option<String>,
     /// Names that were temporary.
     pub(super) temporary: BTreeSet<PathBuf>,
+    /// Names that files kept.
+    kept: BTreeSet<PathBuf>,
     met: BTreeSet<usize>,
+}
+
+/// The subject's word for a kind of file, and the extension.
+fn word(path: &Path) -> (&[u8], &[u8]) {
+    let name = path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
+    let word = name.split_inclusive(|byte| b"-._".contains(byte)).next().unwrap_or_default();
+    (word, path.extension().map(OsStr::as_encoded_bytes).unwrap_or_default())
+}
+
+impl Noticed {
+    /// Files that were temporary, or are called as those: a save that was cut off renamed nothing.
+    fn temporary_of<'i>(&self, image: &'i Image) -> BTreeSet<&'i Path> {
+        let kept: BTreeSet<_> = self.kept.iter().map(|path| word(path)).collect();
+        let words = self.temporary.iter().map(|path| word(path));
+        let words: BTreeSet<_> = words.filter(|word| !kept.contains(word)).collect();
+        let is = |path: &&Path| words.contains(&word(path)) || self.temporary.contains(*path);
+        image.files.keys().map(PathBuf::as_path).filter(is).collect()
+    }
 }
 
 /// A checkpoint that a save acknowledged.
@@ -83,6 +107,8 @@ pub(super) struct Session {
     pub(super) store: Option<Box<dyn Checkpointer>>,
     pub(super) noticed: Arc<Mutex<Noticed>>,
     pub(super) known: Vec<Known>,
+    /// Ids that were deleted, the last ones.
+    pub(super) gone: VecDeque<String>,
     pub(super) threads: BTreeSet<String>,
     /// What the index was at each close.
     pub(super) indexes: Vec<BTreeMap<PathBuf, Vec<u8>>>,
@@ -124,6 +150,7 @@ impl Session {
             store: None,
             noticed: Arc::default(),
             known: Vec::new(),
+            gone: VecDeque::new(),
             threads: BTreeSet::new(),
             indexes: Vec::new(),
             leftovers: BTreeSet::new(),
@@ -153,6 +180,7 @@ impl Session {
             {
                 noticed.renamed = Some(to.to_owned());
                 noticed.temporary.insert(from.into());
+                noticed.kept.insert(to.into());
             }
             if let Some(fault) = seen.fault
                 && noticed.met.insert(fault)
@@ -184,6 +212,7 @@ impl Session {
             keep: self.keep(),
             entropy,
             wall: Arc::new(move || clock.wall()),
+            scraped: true,
         }
     }
 
@@ -238,16 +267,20 @@ impl Session {
         self.store.is_some()
     }
 
+    /// Files that no open should leave there.
+    pub(super) fn left(&self, live: &Image) -> Vec<String> {
+        let noticed = locked(&self.noticed);
+        let mut all = noticed.temporary_of(live);
+        let leftovers = self.leftovers.iter().map(PathBuf::as_path);
+        all.extend(leftovers.filter(|path| live.files.contains_key(*path)));
+        all.into_iter().map(|path| path.display().to_string()).collect()
+    }
+
     /// What an open has not swept.
     fn look_for_leftovers(&mut self) {
-        let live = self.fs.live();
-        let temporary = locked(&self.noticed).temporary.clone();
-        for path in temporary.iter().chain(&self.leftovers) {
-            if live.files.contains_key(path) {
-                let path = path.display().to_string();
-                let kind = Kind::Fs { op: "left".to_owned(), path, error: None };
-                self.recorder.record(Src::Fs, kind);
-            }
+        for path in self.left(&self.fs.live()) {
+            let kind = Kind::Fs { op: "left".to_owned(), path, error: None };
+            self.recorder.record(Src::Fs, kind);
         }
     }
 
@@ -332,13 +365,25 @@ impl Session {
         let _ = self.ask(StoreCall::of("verify"), |store| store.verify(), tell);
     }
 
+    /// What has one of these ids is no longer known, and is asked for all the same.
+    fn forget(&mut self, which: impl Fn(&Known) -> bool) {
+        let (gone, known) = std::mem::take(&mut self.known).into_iter().partition(which);
+        self.known = known;
+        let gone: Vec<Known> = gone;
+        self.gone.extend(gone.into_iter().map(|known| known.id));
+        let over = self.gone.len().saturating_sub(GONE);
+        self.gone.drain(..over);
+    }
+
     pub(super) fn delete(&mut self, id: &str) {
+        self.forget(|known| known.id == id);
         let call = StoreCall { id: Some(id.to_owned()), ..StoreCall::of("delete") };
         let tell = |n: &u64, answer: &mut StoreAnswer| answer.count = Some(*n);
         let _ = self.ask(call, |store| store.delete(id), tell);
     }
 
     pub(super) fn delete_thread(&mut self, thread: &str) {
+        self.forget(|known| known.thread == thread);
         let call = StoreCall { thread: Some(thread.to_owned()), ..StoreCall::of("delete_thread") };
         let tell = |n: &u64, answer: &mut StoreAnswer| answer.count = Some(*n);
         let _ = self.ask(call, |store| store.delete_thread(thread), tell);

@@ -11,6 +11,7 @@ use crate::disk::{Image, SimFs, crash};
 use crate::history::{CrashState, Found, Kind, Src};
 use crate::lane::{HarnessError, RunInput};
 use crate::scenario::model::{FaultKind, FsFault, Scenario};
+use crate::subject::store::Setup;
 
 /// Disks that are tried of one log; beyond, only every n-th point is, and that is counted.
 const MOST: usize = 20_000;
@@ -44,7 +45,7 @@ pub(super) fn record(session: &mut Session, seed: u64) {
     let mut known: BTreeMap<[u8; 32], CrashState> = BTreeMap::new();
     for state in states {
         let answers = known
-            .entry(state.image.digest())
+            .entry(state.digest)
             .or_insert_with(|| {
                 // a store that panics on what a crash left cannot be opened on it
                 catch_unwind(AssertUnwindSafe(|| answers(session, &state.image))).unwrap_or_else(
@@ -65,6 +66,7 @@ fn answers(session: &Session, image: &Image) -> CrashState {
     let fs = SimFs::new(image.clone());
     let mut out = CrashState::default();
     let setup = session.setup_with(session.variant, fs.clone(), 1);
+    let setup = Setup { scraped: false, ..setup };
     let mut store = match (session.open)(setup) {
         Ok(store) => store,
         Err(refusal) => {
@@ -72,10 +74,7 @@ fn answers(session: &Session, image: &Image) -> CrashState {
             return out;
         }
     };
-    let live = fs.live();
-    let temporary = super::session::locked(&session.noticed).temporary.clone();
-    let left = temporary.iter().filter(|path| live.files.contains_key(*path));
-    out.left = left.map(|path| path.display().to_string()).collect();
+    out.left = session.left(&fs.live());
     for thread in &session.threads {
         let mut found = Found::default();
         match store.latest(thread) {

@@ -285,7 +285,8 @@ pub(super) fn threads(walk: &mut Walk<'_, '_>, answer: &StoreAnswer, evidence: &
     }
 }
 
-/// Every damaged file that is still there is among those that are not healthy.
+/// Every damaged file that is still there is among those that are not healthy, and none is that a
+/// save gave and nothing has touched since.
 pub(super) fn verify(walk: &mut Walk<'_, '_>, answer: &StoreAnswer, evidence: &Evidence) {
     let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
     for path in &walk.ill {
@@ -297,5 +298,22 @@ pub(super) fn verify(walk: &mut Walk<'_, '_>, answer: &StoreAnswer, evidence: &E
                 (expected, format!("it names {:?}", answer.ids))
             });
         }
+    }
+    if !walk.failed.is_empty() {
+        return;
+    }
+    walk.f.checked(K2, walk.files.len().min(1) as u64);
+    let sound = |id: &str| {
+        let saved = walk.model.find(id);
+        saved.is_some_and(|saved| saved.file == File::Sound && saved.stands == Stands::Held)
+    };
+    let alarm = walk.files.iter().find(|(path, id)| {
+        !walk.ill.contains(*path) && answer.ids.contains(&name(path)) && sound(id)
+    });
+    if let Some((path, id)) = alarm {
+        walk.f.broken(K2, "false_alarm", evidence.clone(), || {
+            let expected = format!("{} is healthy: it holds {id:?}, undamaged", name(path));
+            (expected, format!("verify names {:?}", answer.ids))
+        });
     }
 }

@@ -90,9 +90,11 @@ pub(super) fn tried(index: &Index<'_>) -> BTreeMap<String, u64> {
                 }
             }
             Kind::Fs { op: change, .. } if walk::CHANGES.contains(&change.as_str()) => {
+                if changes.is_empty() {
+                    changes.push((variant, "none"));
+                }
                 changes.push((variant, op));
             }
-            Kind::Fs { op: change, .. } if change == "rest" => changes.clear(),
             Kind::Proc { what, .. } if what == "crash" => changes.clear(),
             Kind::CrashState(state) => {
                 let last = usize::try_from(state.ops).ok().and_then(|ops| changes.get(ops));

@@ -46,11 +46,15 @@ pub(super) struct Walk<'a, 'f> {
     pub(super) ill: BTreeSet<&'a str>,
     /// Ids that stores made themselves, with their call.
     made: BTreeMap<&'a str, At>,
+    /// The name that a file was last given in this call.
+    renamed: Option<&'a str>,
+    /// By file: the id that its save told.
+    pub(super) files: BTreeMap<&'a str, &'a str>,
 }
 
-/// Operations that change a disk.
+/// Operations that change a disk; `rest` is what somebody else does to a file at rest.
 pub(crate) const CHANGES: &[&str] =
-    &["create_dir", "create", "write", "sync", "rename", "remove", "sync_dir"];
+    &["create_dir", "create", "write", "sync", "rename", "remove", "sync_dir", "rest"];
 
 pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
     let keeps = index.lines.iter().any(|line| matches!(line.kind, Kind::CrashState(_)));
@@ -70,6 +74,8 @@ pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
         variant: None,
         ill: BTreeSet::new(),
         made: BTreeMap::new(),
+        renamed: None,
+        files: BTreeMap::new(),
     };
     walk.moment();
     for law in super::CAUSES {
@@ -112,11 +118,12 @@ impl<'a> Walk<'a, '_> {
         }
         if op == "remove" && error.is_none() {
             self.ill.remove(path);
+            self.files.remove(path);
+        }
+        if op == "rename" && error.is_none() {
+            self.renamed = path.split_once(" -> ").map(|(_, to)| to);
         }
         if op == "rest" {
-            // everything is durable, and the disk's log starts anew
-            self.ops = 0;
-            self.moments.clear();
             self.moment();
         }
         if let Some(error) = error.filter(|_| self.call.is_some()) {
@@ -156,6 +163,7 @@ impl<'a> Walk<'a, '_> {
         }
         self.call = Some((at, call));
         self.failed.clear();
+        self.renamed = None;
         let thread = call.thread.clone().unwrap_or_default();
         match call.op.as_str() {
             "open" => {
@@ -274,6 +282,7 @@ impl<'a> Walk<'a, '_> {
                 (expected.to_owned(), format!("a second save got the id {id:?}"))
             });
         }
+        self.files.extend(self.renamed.map(|path| (path, id)));
         if let Some(saved) = self.model.threads.get_mut(thread).and_then(|all| all.last_mut()) {
             saved.id = Some(id.to_owned());
             saved.stands = Stands::Held;

@@ -17,8 +17,12 @@ enum Trick {
     LateSync,
     /// A sync that fails is taken for one that did not.
     IgnoredSync,
+    /// A sync that fails is tried again, and believed then.
+    RetriedSync,
     /// Temporary names are counted.
     CountedNames,
+    /// A full disk and a missing right are errors like any other.
+    OneError,
 }
 
 pub(in crate::saboteur) fn no_dir_sync(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
@@ -33,8 +37,32 @@ pub(in crate::saboteur) fn ignored_sync(setup: Setup) -> Answered<Box<dyn Checkp
     over(setup, Trick::IgnoredSync)
 }
 
+pub(in crate::saboteur) fn retried_sync(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    over(setup, Trick::RetriedSync)
+}
+
+pub(in crate::saboteur) fn one_error(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    over(setup, Trick::OneError)
+}
+
+/// Each variant has files that the others do not find.
+pub(in crate::saboteur) fn private_variants(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    let dir = match setup.variant {
+        "compressed" => "/store/compressed",
+        "versioned" => "/store/versioned",
+        _ => "/store/file",
+    };
+    store::reference(Setup { dir, ..setup })
+}
+
 pub(in crate::saboteur) fn counted_names(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
     over(setup, Trick::CountedNames)
+}
+
+impl Trick {
+    fn told(self, error: io::Error) -> io::Error {
+        if self == Self::OneError { io::Error::other("it did not work") } else { error }
+    }
 }
 
 /// The reference over a file system that cheats.
@@ -77,7 +105,7 @@ struct CheatingFile {
 
 impl FsFile for CheatingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        locked(&self.file).write(bytes)
+        locked(&self.file).write(bytes).map_err(|error| self.trick.told(error))
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -86,6 +114,10 @@ impl FsFile for CheatingFile {
             Trick::IgnoredSync => {
                 drop(locked(&self.file).sync());
                 Ok(())
+            }
+            Trick::RetriedSync => {
+                let mut file = locked(&self.file);
+                file.sync().or_else(|_| file.sync())
             }
             _ => locked(&self.file).sync(),
         }
@@ -117,7 +149,8 @@ impl Fs for Cheating {
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        let file: SharedFile = Arc::new(Mutex::new(self.inner.create_new(&self.count(path))?));
+        let made = self.inner.create_new(&self.count(path));
+        let file: SharedFile = Arc::new(Mutex::new(made.map_err(|error| self.trick.told(error))?));
         if self.trick == Trick::LateSync {
             locked(&self.state).unsynced.insert(path.to_owned(), file.clone());
         }
@@ -133,7 +166,8 @@ impl Fs for Cheating {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.inner.rename(&self.name(from), to)?;
+        let renamed = self.inner.rename(&self.name(from), to);
+        renamed.map_err(|error| self.trick.told(error))?;
         let late = locked(&self.state).unsynced.remove(from);
         late.map_or(Ok(()), |file| locked(&file).sync())
     }
@@ -149,6 +183,7 @@ impl Fs for Cheating {
                 drop(self.inner.sync_dir(dir));
                 Ok(())
             }
+            Trick::RetriedSync => self.inner.sync_dir(dir).or_else(|_| self.inner.sync_dir(dir)),
             _ => self.inner.sync_dir(dir),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use dashproof_reference::fs::Fs;
 
 use super::super::subject::edit_samples;
-use crate::subject::store::{self, Answered, Checkpointer, Given, Listed, Refusal, Setup};
+use crate::subject::store::{self, Answered, Checkpointer, Given, Listed, Refusal, Setup, Wall};
 
 /// States above so many bytes cannot be loaded.
 const LOADABLE: usize = 1024;
@@ -19,6 +19,9 @@ enum Lie {
     NotLoadable,
     SilentReset,
     TrustsIndex(Trusted),
+    NewerPassedOver,
+    /// Real ids by the ids that were told.
+    ClockIds(Wall, BTreeMap<String, String>),
 }
 
 struct Lying {
@@ -44,6 +47,15 @@ pub(in crate::saboteur) fn not_loadable(setup: Setup) -> Answered<Box<dyn Checkp
 
 pub(in crate::saboteur) fn silent_reset(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
     lying(setup, Lie::SilentReset)
+}
+
+pub(in crate::saboteur) fn newer_passed_over(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    lying(setup, Lie::NewerPassedOver)
+}
+
+pub(in crate::saboteur) fn clock_ids(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    let wall = setup.wall.clone();
+    lying(setup, Lie::ClockIds(wall, BTreeMap::new()))
 }
 
 pub(in crate::saboteur) fn bad_file_blocks(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
@@ -106,15 +118,29 @@ fn unreadable(given: Given) -> Answered<Given> {
 
 impl Checkpointer for Lying {
     fn save(&mut self, thread: &str, id: Option<&str>, state: &str) -> Answered<String> {
+        let own = id.is_none();
         let id = self.inner.save(thread, id, state)?;
-        if let Lie::TrustsIndex(trusted) = &mut self.lie {
-            trusted.newest.insert(thread.to_owned(), id.clone());
-            trusted.write().ok();
+        match &mut self.lie {
+            Lie::TrustsIndex(trusted) => {
+                trusted.newest.insert(thread.to_owned(), id.clone());
+                trusted.write().ok();
+            }
+            Lie::ClockIds(wall, real) if own => {
+                let told = format!("checkpoint-{}", wall());
+                real.insert(told.clone(), id);
+                return Ok(told);
+            }
+            _ => {}
         }
         Ok(id)
     }
 
     fn load(&mut self, id: &str) -> Answered<Given> {
+        let real = match &self.lie {
+            Lie::ClockIds(_, real) => real.get(id),
+            _ => None,
+        };
+        let id = real.map_or(id, String::as_str);
         let given = self.inner.load(id)?;
         if matches!(self.lie, Lie::NotLoadable) { unreadable(given) } else { Ok(given) }
     }
@@ -141,7 +167,11 @@ impl Checkpointer for Lying {
                 },
                 None => self.inner.latest(thread),
             },
-            Lie::SilentReset => self.inner.latest(thread),
+            Lie::NewerPassedOver => {
+                let listed = self.inner.list(thread)?;
+                Ok(listed.iter().find_map(|listed| self.inner.load(&listed.id).ok()))
+            }
+            Lie::SilentReset | Lie::ClockIds(..) => self.inner.latest(thread),
         }
     }
 

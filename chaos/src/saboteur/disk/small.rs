@@ -1,6 +1,7 @@
-//! A small store of its own: careful about syncs, with a checksum over the payload only.
+//! A small store of its own: careful about syncs, with a checksum over the payload only. It can
+//! also name its files by the ids that it is given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -9,10 +10,20 @@ use dashproof_reference::checkpoint::ErrorKind;
 use dashproof_reference::fs::{FsLock, LockError};
 use serde::{Deserialize, Serialize};
 
+use super::counted::{Counted, Counts};
 use crate::subject::store::{Answered, Checkpointer, Given, Listed, Refusal, Setup};
 
-/// Opens it.
+/// The checksum is the weakness.
 pub(in crate::saboteur) fn payload_crc(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    open(setup, false)
+}
+
+/// So are the names.
+pub(in crate::saboteur) fn names_from_ids(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    open(setup, true)
+}
+
+fn open(setup: Setup, by_id: bool) -> Answered<Box<dyn Checkpointer>> {
     let dir = PathBuf::from(setup.dir);
     setup.fs.create_dir(&dir).map_err(|e| refused(&e))?;
     let lock = setup.fs.lock(&dir.join("lock"), "small").map_err(|error| match error {
@@ -20,9 +31,19 @@ pub(in crate::saboteur) fn payload_crc(setup: Setup) -> Answered<Box<dyn Checkpo
         held => Refusal { kind: "locked".to_owned(), text: held.to_string() },
     })?;
     let rng = fastrand::Rng::with_seed(setup.entropy);
-    let mut small = Small { setup, dir, rng, files: BTreeMap::new(), _lock: lock };
+    let counts = Counts::default();
+    let mut small = Small {
+        setup,
+        dir,
+        by_id,
+        rng,
+        files: BTreeMap::new(),
+        bad: BTreeSet::new(),
+        counts: counts.clone(),
+        _lock: lock,
+    };
     small.fill()?;
-    Ok(Box::new(small))
+    Ok(Box::new(Counted { inner: small, counts }))
 }
 
 /// What stands before the payload, unprotected.
@@ -31,15 +52,21 @@ struct Header {
     id: String,
     thread: String,
     secs: i64,
+    generation: u64,
     crc: u32,
 }
 
 struct Small {
     setup: Setup,
     dir: PathBuf,
+    /// Files are named by the ids of what is in them.
+    by_id: bool,
     rng: fastrand::Rng,
     /// By generation.
-    files: BTreeMap<u64, Header>,
+    files: BTreeMap<u64, (PathBuf, Header)>,
+    /// Damaged files that were counted.
+    bad: BTreeSet<PathBuf>,
+    counts: Counts,
     _lock: Box<dyn FsLock>,
 }
 
@@ -52,70 +79,82 @@ fn damaged(text: &str) -> Refusal {
 }
 
 impl Small {
-    fn path(&self, generation: u64) -> PathBuf {
-        self.dir.join(format!("{generation:016x}.ckpt"))
+    fn path(&self, header: &Header) -> PathBuf {
+        let generation = || format!("{:016x}", header.generation);
+        let stem = if self.by_id { header.id.clone() } else { generation() };
+        self.dir.join(format!("{stem}.ckpt"))
     }
 
     fn fill(&mut self) -> Answered<()> {
         let listing = self.setup.fs.list(&self.dir).map_err(|e| refused(&e))?;
         for entry in listing {
-            if entry.name.starts_with("tmp-") {
-                drop(self.setup.fs.remove(&self.dir.join(&entry.name)));
+            let path = self.dir.join(&entry.name);
+            if entry.name.starts_with("tmp-") && self.setup.fs.remove(&path).is_ok() {
+                self.counts.add("swept_temp_files_total", "");
             }
-            let stem = entry.name.strip_suffix(".ckpt");
-            let generation = stem.and_then(|stem| u64::from_str_radix(stem, 16).ok());
-            if let Some(generation) = generation
-                && let Ok((header, _)) = self.read(generation)
+            if path.extension().is_some_and(|extension| extension == "ckpt")
+                && let Ok((header, _)) = self.read(&path)
             {
-                self.files.insert(generation, header);
+                self.files.insert(header.generation, (path, header));
             }
         }
         Ok(())
     }
 
-    fn read(&self, generation: u64) -> Answered<(Header, Vec<u8>)> {
-        let bytes = self.setup.fs.read(&self.path(generation), 1 << 30).map_err(|e| refused(&e))?;
-        let end =
-            bytes.iter().position(|byte| *byte == b'\n').ok_or_else(|| damaged("no header"))?;
-        let (header, payload) = bytes.split_at(end);
-        let header: Header = serde_json::from_slice(header).map_err(|e| damaged(&e.to_string()))?;
-        let payload = payload.get(1..).unwrap_or_default();
-        if crc32fast::hash(payload) != header.crc {
-            return Err(damaged("the payload's checksum does not match"));
+    fn read(&mut self, path: &Path) -> Answered<(Header, Vec<u8>)> {
+        let bytes = self.setup.fs.read(path, 1 << 30).map_err(|e| refused(&e))?;
+        let sound = taken_apart(&bytes);
+        if sound.is_err() && self.bad.insert(path.to_owned()) {
+            self.counts.add("corrupt_files_total", "payload_crc");
         }
-        Ok((header, payload.to_vec()))
+        sound
     }
 
-    fn given(&self, generation: u64) -> Answered<Given> {
-        let (header, payload) = self.read(generation)?;
+    fn given(&mut self, generation: u64) -> Answered<Given> {
+        let path = self.files.get(&generation).map(|(path, _)| path.clone());
+        let (header, payload) = self.read(&path.unwrap_or_default())?;
         let state = String::from_utf8(payload).map_err(|e| damaged(&e.to_string()))?;
         let Header { id, thread, secs, .. } = header;
         Ok(Given { id, thread, state, secs })
     }
 
-    fn write(&mut self, generation: u64, header: &Header, payload: &[u8]) -> io::Result<()> {
+    fn write(&mut self, header: &Header, payload: &[u8]) -> io::Result<()> {
         let temporary: &Path = &self.dir.join(format!("tmp-{:032x}", self.rng.u128(..)));
         let mut file = self.setup.fs.create_new(temporary)?;
         file.write_all(&serde_json::to_vec(header)?)?;
         file.write_all(b"\n")?;
         file.write_all(payload)?;
         file.sync()?;
-        self.setup.fs.rename(temporary, &self.path(generation))?;
+        self.setup.fs.rename(temporary, &self.path(header))?;
         self.setup.fs.sync_dir(&self.dir)
     }
 
     fn of(&self, which: impl Fn(&Header) -> bool) -> Vec<u64> {
-        self.files.iter().filter(|(_, header)| which(header)).map(|(n, _)| *n).collect()
+        self.files.iter().filter(|(_, (_, header))| which(header)).map(|(n, _)| *n).collect()
     }
 
-    fn remove(&mut self, generations: &[u64]) -> Answered<u64> {
+    fn remove(&mut self, generations: &[u64], by: &str) -> Answered<u64> {
         for generation in generations {
-            self.setup.fs.remove(&self.path(*generation)).map_err(|e| refused(&e))?;
+            let Some((path, _)) = self.files.get(generation) else { continue };
+            self.setup.fs.remove(path).map_err(|e| refused(&e))?;
             self.files.remove(generation);
+            self.counts.add("deletes_total", by);
         }
         self.setup.fs.sync_dir(&self.dir).map_err(|e| refused(&e))?;
         Ok(generations.len() as u64)
     }
+}
+
+/// The header, as it is, and the payload, if its checksum is right.
+fn taken_apart(bytes: &[u8]) -> Answered<(Header, Vec<u8>)> {
+    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(|| damaged("no header"))?;
+    let (header, payload) = bytes.split_at(end);
+    let header: Header = serde_json::from_slice(header).map_err(|e| damaged(&e.to_string()))?;
+    let payload = payload.get(1..).unwrap_or_default();
+    if crc32fast::hash(payload) != header.crc {
+        return Err(damaged("the payload's checksum does not match"));
+    }
+    Ok((header, payload.to_vec()))
 }
 
 impl Checkpointer for Small {
@@ -123,9 +162,9 @@ impl Checkpointer for Small {
         let generation = self.files.keys().next_back().map_or(1, |last| last + 1);
         let id = id.map_or_else(|| format!("{:016x}", self.rng.u64(..)), str::to_owned);
         let (secs, crc) = ((self.setup.wall)(), crc32fast::hash(state.as_bytes()));
-        let header = Header { id: id.clone(), thread: thread.to_owned(), secs, crc };
-        self.write(generation, &header, state.as_bytes()).map_err(|e| refused(&e))?;
-        self.files.insert(generation, header);
+        let header = Header { id: id.clone(), thread: thread.to_owned(), secs, generation, crc };
+        self.write(&header, state.as_bytes()).map_err(|e| refused(&e))?;
+        self.files.insert(generation, (self.path(&header), header));
         Ok(id)
     }
 
@@ -147,30 +186,34 @@ impl Checkpointer for Small {
     }
 
     fn list(&mut self, thread: &str) -> Answered<Vec<Listed>> {
-        let of = self.files.values().rev().filter(|header| header.thread == thread);
-        Ok(of.map(|header| Listed { id: header.id.clone(), secs: header.secs }).collect())
+        let of = self.files.values().rev().filter(|(_, header)| header.thread == thread);
+        Ok(of.map(|(_, header)| Listed { id: header.id.clone(), secs: header.secs }).collect())
     }
 
     fn threads(&mut self) -> Answered<Vec<String>> {
-        let mut all: Vec<String> = self.files.values().map(|h| h.thread.clone()).collect();
+        let mut all: Vec<String> = self.files.values().map(|(_, h)| h.thread.clone()).collect();
         all.sort();
         all.dedup();
         Ok(all)
     }
 
     fn verify(&mut self) -> Answered<Vec<String>> {
-        let bad = self.files.keys().filter(|generation| self.read(**generation).is_err());
-        Ok(bad.map(|generation| format!("{generation:016x}.ckpt")).collect())
+        let known: Vec<PathBuf> = self.files.values().map(|(path, _)| path.clone()).collect();
+        for path in &known {
+            drop(self.read(path));
+        }
+        let name = |path: &PathBuf| Some(path.file_name()?.to_string_lossy().into_owned());
+        Ok(self.bad.iter().filter_map(name).collect())
     }
 
     fn delete(&mut self, id: &str) -> Answered<u64> {
         let all = self.of(|header| header.id == id);
-        self.remove(&all)
+        self.remove(&all, "request")
     }
 
     fn delete_thread(&mut self, thread: &str) -> Answered<u64> {
         let all = self.of(|header| header.thread == thread);
-        self.remove(&all)
+        self.remove(&all, "request")
     }
 
     fn retain(&mut self, keep: NonZeroUsize) -> Answered<u64> {
@@ -178,13 +221,13 @@ impl Checkpointer for Small {
         for thread in self.threads()? {
             let mut all = self.of(|header| header.thread == thread);
             all.truncate(all.len().saturating_sub(keep.get()));
-            removed += self.remove(&all)?;
+            removed += self.remove(&all, "retention")?;
         }
         Ok(removed)
     }
 
     fn metrics(&self) -> String {
-        String::new() // it counts nothing
+        String::new() // it is counted from outside
     }
 
     fn close(self: Box<Self>) {}

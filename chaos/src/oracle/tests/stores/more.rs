@@ -55,3 +55,21 @@ fn an_id_that_was_refused_because_it_is_taken_still_has_its_first_state() {
     tale = tale.refused("save", "already_exists");
     keeps(&tale.crash_state(5, &[("a", "s1")], &[]), "K1");
 }
+
+#[test]
+fn verify_blames_no_file_that_is_sound() {
+    let verified = |damage: Option<&str>, names: &[&str]| {
+        let mut tale = Tale::new().saved("t", "a", "s1").saved("t", "b", "s2");
+        if let Some(id) = damage {
+            tale = tale.damaged("bit", "t", id);
+        }
+        tale.call(StoreCall::of("verify"));
+        let ids = names.iter().map(|name| (*name).to_owned()).collect();
+        tale.answer("verify", StoreAnswer { ids, ..StoreAnswer::default() })
+    };
+    let first = "0000000000000001.dck";
+    keeps(&verified(None, &[]), "K2");
+    keeps(&verified(Some("a"), &["x", first]), "K2");
+    breaks(&verified(None, &[first]), "K2 false_alarm");
+    breaks(&verified(Some("b"), &["x", first]), "K2 false_alarm");
+}
