@@ -111,7 +111,7 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
                 *plan.absent.entry(*lane).or_default() += 1;
                 continue;
             }
-            let runs = if lane.is_real_time() { 1 } else { seeds.len() };
+            let runs = if lane.is_real_time() { 1 } else { scenario.most_seeds };
             plan.cells.extend(seeds.iter().take(runs).map(|seed| Cell {
                 scenario: Arc::clone(scenario),
                 lane: *lane,

@@ -34,6 +34,8 @@ pub enum Op {
     SyncDir(PathBuf),
     /// A sync of this directory failed: its names may have changed, and no later sync proves it.
     DoubtDir(PathBuf),
+    /// Somebody takes a directory away with all that is in it, durably.
+    Gone(PathBuf),
     /// Somebody puts a file there, or with `None` takes it away, and all of that is durable.
     Rest(PathBuf, Option<(u64, Arc<[u8]>)>),
 }
@@ -171,6 +173,16 @@ impl Medium {
             Op::DoubtDir(dir) => {
                 let here = self.naming.iter_mut().filter(|c| c.naming.path().parent() == Some(dir));
                 here.for_each(|change| change.doubtful = true);
+            }
+            Op::Gone(dir) => {
+                self.dirs.retain(|known| !known.starts_with(dir));
+                for path in self.live.keys().chain(self.names.keys()).cloned().collect::<Vec<_>>() {
+                    if path.starts_with(dir) {
+                        self.forget(&path);
+                        self.names.remove(&path);
+                        self.live.remove(&path);
+                    }
+                }
             }
             Op::Rest(path, left) => {
                 self.forget(path);

@@ -1,6 +1,7 @@
 //! The file system as programs see it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,8 @@ struct Inner {
     base: Image,
     log: Log,
     dirs: BTreeSet<PathBuf>,
-    names: BTreeMap<PathBuf, u64>,
+    /// By path; as text, for paths are slow to compare.
+    names: BTreeMap<OsString, u64>,
     files: BTreeMap<u64, Vec<u8>>,
     next: u64,
     /// The file of each open handle.
@@ -151,7 +153,7 @@ impl Inner {
     }
 
     fn bytes(&self, path: &Path) -> io::Result<&Vec<u8>> {
-        let number = self.names.get(path);
+        let number = self.names.get(path.as_os_str());
         let bytes = number.and_then(|number| self.files.get(number));
         bytes.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -172,7 +174,7 @@ impl SimFs {
     pub fn new(base: Image) -> Self {
         let mut inner = Inner { dirs: base.dirs.clone(), ..Inner::default() };
         for (number, (path, bytes)) in (0..).zip(&base.files) {
-            inner.names.insert(path.clone(), number);
+            inner.names.insert(path.clone().into(), number);
             inner.files.insert(number, bytes.to_vec());
             inner.next = number + 1;
         }
@@ -184,7 +186,8 @@ impl SimFs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells every operation that changes the disk, and every other that fails by a [`Break`].
+    /// Tells every operation that changes the disk, and of the others those that fail by a [`Break`],
+    /// and lists of a directory that is not there.
     pub fn watch(&self, watch: impl Fn(Seen<'_>) + Send + Sync + 'static) {
         self.inner().watch = Some(Arc::new(watch));
     }
@@ -205,9 +208,9 @@ impl SimFs {
     #[must_use]
     pub fn live(&self) -> Image {
         let inner = self.inner();
-        let file = |(path, number): (&PathBuf, &u64)| {
+        let file = |(path, number): (&OsString, &u64)| {
             let bytes = inner.files.get(number)?;
-            Some((path.clone(), Arc::from(bytes.as_slice())))
+            Some((path.into(), Arc::from(bytes.as_slice())))
         };
         let files = inner.names.iter().filter_map(file).collect();
         Image { dirs: inner.dirs.clone(), files }
@@ -249,19 +252,27 @@ impl SimFs {
         self.inner().dead()
     }
 
+    /// Takes a directory away with all that is in it.
+    pub fn remove_dir(&self, dir: &Path) {
+        let mut inner = self.inner();
+        inner.dirs.retain(|known| !known.starts_with(dir));
+        inner.names.retain(|path, _| !Path::new(path).starts_with(dir));
+        inner.log.0.push(Op::Gone(dir.to_owned()));
+    }
+
     /// Changes a file at rest, or with `None` removes it. That is an operation of the log, and
     /// durable; what was under way elsewhere stays so.
     pub fn damage(&self, path: &Path, bytes: Option<Vec<u8>>) {
         let mut inner = self.inner();
         let left = match bytes {
             None => {
-                inner.names.remove(path);
+                inner.names.remove(path.as_os_str());
                 None
             }
             Some(bytes) => {
-                let number = inner.names.get(path).copied().unwrap_or(inner.next);
+                let number = inner.names.get(path.as_os_str()).copied().unwrap_or(inner.next);
                 inner.next = inner.next.max(number.saturating_add(1));
-                inner.names.insert(path.to_owned(), number);
+                inner.names.insert(path.into(), number);
                 let content = Arc::from(bytes.as_slice());
                 inner.files.insert(number, bytes);
                 Some((number, content))
@@ -361,12 +372,12 @@ impl Fs for SimFs {
             if !path.parent().is_some_and(|dir| inner.dirs.contains(dir)) {
                 return Err(ENOENT);
             }
-            if inner.names.contains_key(path) || inner.dirs.contains(path) {
+            if inner.names.contains_key(path.as_os_str()) || inner.dirs.contains(path) {
                 return Err(EEXIST);
             }
             let number = inner.next;
             inner.next += 1;
-            inner.names.insert(path.to_owned(), number);
+            inner.names.insert(path.into(), number);
             inner.files.insert(number, Vec::new());
             let handle = inner.opened;
             inner.opened += 1;
@@ -401,15 +412,15 @@ impl Fs for SimFs {
             if too_long(to) {
                 return Err(ENAMETOOLONG);
             }
-            let number = inner.names.remove(from).ok_or(ENOENT)?;
-            inner.names.insert(to.to_owned(), number);
+            let number = inner.names.remove(from.as_os_str()).ok_or(ENOENT)?;
+            inner.names.insert(to.into(), number);
             Ok(((), Op::Rename(from.to_owned(), to.to_owned())))
         })
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.inner().change("remove", path, |inner| {
-            inner.names.remove(path).ok_or(ENOENT)?;
+            inner.names.remove(path.as_os_str()).ok_or(ENOENT)?;
             Ok(((), Op::Remove(path.to_owned())))
         })
     }
@@ -430,13 +441,14 @@ impl Fs for SimFs {
         let mut inner = self.inner();
         inner.look("list", dir)?;
         if !inner.dirs.contains(dir) {
+            inner.tell("list", dir, Some(ENOENT.1), None);
             return Err(io::ErrorKind::NotFound.into());
         }
-        let entry = |path: &PathBuf, is_file| {
+        let entry = |path: &Path, is_file| {
             let name = path.file_name().filter(|_| path.parent() == Some(dir))?;
             Some(DirEntry { name: name.to_string_lossy().into_owned(), is_file })
         };
-        let files = inner.names.keys().filter_map(|path| entry(path, true));
+        let files = inner.names.keys().filter_map(|path| entry(Path::new(path), true));
         Ok(files.chain(inner.dirs.iter().filter_map(|path| entry(path, false))).collect())
     }
 
@@ -447,10 +459,10 @@ impl Fs for SimFs {
             return Err(LockError::Held { holder: holder.clone() });
         }
         inner.locks.insert(path.to_owned(), holder.to_owned());
-        if !inner.names.contains_key(path) {
+        if !inner.names.contains_key(path.as_os_str()) {
             // only a lock is held by it: nobody misses it after a crash, so it is in no log
             let number = u64::MAX - inner.locks.len() as u64;
-            inner.names.insert(path.to_owned(), number);
+            inner.names.insert(path.into(), number);
             inner.files.insert(number, Vec::new());
         }
         drop(inner);

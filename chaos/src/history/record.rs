@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::EventId;
 use super::state::{StateAnswered, StateHeap, StateLost, StateOffered, StateReceived};
-use super::store::{CrashState, CrashTally, DamageSeen, StoreAnswer, StoreCall};
+use super::store::{AtRest, CrashState, CrashTally, DamageSeen, StoreAnswer, StoreCall};
 
 /// Version of the line format, written as `v`.
 pub const FORMAT_VERSION: u32 = 1;
@@ -456,6 +456,8 @@ pub enum Kind {
     StoreCall(StoreCall),
     /// What the store answered (claim).
     StoreAnswer(StoreAnswer),
+    /// A checkpoint lay in the directory before the run.
+    AtRest(AtRest),
     /// A checkpoint file was damaged.
     DamageSeen(DamageSeen),
     /// What a store that was opened on a disk that a crash could leave answered there.

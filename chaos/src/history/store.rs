@@ -116,6 +116,21 @@ pub struct CrashTally {
     pub sampled: u64,
 }
 
+/// A checkpoint that lay in the directory before the run: its save was not watched (truth).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtRest {
+    /// Whose it is.
+    pub thread: String,
+    /// Its id.
+    pub id: String,
+    /// First 16 hex digits of the SHA-256 of its state.
+    pub sha: String,
+    /// Its file.
+    pub path: String,
+    /// Who wrote it: `earlier`, the subject itself; `v1-file` and so on, version 1.
+    pub by: String,
+}
+
 /// A checkpoint file at rest was damaged by a fault (truth).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DamageSeen {

@@ -96,6 +96,7 @@ pub const MARKS: &[Mark] = &[
     on_disk("fault.fs.index", "fs.index"),
     on_disk("fault.fs.leftovers", "fs.leftovers"),
     on_disk("fault.clock.back", "clock.back"),
+    on_disk("fault.clock.forward", "clock.forward"),
     on_disk("fault.diff.lost", "diff.lost"),
     seen(
         "crash_states",

@@ -119,7 +119,9 @@ fn write_kind(f: &mut fmt::Formatter<'_>, kind: &Kind) -> fmt::Result {
             write!(f, "{op} {path}: {}", error.as_deref().unwrap_or("ok"))
         }
         Kind::Request { .. } | Kind::Log { .. } => write_truth(f, kind),
-        Kind::StoreCall(_) | Kind::StoreAnswer(_) | Kind::DamageSeen(_) => stores::write(f, kind),
+        Kind::StoreCall(_) | Kind::StoreAnswer(_) | Kind::AtRest(_) | Kind::DamageSeen(_) => {
+            stores::write(f, kind)
+        }
         Kind::CrashState(_) | Kind::CrashTally(_) => stores::write_crash(f, kind),
         Kind::StateOffered(_)
         | Kind::StateAnswered(_)

@@ -114,6 +114,8 @@ const ROWS: Names = Names { what: "audit row", list: super::names::rows };
 const MARKS: Names = Names { what: "mark", list: super::names::marks };
 const MESSAGES: Names = Names { what: "message type", list: || super::names::MESSAGES.to_vec() };
 const TOPICS: Names = Names { what: "topic", list: || super::names::TOPICS.to_vec() };
+const WRITERS: Names = Names { what: "writer", list: || super::store::WRITERS.to_vec() };
+const DATES: Names = Names { what: "date", list: || super::store::DATES.to_vec() };
 const VARIANTS: Names = Names { what: "variant", list: || super::store::VARIANTS.to_vec() };
 const IDS: Names = Names { what: "kind of ids", list: || super::store::IDS.to_vec() };
 const APIS: Names = Names { what: "API", list: || super::names::APIS.to_vec() };
@@ -131,6 +133,7 @@ pub(crate) const ROOT: &[Key] = &[
     need("lanes", Shape::NameList(LANES), "Lanes it is written for."),
     may("budget", Shape::Span { zero: false }, "Time of the lane's own clock a run may take."),
     may("tags", Shape::Words, "Free words, for --tag."),
+    may("most_seeds", Shape::Count(1, 1_000_000), "Most seeds that a command runs it with."),
     may("tick", Shape::Span { zero: false }, "sim: step of the virtual network, 2ms if not given."),
     may("cluster", Shape::Table(CLUSTER), "The brokers."),
     may("subject", Shape::Table(SUBJECT), "The implementation under test."),
@@ -168,6 +171,8 @@ const LOAD: &[Key] = &[
     may("events", Shape::Count(1, 10_000_000), "How many events to offer."),
     may("saves", Shape::Count(1, 1_000_000), "disk: how many checkpoints to save, in turns."),
     may("ids", Shape::Name(IDS), "disk: whose ids the checkpoints get, the store's if not given."),
+    may("writer", Shape::Name(WRITERS), "disk: who saves them, before the run if not the subject."),
+    may("dated", Shape::Name(DATES), "disk: when version 1 says that it wrote them, `now`."),
     may("states", Shape::Count(1, 1_000_000), "disk: how many states to diff, in turns."),
     may("shape", Shape::Name(super::state::SHAPE), "How states follow each other, `steady`."),
     may("defect", Shape::Name(super::state::DEFECT), "What states hold that no JSON can."),
@@ -313,6 +318,7 @@ pub(crate) const FAULTS: &[Variant] = &[
     super::store::FS_INDEX,
     super::store::FS_LEFTOVERS,
     super::store::CLOCK_BACK,
+    super::store::CLOCK_FORWARD,
     super::state::DIFF_LOST,
 ];
 

@@ -80,6 +80,10 @@ pub struct Load {
     pub states: Option<StateLoad>,
     /// Whose ids the checkpoints get: `generated`, `hostile` or `taken`.
     pub ids: String,
+    /// Who saves the checkpoints: `subject`, or somebody before the run.
+    pub writer: String,
+    /// When a checkpoint of version 1 says that it was written: `now`, `past` or `future`.
+    pub dated: String,
     /// Events per second over all threads; `None` offers as fast as `send` returns.
     pub rate: Option<f64>,
     /// Sizes.
@@ -397,6 +401,8 @@ pub struct Scenario {
     pub budget: Duration,
     /// Free words.
     pub tags: Vec<String>,
+    /// Most seeds that a command runs it with; a large one needs no more than a few.
+    pub most_seeds: usize,
     /// sim: duration of a turmoil tick.
     pub tick: Duration,
     /// Brokers in the cluster (default 3).
@@ -443,6 +449,7 @@ impl Default for Scenario {
             lanes: vec![LaneName::Sim],
             budget: Duration::from_secs(12),
             tags: Vec::new(),
+            most_seeds: usize::MAX,
             tick: Duration::from_millis(2),
             brokers: 3,
             partitions: 3,

@@ -8,13 +8,24 @@ use super::value::Fields;
 
 pub(crate) const VARIANTS: &[&str] = &["file", "compressed", "versioned", "each"];
 pub(crate) const IDS: &[&str] = &["generated", "hostile", "taken"];
+/// Who saves the checkpoints of a load.
+pub(crate) const WRITERS: &[&str] = &[
+    "subject",
+    "earlier",
+    "v1-file",
+    "v1-compressed",
+    "v1-bare",
+    "v1-versioned",
+    "v1-versioned-gz",
+];
+pub(crate) const DATES: &[&str] = &["now", "past", "future"];
 /// Calls of a file system that can fail.
 pub(crate) const OPS: &[&str] =
     &["create", "write", "sync", "rename", "remove", "sync_dir", "list", "read", "lock"];
 /// What they can fail with: the system's own names, and two failures that say Ok or half.
 pub(crate) const ERRORS: &[&str] =
     &["EIO", "ENOSPC", "EACCES", "EROFS", "EMFILE", "short", "lost_pages"];
-pub(crate) const FILES: &[&str] = &["newest", "oldest", "middle", "all"];
+pub(crate) const FILES: &[&str] = &["newest", "oldest", "middle", "all", "directory"];
 pub(crate) const DAMAGE: &[&str] =
     &["bit", "cut", "empty", "zeros", "trailing", "deleted", "newer_version"];
 pub(crate) const INDEX: &[&str] =
@@ -65,6 +76,12 @@ pub(super) const FS_LEFTOVERS: Variant = Variant {
 pub(super) const CLOCK_BACK: Variant = Variant {
     name: "clock.back",
     about: "The wall clock is set back.",
+    keys: &[need("by", Shape::Span { zero: false }, "How far.")],
+};
+
+pub(super) const CLOCK_FORWARD: Variant = Variant {
+    name: "clock.forward",
+    about: "The wall clock is set forward.",
     keys: &[need("by", Shape::Span { zero: false }, "How far.")],
 };
 
@@ -136,6 +153,11 @@ pub enum FsFault {
         /// How far.
         by: Duration,
     },
+    /// `clock.forward`: the wall clock is set forward.
+    ClockForward {
+        /// How far.
+        by: Duration,
+    },
 }
 
 impl FsFault {
@@ -149,8 +171,15 @@ impl FsFault {
             Self::Index { .. } => "fs.index",
             Self::Leftovers { .. } => "fs.leftovers",
             Self::ClockBack { .. } => "clock.back",
+            Self::ClockForward { .. } => "clock.forward",
         }
     }
+}
+
+/// The writer says nothing about the schema of its states.
+#[must_use]
+pub fn is_untyped(writer: &str) -> bool {
+    matches!(writer, "v1-file" | "v1-compressed" | "v1-bare")
 }
 
 /// Calls of a store that are not saves.
@@ -206,6 +235,7 @@ pub(super) fn fault(name: &str, fields: &Fields) -> Option<FaultKind> {
         "fs.index" => FsFault::Index { how: text("how") },
         "fs.leftovers" => FsFault::Leftovers { count: fields.count("count").unwrap_or(1) },
         "clock.back" => FsFault::ClockBack { by: fields.span("by").unwrap_or_default() },
+        "clock.forward" => FsFault::ClockForward { by: fields.span("by").unwrap_or_default() },
         _ => return None,
     }))
 }

@@ -1,8 +1,11 @@
 //! What a producer, a store and a maker of state diffs can be given, can meet and can be asked:
 //! each its own, and a file is about one of them.
 
-use super::model::{ActionKind, FaultKind, LaneName, Load, Scenario, Size, StateLoad};
+use std::time::Duration;
+
+use super::model::{ActionKind, At, FaultKind, FsFault, LaneName, Load, Scenario, Size, StateLoad};
 use super::state::SMALLEST;
+use super::store::is_untyped;
 use super::value::Fields;
 use super::walk::Walker;
 
@@ -85,6 +88,12 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
     }
     for (fields, load) in root.tables("load").iter().zip(&scenario.loads) {
         load_of(walker, fields, load, who);
+        if who == Who::Store {
+            saves_of(walker, fields, load, scenario);
+        }
+    }
+    if on_disk {
+        no_unanswered(walker, root, scenario);
     }
     for (fields, fault) in root.tables("fault").iter().zip(&scenario.faults) {
         if !who.meets(&fault.kind) {
@@ -92,6 +101,9 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
                 format!("`{}` is no fault that {} can meet", fault.kind.name(), who.name());
             let help = "the manual's table of faults lists the lanes of each".to_owned();
             walker.refuse(&fields.place("kind"), message, Some(help));
+        }
+        if let FaultKind::Fs(FsFault::Error { op, error, .. }) = &fault.kind {
+            fits(walker, fields, op, error);
         }
         let threads = scenario.loads.iter().map(|load| load.threads as usize).max().unwrap_or(1);
         if let FaultKind::DiffLost { reported_after, .. } = fault.kind
@@ -105,6 +117,63 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
             let help = format!("at most {}", most.saturating_sub(1));
             walker.refuse(&fields.place("reported_after"), message, Some(help));
         }
+    }
+}
+
+/// Two failures are of one call each.
+fn fits(walker: &mut Walker<'_>, fields: &Fields, op: &str, error: &str) {
+    let only = match error {
+        "short" => "write",
+        "lost_pages" => "sync",
+        _ => return,
+    };
+    if op != only {
+        let message = format!("`{op}` cannot fail with `{error}`");
+        walker.refuse(&fields.place("error"), message, Some(format!("it is for op = \"{only}\"")));
+    }
+}
+
+/// Calls of a store, and states, end one by one.
+fn no_unanswered(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
+    let all = [
+        ("load", scenario.loads.iter().map(|load| &load.at).collect::<Vec<_>>()),
+        ("fault", scenario.faults.iter().map(|fault| &fault.at).collect()),
+        ("action", scenario.actions.iter().map(|action| &action.at).collect()),
+    ];
+    for (table, moments) in all {
+        let tables = root.tables(table).iter().zip(moments);
+        for (fields, _) in tables.filter(|(_, at)| matches!(at, At::Unanswered(_))) {
+            let message = "nothing is ever unanswered here: calls end one by one";
+            let help = "write a time, or { offered = N }".to_owned();
+            walker.refuse(&fields.place("at"), message, Some(help));
+        }
+    }
+}
+
+/// Who saves, and when: others are there before the run.
+fn saves_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, scenario: &Scenario) {
+    let given = |key: &str| fields.values.contains_key(key);
+    let writer = load.writer.as_str();
+    let old = writer.starts_with("v1-");
+    if given("dated") && !old {
+        let message = "only version 1 can be told when it wrote";
+        let help = "set the clock with `clock.forward` or `clock.back`".to_owned();
+        walker.refuse(&fields.place("dated"), message, Some(help));
+    }
+    if old && given("ids") {
+        let message = "version 1 makes its own ids";
+        walker.refuse(&fields.place("ids"), message, Some("leave it out".to_owned()));
+    }
+    if writer != "subject" && (given("rate") || load.at != At::Time(Duration::ZERO)) {
+        let key = if given("rate") { "rate" } else { "at" };
+        let message = format!("`{writer}` writes before the run");
+        walker.refuse(&fields.place(key), message, Some("leave it out".to_owned()));
+    }
+    let typed = scenario.checkpoint.as_ref().is_some_and(|c| c.variant == "versioned");
+    if is_untyped(writer) && typed {
+        let message = format!("`{writer}` says nothing of its states' schema: no migration fits");
+        let help = "write variant = \"each\", or writer = \"v1-versioned\"".to_owned();
+        walker.refuse(&fields.place("writer"), message, Some(help));
     }
 }
 
@@ -145,7 +214,8 @@ fn load_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, who: Who) {
         }
         return;
     }
-    for key in ["ids", "handle", "message"].into_iter().filter(|key| given(key)) {
+    for key in ["ids", "writer", "dated", "handle", "message"].into_iter().filter(|key| given(key))
+    {
         let message = format!("`{key}` says nothing about states");
         walker.refuse(&fields.place(key), message, Some("leave it out".to_owned()));
     }

@@ -44,6 +44,7 @@ fn kinds() -> Vec<FaultKind> {
         FaultKind::Fs(FsFault::Index { how: "bit".into() }),
         FaultKind::Fs(FsFault::Leftovers { count: 1 }),
         FaultKind::Fs(FsFault::ClockBack { by: time }),
+        FaultKind::Fs(FsFault::ClockForward { by: time }),
         FaultKind::DiffLost { count: 1, reported_after: 0 },
     ];
     for kind in &all {
@@ -72,7 +73,8 @@ fn kinds() -> Vec<FaultKind> {
                 | FsFault::Damage { .. }
                 | FsFault::Index { .. }
                 | FsFault::Leftovers { .. }
-                | FsFault::ClockBack { .. },
+                | FsFault::ClockBack { .. }
+                | FsFault::ClockForward { .. },
             )
             | FaultKind::DiffLost { .. } => {}
         }

@@ -4,9 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::history::{
-    CrashState, CrashTally, DamageSeen, DeliveryError, ErrorClass, EventId, FaultPhase, Found,
-    FrameFacts, Kind, LogRecord, Outcome, Persistence, ProduceTruth, Route, Src, StateAnswered,
-    StateHeap, StateLost, StateOffered, StateReceived, StoreAnswer, StoreCall, writer,
+    AtRest, CrashState, CrashTally, DamageSeen, DeliveryError, ErrorClass, EventId, FaultPhase,
+    Found, FrameFacts, Kind, LogRecord, Outcome, Persistence, ProduceTruth, Route, Src,
+    StateAnswered, StateHeap, StateLost, StateOffered, StateReceived, StoreAnswer, StoreCall,
+    writer,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -208,6 +209,9 @@ fn stored() -> impl Strategy<Value = Kind> {
                 })
             }
         ),
+        (text(), text(), text(), text(), text()).prop_map(|(thread, id, sha, path, by)| {
+            Kind::AtRest(AtRest { thread, id, sha, path, by })
+        }),
         (any::<usize>(), text(), text(), text(), text()).prop_map(
             |(fault, how, path, id, thread)| {
                 Kind::DamageSeen(DamageSeen { fault, how, path, id, thread })

@@ -11,6 +11,9 @@ use crate::history::{DamageSeen, FaultPhase, Kind, Src};
 impl Session {
     /// Damages checkpoint files.
     pub(super) fn damage_files(&mut self, fault: usize, which: &str, how: &str) {
+        if which == "directory" {
+            return self.delete_directory(fault);
+        }
         let live = self.fs.live();
         let there: Vec<Known> = self
             .known
@@ -28,14 +31,29 @@ impl Session {
             let Some(bytes) = live.files.get(&known.path) else { continue };
             let bytes = self.damaged(bytes.to_vec(), how);
             self.put(&known.path, bytes);
-            let Known { thread, id, path } = known.clone();
-            let (how, path) = (how.to_owned(), path.display().to_string());
-            let seen = DamageSeen { fault, how, path, id, thread };
-            self.recorder.record(Src::Fs, Kind::DamageSeen(seen));
+            self.damage_seen(fault, how, known);
         }
         if !chosen.is_empty() {
             self.met(fault);
         }
+    }
+
+    fn damage_seen(&self, fault: usize, how: &str, known: &Known) {
+        let Known { thread, id, path } = known.clone();
+        let (how, path) = (how.to_owned(), path.display().to_string());
+        let seen = DamageSeen { fault, how, path, id, thread };
+        self.recorder.record(Src::Fs, Kind::DamageSeen(seen));
+    }
+
+    /// Somebody deletes the directory while the store has it, or while nobody has.
+    fn delete_directory(&mut self, fault: usize) {
+        self.fs.remove_dir(Path::new(DIR));
+        let (op, path) = ("rest".to_owned(), DIR.to_owned());
+        self.recorder.record(Src::Fs, Kind::Fs { op, path, error: None });
+        for known in std::mem::take(&mut self.known) {
+            self.damage_seen(fault, "deleted", &known);
+        }
+        self.met(fault);
     }
 
     /// What is left of a file; `None` when it is gone.
@@ -66,7 +84,7 @@ impl Session {
         Some(bytes)
     }
 
-    fn put(&mut self, path: &Path, bytes: Option<Vec<u8>>) {
+    pub(super) fn put(&mut self, path: &Path, bytes: Option<Vec<u8>>) {
         self.fs.damage(path, bytes);
         let path = path.display().to_string();
         self.recorder.record(Src::Fs, Kind::Fs { op: "rest".to_owned(), path, error: None });

@@ -12,6 +12,7 @@
 mod audit;
 mod damage;
 mod diff;
+mod earlier;
 mod ids;
 mod play;
 mod session;
@@ -26,9 +27,11 @@ use crate::disk::{Image, SimFs};
 use crate::fault;
 use crate::saboteur::{self, Saboteur};
 use crate::scenario::model::{ActionKind, At, LaneName, Scenario};
+use crate::scenario::store;
 use crate::subject::state::{self, Start};
-use crate::subject::store::{self, Open};
+use crate::subject::store::{self as stores, Open};
 
+pub(crate) use states::TOO_LARGE;
 pub use states::{Shown, show};
 
 /// The directory that stores are opened on.
@@ -58,9 +61,17 @@ pub fn run(input: &RunInput) -> RunOutput {
 #[must_use]
 pub fn variant(scenario: &Scenario, seed: u64) -> &'static str {
     let asked = scenario.checkpoint.as_ref().map_or("each", |c| c.variant.as_str());
-    let turn = usize::try_from(seed % VARIANTS.len() as u64).unwrap_or(0);
+    let own = variants(scenario);
+    let turn = usize::try_from(seed % own.len().max(1) as u64).unwrap_or(0);
     let named = VARIANTS.into_iter().find(|variant| *variant == asked);
-    named.or(VARIANTS.get(turn).copied()).unwrap_or("file")
+    named.or(own.get(turn).copied()).unwrap_or("file")
+}
+
+/// Variants that can have the directory. Version 1 wrote the plain state's type nowhere, so that
+/// only a store of that type reads it.
+fn variants(scenario: &Scenario) -> Vec<&'static str> {
+    let untyped = scenario.loads.iter().any(|load| store::is_untyped(&load.writer));
+    VARIANTS.into_iter().filter(|variant| !untyped || *variant != "versioned").collect()
 }
 
 fn cannot_express(scenario: &Scenario) -> Option<String> {
@@ -101,7 +112,7 @@ fn saboteur(subject: &SubjectSpec) -> Result<Option<&'static Saboteur>, HarnessE
 
 /// How the subject's stores are opened.
 fn opener(subject: &SubjectSpec) -> Result<Open, HarnessError> {
-    Ok(saboteur(subject)?.map_or_else(|| Arc::new(store::reference) as Open, Saboteur::store))
+    Ok(saboteur(subject)?.map_or_else(|| Arc::new(stores::reference) as Open, Saboteur::store))
 }
 
 /// How the subject's diffs are made.

@@ -7,13 +7,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::earlier::Draft;
 use super::session::{DiskClock, Machine, Session};
-use super::{VARIANTS, ids, states};
+use super::{ids, states};
 use crate::disk::{Break, Failure, SimFs, crash};
 use crate::history::{FaultPhase, Kind, Line, NOT_DONE, Recorder, Src};
 use crate::lane::{HarnessError, RunInput, RunOutput};
 use crate::scenario::model::{
-    Action, ActionKind, At, FaultKind, FsFault, LaneName, Scenario, Size, StoreAction,
+    Action, ActionKind, At, FaultKind, FsFault, LaneName, Load, Scenario, Size, StoreAction,
 };
 use crate::subject::store::Open;
 
@@ -80,6 +81,11 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// It is written before the run.
+fn earlier(load: &Load) -> bool {
+    load.writer != "subject"
+}
+
 impl Play {
     fn new(input: &RunInput, open: Open) -> Self {
         let clock = Arc::new(DiskClock::default());
@@ -102,6 +108,9 @@ impl Play {
     fn run(&mut self, input: &RunInput) {
         let scenario = input.scenario.clone();
         self.plan(&scenario);
+        for (index, load) in scenario.loads.iter().enumerate().filter(|(_, l)| earlier(l)) {
+            self.before(index, load);
+        }
         // What happens at the very start happens to a directory that nobody has opened yet.
         while let Some(item) = self.next(|item| matches!(item, Item::Fault(_)), Some(0)) {
             self.carry_out(item, &scenario);
@@ -138,7 +147,7 @@ impl Play {
             add(&action.at, Item::Action(i));
         }
         for (i, load) in scenario.loads.iter().enumerate() {
-            if load.saves > 0 {
+            if load.saves > 0 && !earlier(load) {
                 add(&load.at, Item::Save(i, 0));
             }
         }
@@ -180,6 +189,19 @@ impl Play {
 
     fn now(&self) -> u64 {
         self.session.recorder.now_us()
+    }
+
+    /// What somebody saved before the run.
+    fn before(&mut self, index: usize, load: &Load) {
+        let what: Vec<Draft> = (0..load.saves)
+            .map(|k| {
+                let (thread, id) = ids::of(load, index, k);
+                Draft { thread, id, state: self.state(&load.size) }
+            })
+            .collect();
+        if let Err(why) = self.session.written_before(load, what) {
+            self.not_done(format!("load {} was not written: {why}", index + 1));
+        }
     }
 
     fn save(&mut self, index: usize, k: u32, scenario: &Scenario) {
@@ -279,6 +301,10 @@ impl Play {
                 self.session.clock.set_back(*by);
                 self.session.met(index);
             }
+            FsFault::ClockForward { by } => {
+                self.session.clock.set_forward(*by);
+                self.session.met(index);
+            }
         }
     }
 
@@ -329,7 +355,7 @@ impl Play {
             self.session.close();
         }
         let own = self.session.variant;
-        let others = VARIANTS.into_iter().filter(|variant| *variant != own);
+        let others = super::variants(scenario).into_iter().filter(|variant| *variant != own);
         // The newer schema reads the older one, not the other way round.
         let others = others.filter(|variant| own != "versioned" || *variant != "file");
         for variant in std::iter::once(own).chain(others) {

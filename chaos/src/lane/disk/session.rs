@@ -28,6 +28,10 @@ pub(super) struct DiskClock {
     back_s: AtomicI64,
 }
 
+fn seconds(time: std::time::Duration) -> i64 {
+    i64::try_from(time.as_secs().max(1)).unwrap_or(i64::MAX)
+}
+
 impl Clock for DiskClock {
     fn now_us(&self) -> u64 {
         self.now_us.load(Ordering::Relaxed)
@@ -40,11 +44,14 @@ impl DiskClock {
     }
 
     pub(super) fn set_back(&self, by: std::time::Duration) {
-        let by = i64::try_from(by.as_secs().max(1)).unwrap_or(i64::MAX);
-        self.back_s.fetch_add(by, Ordering::Relaxed);
+        self.back_s.fetch_add(seconds(by), Ordering::Relaxed);
     }
 
-    fn wall(&self) -> i64 {
+    pub(super) fn set_forward(&self, by: std::time::Duration) {
+        self.back_s.fetch_sub(seconds(by), Ordering::Relaxed);
+    }
+
+    pub(super) fn wall(&self) -> i64 {
         let now = i64::try_from(self.now_us() / 1_000_000).unwrap_or(0);
         EPOCH_S.saturating_add(now).saturating_sub(self.back_s.load(Ordering::Relaxed))
     }
@@ -110,6 +117,8 @@ pub(super) struct Session {
     /// Ids that were deleted, the last ones.
     pub(super) gone: VecDeque<String>,
     pub(super) threads: BTreeSet<String>,
+    /// Seconds that the saves of version 1 have taken so far.
+    pub(super) old_secs: i64,
     /// What the index was at each close.
     pub(super) indexes: Vec<BTreeMap<PathBuf, Vec<u8>>>,
     /// Leftovers that lie in the directory.
@@ -152,6 +161,7 @@ impl Session {
             known: Vec::new(),
             gone: VecDeque::new(),
             threads: BTreeSet::new(),
+            old_secs: 0,
             indexes: Vec::new(),
             leftovers: BTreeSet::new(),
             machines: Vec::new(),

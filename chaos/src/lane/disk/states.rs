@@ -16,6 +16,11 @@ use crate::subject::store::Setup;
 /// Disks that are tried of one log; beyond, only every n-th point is, and that is counted.
 const MOST: usize = 20_000;
 
+/// Files of a disk whose crash states are tried.
+const FILES: usize = 2_000;
+/// Name of the line that says that they were not, because there are more.
+pub(crate) const TOO_LARGE: &str = "crash_states_not_tried";
+
 /// Damage at rest is no crash: what was durable is not, and the laws about crashes say nothing.
 pub(super) fn can_be_tried(scenario: &Scenario) -> bool {
     let damages = |kind: &FaultKind| {
@@ -27,6 +32,11 @@ pub(super) fn can_be_tried(scenario: &Scenario) -> bool {
 /// Tries every crash state of the present disk's log, and records what the store answered.
 pub(super) fn record(session: &mut Session, seed: u64) {
     let (log, base) = (session.fs.log(), session.fs.base());
+    if base.files.len() > FILES {
+        let (what, text) = (TOO_LARGE.to_owned(), format!("{} files", base.files.len()));
+        session.recorder.harness(Kind::Proc { what, value: 0, text });
+        return;
+    }
     let machine = session.machines.len();
     let all = crash::states(&log, &base, seed);
     let mut tally = all.tally;

@@ -14,6 +14,8 @@ fn load() -> Load {
         saves: 0,
         states: None,
         ids: "generated".into(),
+        writer: "subject".into(),
+        dated: "now".into(),
         rate: None,
         size: Size::Fixed(1),
         threads: 1,

@@ -10,6 +10,8 @@ use crate::oracle::laws::LawId;
 pub(super) enum Met {
     /// It is open under another variant than the one that wrote it.
     Switched,
+    /// It was written by an older version.
+    Older,
     /// The index was damaged.
     Index,
     /// The wall clock went back.
@@ -54,6 +56,7 @@ impl Past {
         }
         match self.0.first() {
             Some(Met::Switched) => (LawId::K6, "variant"),
+            Some(Met::Older) => (LawId::K8, "older"),
             Some(Met::Index) => (LawId::K3, "index"),
             Some(Met::Clock) => (LawId::K5, "clock"),
             Some(Met::Error) => (LawId::K11, "harm"),

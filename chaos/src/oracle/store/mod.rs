@@ -19,6 +19,7 @@ use super::findings::Findings;
 use super::index::Index;
 use super::laws::LawId::{K1, K3, K5, K6, K10, K11};
 use crate::history::{CrashTally, Kind};
+use crate::lane::disk::TOO_LARGE;
 
 /// Judges everything about stores but their metrics.
 pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
@@ -28,6 +29,7 @@ pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
     walk::walk(index, f);
     files::judge(index, f);
     whole(index, f);
+    too_large(index, f);
 }
 
 /// A crash state that is not in the history was not judged, whatever the tally says.
@@ -45,6 +47,13 @@ fn whole(index: &Index<'_>, f: &mut Findings) {
             }
             _ => {}
         }
+    }
+}
+
+/// A disk of very many files is not crashed at every point: that is said.
+fn too_large(index: &Index<'_>, f: &mut Findings) {
+    for proc in index.procs().filter(|proc| proc.what == TOO_LARGE) {
+        f.unjudged(K1, format!("crash states of a disk of {} are not tried", proc.text));
     }
 }
 
@@ -77,7 +86,11 @@ pub(super) fn tally(index: &Index<'_>) -> CrashTally {
 #[must_use]
 pub(super) fn tried(index: &Index<'_>) -> BTreeMap<String, u64> {
     let mut out = BTreeMap::new();
-    let (mut variant, mut op) = ("unknown", "none");
+    let first = index.lines.iter().find_map(|line| match &line.kind {
+        Kind::StoreCall(call) => call.variant.as_deref(),
+        _ => None,
+    });
+    let (mut variant, mut op) = (first.unwrap_or("unknown"), "none");
     // the variant and operation of each change of this disk, after what was at its beginning
     let mut changes: Vec<(&str, &str)> = Vec::new();
     for line in index.lines {

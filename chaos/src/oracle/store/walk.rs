@@ -6,7 +6,7 @@ use super::answers;
 use super::cause::{Met, Past};
 use super::crash::{self, Moment};
 use super::model::{File, Model, Saved, Stands};
-use crate::history::{DamageSeen, FaultPhase, Kind, Src, StoreAnswer, StoreCall};
+use crate::history::{AtRest, DamageSeen, FaultPhase, Kind, Src, StoreAnswer, StoreCall};
 use crate::oracle::findings::{Evidence, Findings};
 use crate::oracle::index::{At, Index};
 use crate::oracle::laws::LawId::{K1, K4, K11};
@@ -87,10 +87,11 @@ pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
             (Kind::StoreCall(call), Src::Harness) => walk.called(at, call),
             (Kind::StoreAnswer(answer), _) => walk.answered(at, answer),
             (Kind::Fs { op, path, error }, Src::Fs) => walk.operation(op, path, error.as_deref()),
+            (Kind::AtRest(there), Src::Fs) => walk.there(there),
             (Kind::DamageSeen(damage), Src::Fs) => walk.damaged(damage),
             (Kind::Fault { name, phase: FaultPhase::Effect, .. }, _) => match name.as_str() {
                 "fs.index" => walk.past.add(Met::Index),
-                "clock.back" => walk.past.add(Met::Clock),
+                "clock.back" | "clock.forward" => walk.past.add(Met::Clock),
                 "fs.error" | "fs.full" => walk.past.add(Met::Error),
                 _ => {}
             },
@@ -128,6 +129,20 @@ impl<'a> Walk<'a, '_> {
         }
         if let Some(error) = error.filter(|_| self.call.is_some()) {
             self.failed.push(Failed { op, path, error });
+        }
+    }
+
+    /// A checkpoint that was saved before anybody watched.
+    fn there(&mut self, there: &'a AtRest) {
+        if there.by.starts_with("v1") {
+            self.past.add(Met::Older);
+        }
+        let mut saved = Saved::new(Some(there.id.clone()), there.sha.clone());
+        saved.stands = Stands::Held;
+        self.model.threads.entry(there.thread.clone()).or_default().push(saved);
+        self.files.insert(&there.path, &there.id);
+        if let Some(moment) = self.moments.last_mut() {
+            moment.model = self.model.clone();
         }
     }
 

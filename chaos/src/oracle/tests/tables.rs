@@ -16,6 +16,8 @@ pub(super) fn load(events: u32) -> Load {
         saves: 0,
         states: None,
         ids: "generated".into(),
+        writer: "subject".into(),
+        dated: "now".into(),
         rate: None,
         size: Size::Fixed(10),
         threads: 1,

@@ -65,6 +65,7 @@ pub(super) fn fault(fault: &FsFault) -> String {
             format!("{count} temporary files of an interrupted process lie in the directory")
         }
         FsFault::ClockBack { by } => format!("the wall clock is set back by {}", span(*by)),
+        FsFault::ClockForward { by } => format!("the wall clock is set forward by {}", span(*by)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::history::{Found, Kind, StoreAnswer, StoreCall};
+use crate::history::{AtRest, Found, Kind, StoreAnswer, StoreCall};
 
 pub(super) fn write(f: &mut fmt::Formatter<'_>, kind: &Kind) -> fmt::Result {
     match kind {
@@ -41,6 +41,10 @@ pub(super) fn write(f: &mut fmt::Formatter<'_>, kind: &Kind) -> fmt::Result {
             }
             count.map_or(Ok(()), |count| write!(f, ", {count} went"))
         }
+        Kind::AtRest(AtRest { thread, id, sha, path, by }) => write!(
+            f,
+            "{path} was there before the run, by {by}: {id:?} of {thread:?} with state {sha}"
+        ),
         Kind::DamageSeen(seen) => {
             write!(f, "{} of {}, which holds {:?}", seen.how, seen.path, seen.id)
         }

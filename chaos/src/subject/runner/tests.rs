@@ -77,6 +77,8 @@ fn load(events: u32, threads: u32, rate: Option<f64>) -> Load {
         saves: 0,
         states: None,
         ids: "generated".into(),
+        writer: "subject".into(),
+        dated: "now".into(),
         rate,
         size: Size::Uniform(1, 100),
         threads,

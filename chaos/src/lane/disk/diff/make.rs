@@ -195,6 +195,8 @@ mod tests {
             saves: 0,
             states: Some(states.clone()),
             ids: "generated".into(),
+            writer: "subject".into(),
+            dated: "now".into(),
             rate: None,
             size,
             threads: 1,
