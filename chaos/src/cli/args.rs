@@ -255,8 +255,11 @@ pub(crate) struct ProveArgs {
 /// `doctor`
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Print JSON.
-    #[arg(long)]
+    /// Output.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// Print JSON: the same as --format json.
+    #[arg(long, conflicts_with = "format")]
     pub(crate) json: bool,
 }
 

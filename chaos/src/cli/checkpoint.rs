@@ -26,7 +26,15 @@ pub(crate) fn checkpoint(args: &CheckpointArgs) -> Result<u8, Failure> {
             let code = if ill.is_empty() { exit::PROVEN } else { exit::VIOLATION };
             let text = match format {
                 Format::Human => verified(&reports, &ill, code),
-                Format::Json => lines(ill.iter().map(|report| as_json(report))),
+                Format::Json => {
+                    let summary = json!({
+                        "type": "summary",
+                        "checkpoints": checkpoints(&reports),
+                        "ill": ill.len(),
+                        "exit": code,
+                    });
+                    lines(ill.iter().map(|report| as_json(report)).chain([summary]))
+                }
             };
             (text, code)
         }
@@ -141,12 +149,15 @@ fn told(report: &FileReport) -> String {
     out
 }
 
+fn checkpoints(reports: &[FileReport]) -> usize {
+    reports.iter().filter(|report| report.role == Role::Checkpoint).count()
+}
+
 fn verified(reports: &[FileReport], ill: &[&FileReport], code: u8) -> String {
     let mut out: String = ill.iter().map(|report| format!("{}\n", line(report))).collect();
-    let checkpoints = reports.iter().filter(|r| r.role == Role::Checkpoint).count();
     out.push_str(&format!(
         "dashproof checkpoint verify: {}, {} not healthy: {}\n",
-        count(checkpoints, "checkpoint"),
+        count(checkpoints(reports), "checkpoint"),
         count(ill.len(), "file"),
         exit::name(code)
     ));

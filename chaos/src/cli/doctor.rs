@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use super::args::DoctorArgs;
+use super::args::{DoctorArgs, Format};
 use super::ui::{self, Tone, Ui};
 use crate::exit;
 
@@ -23,7 +23,7 @@ pub(crate) fn doctor(ui: Ui, args: &DoctorArgs) -> u8 {
     let findings =
         [sim(), wire(), tls(), scenarios(), docker(), disk(), lane("mock"), lane("external")];
     let well = findings.iter().all(|finding| finding.here || !finding.needed);
-    if args.json {
+    if args.json || matches!(args.format, Format::Json) {
         let all: Vec<_> = findings.iter().map(as_json).collect();
         let report = json!({
             "version": env!("CARGO_PKG_VERSION"),

@@ -267,13 +267,15 @@ impl Reporter {
     }
 }
 
-/// How thoroughly crashes were tried.
+/// How much was saved, and how thoroughly crashes were tried.
 fn tried(counts: &RunCounts) -> String {
-    match (counts.crash_states, counts.crash_sampled) {
-        (0, _) => "no crash states: what is at rest was damaged".to_owned(),
+    let saves = count(usize::try_from(counts.saves).unwrap_or(usize::MAX), "save");
+    let crashes = match (counts.crash_states, counts.crash_sampled) {
+        (0, _) => "no crash states".to_owned(),
         (states, 0) => format!("{states} crash states, every one"),
         (states, sampled) => format!("{states} crash states, sampled at {sampled} operations"),
-    }
+    };
+    format!("{saves}, {crashes}")
 }
 
 /// What became of the states.

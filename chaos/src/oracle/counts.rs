@@ -41,6 +41,9 @@ pub struct RunCounts {
     /// Points of its log at which crash states were sampled, because there are too many.
     #[serde(default)]
     pub crash_sampled: u64,
+    /// Checkpoints that were offered to be saved.
+    #[serde(default)]
+    pub saves: u64,
     /// States that were diffed, by answer and reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub states: BTreeMap<String, u64>,
@@ -77,6 +80,7 @@ impl RunCounts {
             recovery_us: recovery_us(index),
             crash_states: crashes.states,
             crash_sampled: crashes.sampled,
+            saves: store::saves(index),
             states: state::answers(index),
             crashes: store::tried(index),
             end_us: index.lines.iter().map(|line| line.t_us).max().unwrap_or(0),

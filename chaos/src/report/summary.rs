@@ -104,6 +104,8 @@ pub struct Summary {
     pub unjudged: BTreeMap<(LawId, String), u64>,
     /// Scenarios that were run.
     pub scenarios: BTreeSet<String>,
+    /// Checkpoints that were offered to be saved, and states to be diffed.
+    pub others: (u64, u64),
     /// Crash states that were tried, and points at which they were sampled.
     pub crashes: (u64, u64),
     /// Crash states that were tried in cells that pass, by variant and operation.
@@ -121,6 +123,8 @@ impl Summary {
         self.scenarios.insert(scenario.id.clone());
         self.codes.insert(result.exit_code());
         let Some(judgement) = &result.judgement else { return };
+        self.others.0 += judgement.counts.saves;
+        self.others.1 += judgement.counts.states.values().sum::<u64>();
         self.crashes.0 += judgement.counts.crash_states;
         self.crashes.1 += judgement.counts.crash_sampled;
         if result.verdict == Verdict::Pass {
@@ -175,16 +179,24 @@ impl Summary {
                 parts.push(format!("{n} {name}"));
             }
         }
-        let crashes = match self.crashes {
-            (0, _) => String::new(),
-            (states, 0) => format!(", {states} crash states"),
-            (states, sampled) => format!(", {states} crash states ({sampled} points sampled)"),
-        };
+        let mut work = vec![format!("{} scenarios", self.scenarios.len())];
+        let counted = [
+            (self.total.offered, "events offered"),
+            (self.others.0, "saves"),
+            (self.others.1, "states"),
+            (self.crashes.0, "crash states"),
+        ];
+        let told = counted.iter().filter(|(n, _)| *n > 0);
+        work.extend(told.map(|(n, what)| format!("{n} {what}")));
+        if let (1.., sampled @ 1..) = self.crashes
+            && let Some(last) = work.last_mut()
+        {
+            last.push_str(&format!(" ({sampled} points sampled)"));
+        }
         format!(
-            "dashproof run: {}; {} scenarios, {} events offered{crashes}, {:.1} s: {}",
+            "dashproof run: {}; {}, {:.1} s: {}",
             parts.join(", "),
-            self.scenarios.len(),
-            self.total.offered,
+            work.join(", "),
             elapsed.as_secs_f64(),
             exit::name(self.exit_code())
         )

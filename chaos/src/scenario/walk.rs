@@ -53,7 +53,11 @@ impl Walker<'_> {
             // A misspelt key has been told of: that it is missing too is no news.
             if !entries.iter().any(|entry| nearest(&entry.key, [key.name]).is_some()) {
                 let message = format!("{place} has no `{}`", key.name);
-                self.refuse(&node.at, message, Some(format!("it says: {}", fragment(key.about))));
+                self.refuse(
+                    &node.at,
+                    message,
+                    Some(format!("`{}` says: {}", key.name, fragment(key.about))),
+                );
             }
         }
         fields

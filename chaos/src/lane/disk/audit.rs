@@ -6,8 +6,8 @@ use super::session::Session;
 const THREADS: usize = 64;
 /// Checkpoints that it asks for, of all threads together.
 const LOADS: usize = 512;
-/// Checkpoints in a directory whose files are verified in each audit.
-const VERIFIED: usize = 2_000;
+/// Above so many checkpoints an audit verifies no files, and asks for fewer.
+const LARGE: usize = 2_000;
 /// Ids of a thread that are asked for although they are not listed.
 const UNLISTED: usize = 4;
 
@@ -18,7 +18,8 @@ impl Session {
     pub(super) fn audit(&mut self) {
         let threads: Vec<String> = self.threads.iter().cloned().collect();
         let threads = self.drawn(threads, THREADS);
-        let loads = LOADS / threads.len().max(1);
+        let most = if self.known.len() > LARGE { LOADS / 8 } else { LOADS };
+        let loads = (most / threads.len().max(1)).max(1);
         for thread in threads {
             self.latest(&thread);
             let listed = self.list(&thread);
@@ -35,7 +36,7 @@ impl Session {
         }
         self.list_threads();
         // it reads every file
-        if self.known.len() <= VERIFIED {
+        if self.known.len() <= LARGE {
             self.verify();
         }
     }

@@ -67,6 +67,9 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
                 if op == "remove" && error.is_none() {
                     bad.remove(path.as_str());
                 }
+                let name = path.rsplit('/').next().unwrap_or(path);
+                // it has been written anew, so that no open finds the damage
+                index_damage &= !(op == "rename" && error.is_none() && name.contains("index"));
                 operation(&mut open, op, path, error.as_deref());
             }
             (Kind::DamageSeen(damage), Src::Fs) => {

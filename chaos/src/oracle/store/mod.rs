@@ -57,6 +57,13 @@ fn too_large(index: &Index<'_>, f: &mut Findings) {
     }
 }
 
+/// Saves that were asked of a store.
+#[must_use]
+pub(super) fn saves(index: &Index<'_>) -> u64 {
+    let asked = |kind: &Kind| matches!(kind, Kind::StoreCall(call) if call.op == "save");
+    index.lines.iter().filter(|line| asked(&line.kind)).count() as u64
+}
+
 /// Some save said Ok.
 pub(super) fn has_saved(index: &Index<'_>) -> bool {
     let saved = |kind: &Kind| match kind {
