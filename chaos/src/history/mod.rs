@@ -15,4 +15,6 @@ pub use record::{
 };
 pub use recorder::{Clock, Recorder};
 pub use state::{StateAnswered, StateHeap, StateLost, StateOffered, StateReceived};
-pub use store::{CrashState, CrashTally, DamageSeen, Found, StoreAnswer, StoreCall};
+pub use store::{
+    CrashState, CrashTally, DamageSeen, Found, GivenBack, SpoolFound, StoreAnswer, StoreCall,
+};

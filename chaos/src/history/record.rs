@@ -458,7 +458,7 @@ pub enum Kind {
     StoreAnswer(StoreAnswer),
     /// A checkpoint file was damaged.
     DamageSeen(DamageSeen),
-    /// What a store that was opened on a disk that a crash could leave answered there.
+    /// What a store or spool that was opened on a disk that a crash could leave answered there.
     CrashState(CrashState),
     /// How many such disks there were.
     CrashTally(CrashTally),

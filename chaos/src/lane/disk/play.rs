@@ -7,9 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::session::{DiskClock, Machine, Session};
+use super::session::{DiskClock, Session};
 use super::{VARIANTS, ids, states};
-use crate::disk::{Break, Failure, SimFs, crash};
+use crate::disk::{Break, Failure, Machine, SimFs, crash};
 use crate::history::{FaultPhase, Kind, Line, NOT_DONE, Recorder, Src};
 use crate::lane::{HarnessError, RunInput, RunOutput};
 use crate::scenario::model::{

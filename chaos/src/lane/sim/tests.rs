@@ -77,7 +77,7 @@ impl Subject for Bad {
 }
 
 fn bad(deed: fn()) -> RunOutput {
-    run::play(&cell("shutdown/in-flight.toml", 1), Arc::new(move |_, _| Arc::new(Bad(deed))))
+    run::play(&cell("shutdown/in-flight.toml", 1), Arc::new(move |_, _| Arc::new(Bad(deed))), None)
 }
 
 #[test]
