@@ -59,9 +59,10 @@ impl SimDisk {
         let mut all = crash::states_after(&log, &base, log.0.len() as u64, seed).states;
         let at = rng.usize(..all.len().max(1));
         let chosen = (at < all.len()).then(|| all.swap_remove(at));
+        let number = machines.len();
         self.tried(machines, Machine { log, base: base.clone(), seed });
         if let Some(state) = &chosen {
-            let path = state.name.clone();
+            let path = format!("m{number}.{}", state.name);
             self.recorder.record(Src::Fs, Kind::Fs { op: "power_off".into(), path, error: None });
         }
         *fs = SimFs::new(chosen.map_or(base, |state| state.image));
