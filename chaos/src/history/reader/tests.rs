@@ -228,7 +228,7 @@ fn stored() -> impl Strategy<Value = Kind> {
         ),
         (any::<u64>(), text(), latest, some(), prop::collection::vec(text(), 0..2), spooled())
             .prop_map(|(ops, state, latest, error, left, spool)| {
-                Kind::CrashState(CrashState { state, ops, latest, error, left, spool })
+                Kind::CrashState(CrashState { state, ops, latest, spool, error, left })
             }),
         any::<(u32, u32, u32, u32)>().prop_map(|(points, states, duplicates, sampled)| {
             let [points, states, duplicates, sampled] =

@@ -13,7 +13,7 @@ use crate::subject::reference::spool::Reopen;
 
 /// Points of a log at which crashes are tried beside those where names change. A spool writes and
 /// syncs over and over: where it does so more often, other seeds try other points.
-const APPENDS: usize = 48;
+const APPENDS: usize = 160;
 /// Disks that are tried of one point; beyond, only every n-th is.
 const DISKS: usize = 64;
 
@@ -134,15 +134,15 @@ mod tests {
     #[test]
     fn of_a_long_log_other_seeds_try_other_points_and_what_is_left_out_is_counted() {
         let all: Vec<BTreeSet<u64>> =
-            (0..3).map(|seed| points(&machine(60, true, seed).log, seed)).collect();
+            (0..4).map(|seed| points(&machine(300, true, seed).log, seed)).collect();
         let together: BTreeSet<u64> = all.iter().flatten().copied().collect();
-        assert_eq!(together, (0..=122).collect());
+        assert_eq!(together, (0..=602).collect());
         for points in &all {
-            assert!((40..60).contains(&points.len()), "{points:?}");
-            assert!([0, 1, 2, 122].iter().all(|at| points.contains(at)), "names and both ends");
+            assert!((140..=APPENDS + 4).contains(&points.len()), "{points:?}");
+            assert!([0, 1, 2, 602].iter().all(|at| points.contains(at)), "names and both ends");
         }
-        let (_, tally) = recorded(&machine(60, true, 0));
-        assert_eq!(tally.points + tally.sampled, 123);
+        let (_, tally) = recorded(&machine(300, true, 0));
+        assert_eq!(tally.points + tally.sampled, 603);
     }
 
     #[test]

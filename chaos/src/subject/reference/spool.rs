@@ -13,6 +13,7 @@ use crate::history::{EventId, GivenBack, SpoolFound};
 pub type Reopen = Arc<dyn Fn(Arc<dyn Fs>) -> Result<SpoolFound, String> + Send + Sync>;
 
 /// The reference's spool in this directory.
+#[must_use]
 pub fn reopen(directory: &str) -> Reopen {
     let options = SpoolOptions::new(directory);
     Arc::new(move |fs| take(fs, options.clone()).map_err(|error| error.to_string()))
