@@ -130,6 +130,36 @@ fn a_recorded_cell_of_the_disk_lane_replays_byte_for_byte() {
 }
 
 #[test]
+fn a_lost_record_of_the_spool_is_shown_by_the_commands_of_its_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let args = ["--lane", "sim", "--saboteur", "spooled-before-sync", "--out", out];
+    let run = dashproof(&[&["run", "shutdown/spool-mid-run"][..], &args].concat());
+    assert_eq!(code(&run), exit::VIOLATION);
+    let text = stdout(&run);
+    assert!(text.contains("D11 broken"), "{text}");
+    let line = text.lines().find(|line| line.contains("reproduce")).unwrap();
+    let (_, replay) = line.split_once(" ; dashproof ").unwrap();
+    let replay = replay.replace("target/runs", out);
+    let shown = dashproof(&replay.split(' ').collect::<Vec<_>>());
+    assert_eq!(code(&shown), exit::PROVEN, "{replay}");
+    assert!(stdout(&shown).contains(".spool"), "{}", stdout(&shown));
+}
+
+#[test]
+fn a_scenario_without_store_and_spool_has_no_crash_states() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let run = dashproof(&["run", "shutdown/twice", "--lane", "sim", "--out", out]);
+    assert_eq!(code(&run), exit::PROVEN, "{}", stdout(&run));
+    let cell = dir.path().join("shutdown/twice/sim-seed0");
+    let none = dashproof(&["replay", cell.to_str().unwrap(), "--crash-state", "m0.op0.v0"]);
+    assert_eq!(code(&none), exit::USAGE);
+    let text = String::from_utf8(none.stderr).unwrap();
+    assert!(text.contains("no store, no spool"), "{text}");
+}
+
+#[test]
 fn a_crash_state_that_is_not_there_and_a_folder_that_is_not_are_told() {
     let dir = tempfile::tempdir().unwrap();
     let (cell, _) = recorded(dir.path());

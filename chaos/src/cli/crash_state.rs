@@ -10,6 +10,7 @@ use crate::exit;
 use crate::history::{Kind, Line};
 use crate::lane::RunInput;
 use crate::lane::disk::{self, Shown};
+use crate::lane::sim;
 use crate::report::cell::Cell;
 use crate::report::violation::Row;
 use crate::scenario::model::LaneName;
@@ -21,21 +22,26 @@ pub(super) fn show(
     name: &str,
     to: Option<&Path>,
 ) -> Result<u8, Failure> {
-    if cell.lane != LaneName::Disk {
-        let lane = cell.lane.as_str();
-        let text = format!("lane {lane} has no crash states: only disk enumerates them");
-        return Err(Failure::usage(text));
-    }
-    if cell.scenario.checkpoint.is_none() {
-        let id = &cell.scenario.id;
-        return Err(Failure::usage(format!("{id} has no crash states: it is about no store")));
-    }
+    let scenario = &cell.scenario;
+    let show = match cell.lane {
+        LaneName::Disk if scenario.checkpoint.is_some() => disk::show,
+        LaneName::Sim if sim::spool_directory(scenario).is_some() => sim::show,
+        LaneName::Disk | LaneName::Sim => {
+            let text = format!("{} has no crash states: no store, no spool", scenario.id);
+            return Err(Failure::usage(text));
+        }
+        lane => {
+            let lane = lane.as_str();
+            let text = format!("lane {lane} has no crash states: only sim and disk enumerate them");
+            return Err(Failure::usage(text));
+        }
+    };
     let input = RunInput {
         scenario: cell.scenario.clone(),
         seed: cell.seed,
         subject: cell.subject.clone(),
     };
-    let shown = disk::show(&input, name).map_err(|e| Failure::environment(e.to_string()))?;
+    let shown = show(&input, name).map_err(|e| Failure::environment(e.to_string()))?;
     let Some(shown) = shown else {
         return Err(Failure::usage(format!(
             "{} has no crash state `{name}`\nhelp: violations and `crash_state` lines of the \

@@ -305,6 +305,9 @@ pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
         } else {
             let offered = judgement.ledger.offered;
             out.push_str(&format!("  {offered} offered: {}", ended.join(", ")));
+            if judgement.counts.crash_states > 0 {
+                out.push_str(&format!("; {}", tried(&judgement.counts)));
+            }
         }
     }
     out.push('\n');

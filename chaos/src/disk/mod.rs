@@ -32,6 +32,7 @@ pub mod crash;
 mod fault;
 mod image;
 mod log;
+pub mod machine;
 mod sim;
 #[cfg(test)]
 mod tests;
@@ -39,4 +40,5 @@ mod tests;
 pub use fault::{Break, Failure};
 pub use image::Image;
 pub use log::{Log, Op};
+pub use machine::Machine;
 pub use sim::{Seen, SimFs};

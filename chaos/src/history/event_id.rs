@@ -25,15 +25,18 @@ impl EventId {
         out
     }
 
+    /// Who a message id names, whatever run it is of.
+    #[must_use]
+    pub fn in_message_id(bytes: [u8; 16]) -> Self {
+        let [.., l0, l1, n0, n1, n2, n3] = bytes;
+        Self { load: u16::from_be_bytes([l0, l1]), n: u32::from_be_bytes([n0, n1, n2, n3]) }
+    }
+
     /// The inverse of [`EventId::message_id`]; `None` when the digest is another run's.
     #[must_use]
     pub fn from_message_id(bytes: &[u8], run: [u8; 10]) -> Option<Self> {
         let bytes: &[u8; 16] = bytes.try_into().ok()?;
-        let [.., l0, l1, n0, n1, n2, n3] = *bytes;
-        (bytes[..10] == run).then(|| Self {
-            load: u16::from_be_bytes([l0, l1]),
-            n: u32::from_be_bytes([n0, n1, n2, n3]),
-        })
+        (bytes[..10] == run).then(|| Self::in_message_id(*bytes))
     }
 }
 

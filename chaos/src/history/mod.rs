@@ -15,4 +15,7 @@ pub use record::{
 };
 pub use recorder::{Clock, Recorder};
 pub use state::{StateAnswered, StateHeap, StateLost, StateOffered, StateReceived};
-pub use store::{AtRest, CrashState, CrashTally, DamageSeen, Found, StoreAnswer, StoreCall};
+pub use store::{
+    AtRest, CrashState, CrashTally, DamageSeen, Found, GivenBack, SpoolFound, StoreAnswer,
+    StoreCall,
+};

@@ -460,7 +460,7 @@ pub enum Kind {
     AtRest(AtRest),
     /// A checkpoint file was damaged.
     DamageSeen(DamageSeen),
-    /// What a store that was opened on a disk that a crash could leave answered there.
+    /// What a store or spool that was opened on a disk that a crash could leave answered there.
     CrashState(CrashState),
     /// How many such disks there were.
     CrashTally(CrashTally),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::{EventId, Persistence};
+
 /// A call of a store (truth). The file operations between it and its answer are the call's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreCall {
@@ -86,16 +88,43 @@ pub struct Found {
     pub listed: Vec<(String, String)>,
 }
 
-/// A disk that a crash could leave, and what a store that was opened on it answered.
+/// An event that a spool gave back, to be sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenBack {
+    /// Who it is.
+    pub event: EventId,
+    /// Its sequence.
+    pub sequence: u64,
+    /// What the spool says of main.
+    pub main: Persistence,
+    /// What it says of the DLQ.
+    pub dlq: Persistence,
+}
+
+/// What a spool gave back where it was opened on a disk that a crash could leave.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpoolFound {
+    /// The epoch that it began.
+    pub epoch: u64,
+    /// Everything that it gave back, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<GivenBack>,
+}
+
+/// A disk that a crash could leave, and what a store or spool that was opened on it answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrashState {
     /// Its name, as `op17.v3`; stable, so that it can be made again.
     pub state: String,
     /// The crash came after so many operations of this disk that change it.
     pub ops: u64,
-    /// By thread.
+    /// Of a store: by thread.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub latest: BTreeMap<String, Found>,
-    /// The store could not be opened: the kind of the error.
+    /// Of a spool: what it gave back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool: Option<SpoolFound>,
+    /// It could not be opened: the kind of the error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Temporary files that were still there after the open.
@@ -108,7 +137,7 @@ pub struct CrashState {
 pub struct CrashTally {
     /// Points at which a crash was tried: before the first operation and after each.
     pub points: u64,
-    /// Different disks that a store was opened on.
+    /// Different disks that a store or spool was opened on.
     pub states: u64,
     /// Disks that were equal to one of them at the same point.
     pub duplicates: u64,

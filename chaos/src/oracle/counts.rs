@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::delivery::d11::recovery_us;
 use super::index::Index;
-use super::{state, store};
+use super::{spool, state, store};
 use crate::history::Route;
 
 /// Numbers that are the same in every replay of a simulated run.
@@ -35,7 +35,7 @@ pub struct RunCounts {
     /// From the last fault's end until every older event had an outcome and a new one was acked,
     /// microseconds; `None` where that cannot be said.
     pub recovery_us: Option<u64>,
-    /// Crash states of a store's disk that were tried.
+    /// Crash states of a store's or spool's disk that were tried.
     #[serde(default)]
     pub crash_states: u64,
     /// Points of its log at which crash states were sampled, because there are too many.
@@ -82,7 +82,11 @@ impl RunCounts {
             crash_sampled: crashes.sampled,
             saves: store::saves(index),
             states: state::answers(index),
-            crashes: store::tried(index),
+            crashes: if index.scenario.checkpoint.is_some() {
+                store::tried(index)
+            } else {
+                spool::tried(index)
+            },
             end_us: index.lines.iter().map(|line| line.t_us).max().unwrap_or(0),
         }
     }

@@ -30,12 +30,12 @@ pub(super) fn violation(index: &Index<'_>, broken: &Broken) -> Violation {
         count: broken.count,
         history,
         blame: broken.blame,
-        reproduce: reproduce(index),
+        reproduce: reproduce(index, broken),
     }
 }
 
-/// The command that shows it again.
-fn reproduce(index: &Index<'_>) -> String {
+/// The command that shows it again. Where it is about a crash state, the disk is made again too.
+fn reproduce(index: &Index<'_>, broken: &Broken) -> String {
     let (lane, seed) = (index.lane.as_str(), index.seed);
     let file = match index.lines.first().map(|line| &line.kind) {
         Some(Kind::Run { environment, .. }) => environment.iter().find(|(key, _)| key == FILE),
@@ -50,8 +50,22 @@ fn reproduce(index: &Index<'_>) -> String {
         command.push_str(" --driver ");
         command.push_str(&quoted(driver));
     }
+    let states = broken.lines.iter().filter_map(|at| match &index.line(*at)?.kind {
+        Kind::CrashState(state) => Some(&state.state),
+        _ => None,
+    });
+    if let Some(state) = states.into_iter().next() {
+        let by = index.subject.strip_prefix("saboteur:").map(|name| format!("-{name}"));
+        let by = by.unwrap_or_default();
+        let run = format!("{RUNS}/{}/{lane}-seed{seed}{by}", index.scenario.id);
+        command.push_str(&format!(" --out {RUNS} ; dashproof replay {} ", quoted(&run)));
+        command.push_str(&format!("--crash-state {}", quoted(state)));
+    }
     command
 }
+
+/// Where a run is kept so that one of its crash states can be looked at.
+const RUNS: &str = "target/runs";
 
 /// As a shell takes it for one word.
 fn quoted(word: &str) -> String {

@@ -10,7 +10,7 @@ use super::laws::{self, LawId};
 use super::ledger::Ledger;
 use super::marks::{self, MARKS};
 use super::{
-    api, codec, counts, delivery, dlq, expect, metrics, resources, security, state, store,
+    api, codec, counts, delivery, dlq, expect, metrics, resources, security, spool, state, store,
 };
 use crate::history::{Line, NOT_DONE, Src};
 use crate::report::violation::Violation;
@@ -119,6 +119,9 @@ const STORES: &[LawId] = &[
     LawId::K11,
 ];
 
+/// What is judged of spools on the disks that a crash could leave.
+const SPOOLS: &[LawId] = &[LawId::D3, LawId::D4, LawId::D5, LawId::D6, LawId::D11];
+
 /// Who judges what. A function may judge several laws.
 const JUDGES: &[(&[LawId], Judge)] = &[
     (&[LawId::D1], delivery::d1::judge),
@@ -132,6 +135,7 @@ const JUDGES: &[(&[LawId], Judge)] = &[
     (&[LawId::D9], delivery::d9::judge),
     (&[LawId::D10], delivery::d10::judge),
     (&[LawId::D11], delivery::d11::judge),
+    (SPOOLS, spool::judge),
     (&[LawId::M1, LawId::M2, LawId::M3, LawId::M4], metrics::judge_scrapes),
     (&[LawId::M1], metrics::judge_reasons),
     (&[LawId::M1], metrics::judge_limit),

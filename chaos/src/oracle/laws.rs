@@ -107,7 +107,7 @@ laws! {
         D8 "deadlines bind: of the event, of its DLQ path and of flush"
         D9 "flush says Ok only when everything accepted before it has an outcome"
         D10 "close returns by its deadline and leaks no task, thread or file handle"
-        D11 "after the faults end, events are acked again within the scenario's bound"
+        D11 "after the faults, events are acked again within the scenario's bound, and spools drain"
     }
     Metrics {
         M1 "each exported series equals its row of the ledger, reason by reason"

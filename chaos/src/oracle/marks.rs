@@ -49,6 +49,7 @@ impl Mark {
 const ALL: &[LaneName] = &LaneName::ALL;
 const SIM: &[LaneName] = &[LaneName::Sim];
 const DISK: &[LaneName] = &[LaneName::Disk];
+const VIRTUAL: &[LaneName] = &[LaneName::Sim, LaneName::Disk];
 const OUR_BROKER: &[LaneName] = &[LaneName::Sim, LaneName::Wire];
 
 const EFFECT: &str = "a fault line of this kind with phase effect";
@@ -100,8 +101,8 @@ pub const MARKS: &[Mark] = &[
     on_disk("fault.diff.lost", "diff.lost"),
     seen(
         "crash_states",
-        "a store was opened on disks that a crash could leave",
-        DISK,
+        "a store or spool was opened on disks that a crash could leave",
+        VIRTUAL,
         crash_states,
     ),
     seen("state.patch", "an answer patch to a state", DISK, |i| answered(i, "patch", "")),

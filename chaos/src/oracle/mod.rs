@@ -24,6 +24,7 @@ mod records;
 mod resources;
 mod security;
 mod settings;
+mod spool;
 mod state;
 mod store;
 #[cfg(test)]

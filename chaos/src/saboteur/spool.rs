@@ -16,6 +16,12 @@ enum Trick {
     CutTail,
     /// Epochs are forgotten.
     HideEpoch,
+    /// Segments are never synced.
+    NoSync,
+    /// The directory is not synced after a segment was made.
+    NoName,
+    /// The directory is not synced after an epoch was begun.
+    NoEpoch,
 }
 
 pub(super) fn no_ends(inner: Arc<dyn Fs>) -> Arc<dyn Fs> {
@@ -30,8 +36,20 @@ pub(super) fn no_epoch(inner: Arc<dyn Fs>) -> Arc<dyn Fs> {
     wrap(inner, Trick::HideEpoch)
 }
 
+pub(super) fn no_sync(inner: Arc<dyn Fs>) -> Arc<dyn Fs> {
+    wrap(inner, Trick::NoSync)
+}
+
+pub(super) fn no_segment_name(inner: Arc<dyn Fs>) -> Arc<dyn Fs> {
+    wrap(inner, Trick::NoName)
+}
+
+pub(super) fn no_epoch_name(inner: Arc<dyn Fs>) -> Arc<dyn Fs> {
+    wrap(inner, Trick::NoEpoch)
+}
+
 fn wrap(inner: Arc<dyn Fs>, trick: Trick) -> Arc<dyn Fs> {
-    Arc::new(Meddled { inner, trick, blind: AtomicBool::new(false) })
+    Arc::new(Meddled { inner, trick, blind: AtomicBool::default(), skip: AtomicBool::default() })
 }
 
 /// A file system in the hands of a saboteur.
@@ -41,6 +59,8 @@ struct Meddled {
     trick: Trick,
     /// Older segments were found.
     blind: AtomicBool,
+    /// The next sync of the directory is left out.
+    skip: AtomicBool,
 }
 
 impl Meddled {
@@ -55,6 +75,19 @@ fn is_segment(path: &Path) -> bool {
 
 fn is_epoch(name: &str) -> bool {
     name.starts_with("epoch-")
+}
+
+/// A file whose syncs say that they went well.
+struct Unsynced(Box<dyn FsFile>);
+
+impl FsFile for Unsynced {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Says that everything went well.
@@ -79,12 +112,21 @@ impl Fs for Meddled {
         if self.is_blind(path) {
             return Ok(Box::new(Nowhere));
         }
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        if self.trick == Trick::HideEpoch && name.is_some_and(|name| is_epoch(&name)) {
-            // there is none when it is the first
-            drop(self.inner.remove(path));
-        }
-        self.inner.create_new(path)
+        let is_epoch = path.file_name().is_some_and(|name| is_epoch(&name.to_string_lossy()));
+        let skip = match self.trick {
+            Trick::HideEpoch if is_epoch => {
+                // there is none when it is the first
+                drop(self.inner.remove(path));
+                false
+            }
+            Trick::NoName => is_segment(path),
+            Trick::NoEpoch => is_epoch,
+            _ => false,
+        };
+        self.skip.store(skip, Ordering::Relaxed);
+        let file = self.inner.create_new(path)?;
+        let synced = self.trick != Trick::NoSync || !is_segment(path);
+        Ok(if synced { file } else { Box::new(Unsynced(file)) })
     }
 
     fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
@@ -108,7 +150,7 @@ impl Fs for Meddled {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.inner.sync_dir(dir)
+        if self.skip.swap(false, Ordering::Relaxed) { Ok(()) } else { self.inner.sync_dir(dir) }
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {

@@ -30,6 +30,7 @@ use recording::RecordingConnect;
 
 mod ledger;
 mod recording;
+pub mod spool;
 
 type CallResult = Result<Answer, OpError>;
 

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::history::{
     AtRest, CrashState, CrashTally, DamageSeen, DeliveryError, ErrorClass, EventId, FaultPhase,
-    Found, FrameFacts, Kind, LogRecord, Outcome, Persistence, ProduceTruth, Route, Src,
-    StateAnswered, StateHeap, StateLost, StateOffered, StateReceived, StoreAnswer, StoreCall,
-    writer,
+    Found, FrameFacts, GivenBack, Kind, LogRecord, Outcome, Persistence, ProduceTruth, Route,
+    SpoolFound, Src, StateAnswered, StateHeap, StateLost, StateOffered, StateReceived, StoreAnswer,
+    StoreCall, writer,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -181,6 +181,18 @@ fn shown() -> impl Strategy<Value = Kind> {
     ]
 }
 
+/// What a spool gave back.
+fn spooled() -> impl Strategy<Value = Option<SpoolFound>> {
+    let event = (any::<u16>(), any::<u32>()).prop_map(|(load, n)| EventId { load, n });
+    let given = (event, any::<u64>(), persistence(), persistence());
+    let given =
+        given.prop_map(|(event, sequence, main, dlq)| GivenBack { event, sequence, main, dlq });
+    let events = prop::collection::vec(given, 0..3);
+    prop::option::of(
+        (any::<u64>(), events).prop_map(|(epoch, events)| SpoolFound { epoch, events }),
+    )
+}
+
 /// Stores: calls, answers and crash states.
 fn stored() -> impl Strategy<Value = Kind> {
     let some = || prop::option::of(text());
@@ -217,11 +229,10 @@ fn stored() -> impl Strategy<Value = Kind> {
                 Kind::DamageSeen(DamageSeen { fault, how, path, id, thread })
             }
         ),
-        (any::<u64>(), text(), latest, some(), prop::collection::vec(text(), 0..2)).prop_map(
-            |(ops, state, latest, error, left)| {
-                Kind::CrashState(CrashState { state, ops, latest, error, left })
-            }
-        ),
+        (any::<u64>(), text(), latest, some(), prop::collection::vec(text(), 0..2), spooled())
+            .prop_map(|(ops, state, latest, error, left, spool)| {
+                Kind::CrashState(CrashState { state, ops, latest, spool, error, left })
+            }),
         any::<(u32, u32, u32, u32)>().prop_map(|(points, states, duplicates, sampled)| {
             let [points, states, duplicates, sampled] =
                 [points, states, duplicates, sampled].map(u64::from);

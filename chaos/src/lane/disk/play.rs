@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::earlier::Draft;
-use super::session::{DiskClock, Machine, Session};
+use super::session::{DiskClock, Session};
 use super::{ids, states};
-use crate::disk::{Break, Failure, SimFs, crash};
+use crate::disk::{Break, Failure, Machine, SimFs, crash};
 use crate::history::{FaultPhase, Kind, Line, NOT_DONE, Recorder, Src};
 use crate::lane::{HarnessError, RunInput, RunOutput};
 use crate::scenario::model::{

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sha2::{Digest as _, Sha256};
 
 use super::{DIR, fresh};
-use crate::disk::{Image, Log, Seen, SimFs};
+use crate::disk::{Image, Machine, Seen, SimFs};
 use crate::history::{Clock, FaultPhase, Kind, Recorder, Src, StoreAnswer, StoreCall};
 use crate::scenario::model::Scenario;
 use crate::subject::store::{Answered, Checkpointer, Given, Open, Setup};
@@ -93,13 +93,6 @@ pub(super) struct Known {
     pub(super) thread: String,
     pub(super) id: String,
     pub(super) path: PathBuf,
-}
-
-/// What was done to a disk, from what it began, and the seed of its crash states.
-pub(super) struct Machine {
-    pub(super) log: Log,
-    pub(super) base: Image,
-    pub(super) seed: u64,
 }
 
 /// A store under test.

@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::session::{Machine, Session, sha};
+use super::session::{Session, sha};
 use super::{DIR, opener, play};
-use crate::disk::{Image, SimFs, crash};
+use crate::disk::{Image, Machine, SimFs, crash, machine};
 use crate::history::{CrashState, Found, Kind, Src};
 use crate::lane::{HarnessError, RunInput};
 use crate::scenario::model::{FaultKind, FsFault, Scenario};
@@ -111,6 +111,15 @@ pub struct Shown {
     pub files: Vec<(String, Arc<[u8]>)>,
 }
 
+impl Shown {
+    /// The files of a disk, named as a store or spool in this directory names them.
+    pub(in crate::lane) fn of(image: &Image, dir: &Path) -> Self {
+        let inside = |path: &Path| path.strip_prefix(dir).unwrap_or(path).display().to_string();
+        let files = image.files.iter().map(|(path, bytes)| (inside(path), bytes.clone()));
+        Self { files: files.collect() }
+    }
+}
+
 /// The disk of a crash state of a run, made again: `m0.op17.v3` is of the run's first machine.
 ///
 /// # Errors
@@ -118,14 +127,5 @@ pub struct Shown {
 pub fn show(input: &RunInput, name: &str) -> Result<Option<Shown>, HarnessError> {
     let open = opener(&input.subject)?;
     let machines = play::machines(input, open);
-    let state = name.strip_prefix('m').and_then(|rest| {
-        let (machine, name) = rest.split_once('.')?;
-        let Machine { log, base, seed } = machines.get(machine.parse::<usize>().ok()?)?;
-        crash::state(log, base, *seed, name)
-    });
-    let inside = |path: &Path| path.strip_prefix(DIR).unwrap_or(path).display().to_string();
-    Ok(state.map(|state| {
-        let files = state.image.files.iter().map(|(path, bytes)| (inside(path), bytes.clone()));
-        Shown { files: files.collect() }
-    }))
+    Ok(machine::state(&machines, name).map(|state| Shown::of(&state.image, Path::new(DIR))))
 }

@@ -1,227 +1,136 @@
-//! The disk of a simulated machine: it outlives the subject, and forgets what was not synced.
+//! The disk of a simulated machine: it outlives the subject, and forgets what was not durable.
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dashproof_reference::fs::{DirEntry, Fs, FsFile, FsLock, LockError};
+use dashproof_reference::fs::Fs;
 
+use super::crashes;
+use crate::disk::{Image, Machine, Seen, SimFs, crash};
 use crate::fault::spool;
+use crate::history::{Kind, Recorder, Src};
 use crate::scenario::model::SpoolDamage;
+use crate::subject::reference::spool::Reopen;
 
-type Node = Arc<Mutex<Data>>;
-
-#[derive(Clone, Debug, Default)]
-struct Data {
-    bytes: Vec<u8>,
-    synced: usize,
-}
-
-#[derive(Debug)]
 struct Inner {
-    /// Counts lives of the subject; what an earlier one still holds writes nothing any more.
-    life: u64,
-    files: BTreeMap<PathBuf, Node>,
-    /// Names as of the last `sync_dir`.
-    durable: BTreeMap<PathBuf, Node>,
-    locks: BTreeMap<PathBuf, String>,
+    /// The disk of the life that is, or comes next. Whoever holds that of an earlier life holds a
+    /// dead machine's: it writes nothing, and its locks lock nobody out.
+    fs: SimFs,
     rng: fastrand::Rng,
+    /// Those whose crash states were tried.
+    machines: Vec<Machine>,
 }
 
 /// The disk.
-#[derive(Clone, Debug)]
-pub(super) struct SimDisk(Arc<Mutex<Inner>>);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+#[derive(Clone)]
+pub(super) struct SimDisk {
+    inner: Arc<Mutex<Inner>>,
+    recorder: Recorder,
+    /// Opens the subject's spool, if it has one.
+    reopen: Option<Reopen>,
 }
 
 impl SimDisk {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(Inner {
-            life: 0,
-            files: BTreeMap::new(),
-            durable: BTreeMap::new(),
-            locks: BTreeMap::new(),
-            rng: fastrand::Rng::with_seed(seed ^ 0x6469_736b),
-        })))
+    pub(super) fn new(seed: u64, recorder: Recorder, reopen: Option<Reopen>) -> Self {
+        let fs = SimFs::new(Image::default());
+        watch(&fs, &recorder);
+        let rng = fastrand::Rng::with_seed(seed ^ 0x6469_736b);
+        let inner = Arc::new(Mutex::new(Inner { fs, rng, machines: Vec::new() }));
+        Self { inner, recorder, reopen }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The file system of the life that begins.
     pub(super) fn mount(&self) -> Arc<dyn Fs> {
-        Arc::new(SimFs { disk: self.clone(), life: lock(&self.0).life })
+        Arc::new(self.inner().fs.clone())
     }
 
-    /// The subject's machine dies. Of what was not synced, each file keeps as much and the
-    /// directory as many changes as chance has it.
+    /// The subject's machine dies. Its disk is one of those that it can be, by the seed, and the
+    /// spool is opened on all of them.
     pub(super) fn power_off(&self) {
-        let mut inner = lock(&self.0);
-        inner.life += 1;
-        inner.locks.clear();
-        let Inner { files, durable, rng, .. } = &mut *inner;
-        let mut kept = std::mem::take(durable);
-        for (path, node) in &*files {
-            if !kept.contains_key(path) && rng.bool() {
-                kept.insert(path.clone(), Arc::clone(node));
-            }
+        let mut inner = self.inner();
+        let Inner { fs, rng, machines } = &mut *inner;
+        fs.die_after(0);
+        let (log, base, seed) = (fs.log(), fs.base(), rng.u64(..));
+        let mut all = crash::states_after(&log, &base, log.0.len() as u64, seed).states;
+        let at = rng.usize(..all.len().max(1));
+        let chosen = (at < all.len()).then(|| all.swap_remove(at));
+        let number = machines.len();
+        self.tried(machines, Machine { log, base: base.clone(), seed });
+        if let Some(state) = &chosen {
+            let path = format!("m{number}.{}", state.name);
+            self.recorder.record(Src::Fs, Kind::Fs { op: "power_off".into(), path, error: None });
         }
-        kept.retain(|path, _| files.contains_key(path) || rng.bool());
-        for node in kept.values() {
-            let mut data = lock(node);
-            let unsynced = data.bytes.len().saturating_sub(data.synced);
-            let left = data.synced + rng.usize(0..=unsynced);
-            data.bytes.truncate(left);
-            data.synced = left;
+        *fs = SimFs::new(chosen.map_or(base, |state| state.image));
+        watch(fs, &self.recorder);
+    }
+
+    /// Opens the spool on every disk that a crash could have left until now.
+    pub(super) fn try_crashes(&self) {
+        let mut inner = self.inner();
+        let Inner { fs, rng, machines } = &mut *inner;
+        let machine = Machine { log: fs.log(), base: fs.base(), seed: rng.u64(..) };
+        self.tried(machines, machine);
+    }
+
+    fn tried(&self, machines: &mut Vec<Machine>, machine: Machine) {
+        if machine.log.0.is_empty() {
+            return;
         }
-        (*files, *durable) = (kept.clone(), kept);
+        if let Some(reopen) = &self.reopen {
+            crashes::record(&self.recorder, machines.len(), &machine, reopen);
+        }
+        machines.push(machine);
+    }
+
+    /// The machines whose crash states were tried.
+    pub(super) fn machines(&self) -> Vec<Machine> {
+        self.inner().machines.clone()
     }
 
     /// Segments of spools with their content.
     pub(super) fn segments(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let is_spool = |path: &PathBuf| path.extension().is_some_and(|e| e == "spool");
-        let inner = lock(&self.0);
-        let files = inner.files.iter().filter(|(path, _)| is_spool(path));
-        files.map(|(path, node)| (path.clone(), lock(node).bytes.clone())).collect()
+        let is_spool = |path: &Path| path.extension().is_some_and(|e| e == "spool");
+        let live = self.inner().fs.live();
+        let files = live.files.iter().filter(|(path, _)| is_spool(path));
+        files.map(|(path, bytes)| (path.clone(), bytes.to_vec())).collect()
     }
 
     /// Damages the spool; false when there is nothing to damage.
     pub(super) fn damage(&self, what: SpoolDamage) -> bool {
         let Some((path, bytes)) = spool::damage(what, &self.segments()) else { return false };
-        let mut inner = lock(&self.0);
-        let node = Arc::new(Mutex::new(Data { synced: bytes.len(), bytes }));
-        inner.files.insert(path.clone(), Arc::clone(&node));
-        inner.durable.insert(path, node);
+        self.inner().fs.damage(&path, Some(bytes));
+        let (op, path) = ("rest".to_owned(), path.display().to_string());
+        self.recorder.record(Src::Fs, Kind::Fs { op, path, error: None });
         true
     }
 }
 
-/// The disk as one life of the subject sees it.
-#[derive(Clone, Debug)]
-struct SimFs {
-    disk: SimDisk,
-    life: u64,
-}
-
-impl SimFs {
-    fn inner(&self) -> io::Result<MutexGuard<'_, Inner>> {
-        let inner = lock(&self.disk.0);
-        if inner.life == self.life {
-            Ok(inner)
-        } else {
-            Err(io::Error::other("the machine is off"))
-        }
-    }
-
-    fn node(&self, path: &Path) -> io::Result<Node> {
-        self.inner()?.files.get(path).cloned().ok_or_else(|| ErrorKind::NotFound.into())
-    }
-}
-
-struct SimFile {
-    fs: SimFs,
-    node: Node,
-}
-
-impl FsFile for SimFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _on = self.fs.inner()?;
-        lock(&self.node).bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        let _on = self.fs.inner()?;
-        let mut data = lock(&self.node);
-        data.synced = data.bytes.len();
-        Ok(())
-    }
-}
-
-struct SimLock {
-    fs: SimFs,
-    path: PathBuf,
-}
-
-impl FsLock for SimLock {}
-
-impl Drop for SimLock {
-    fn drop(&mut self) {
-        if let Ok(mut inner) = self.fs.inner() {
-            inner.locks.remove(&self.path);
-        }
-    }
-}
-
-impl Fs for SimFs {
-    fn create_dir(&self, _dir: &Path) -> io::Result<()> {
-        self.inner().map(drop)
-    }
-
-    fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        let mut inner = self.inner()?;
-        if inner.files.contains_key(path) {
-            return Err(ErrorKind::AlreadyExists.into());
-        }
-        let node = Node::default();
-        inner.files.insert(path.to_owned(), Arc::clone(&node));
-        Ok(Box::new(SimFile { fs: self.clone(), node }))
-    }
-
-    fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        let node = self.node(path)?;
-        let data = lock(&node);
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(data.bytes.len());
-        let to = from.saturating_add(len).min(data.bytes.len());
-        Ok(data.bytes.get(from..to).unwrap_or_default().to_vec())
-    }
-
-    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        let node = self.node(path)?;
-        let bytes = lock(&node).bytes.clone();
-        if bytes.len() as u64 > limit { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut inner = self.inner()?;
-        let node = inner.files.remove(from).ok_or(ErrorKind::NotFound)?;
-        inner.files.insert(to.to_owned(), node);
-        Ok(())
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        let removed = self.inner()?.files.remove(path);
-        removed.map(drop).ok_or_else(|| ErrorKind::NotFound.into())
-    }
-
-    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
-        let mut inner = self.inner()?;
-        inner.durable = inner.files.clone();
-        Ok(())
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        let inner = self.inner()?;
-        let here = inner.files.keys().filter(|path| path.parent() == Some(dir));
-        let name = |path: &PathBuf| path.file_name().map(|n| n.to_string_lossy().into_owned());
-        Ok(here.filter_map(name).map(|name| DirEntry { name, is_file: true }).collect())
-    }
-
-    fn lock(&self, path: &Path, holder: &str) -> Result<Box<dyn FsLock>, LockError> {
-        let mut inner = self.inner()?;
-        if let Some(holder) = inner.locks.get(path) {
-            return Err(LockError::Held { holder: holder.clone() });
-        }
-        inner.locks.insert(path.to_owned(), holder.to_owned());
-        Ok(Box::new(SimLock { fs: self.clone(), path: path.to_owned() }))
-    }
+/// Every operation that changes the disk goes into the history.
+fn watch(fs: &SimFs, recorder: &Recorder) {
+    let recorder = recorder.clone();
+    fs.watch(move |seen: Seen<'_>| {
+        let (op, path) = (seen.op.to_owned(), seen.path.to_owned());
+        let error = seen.error.map(str::to_owned);
+        recorder.record(Src::Fs, Kind::Fs { op, path, error });
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lane::sim::clock::SimClock;
+
+    fn disk(seed: u64) -> SimDisk {
+        SimDisk::new(seed, Recorder::new(Arc::new(SimClock::default())), None)
+    }
 
     fn write(fs: &dyn Fs, name: &str, bytes: &[u8], sync: bool) {
+        fs.create_dir(Path::new("/")).unwrap();
         let mut file = fs.create_new(Path::new(name)).unwrap();
         file.write_all(bytes).unwrap();
         if sync {
@@ -234,22 +143,23 @@ mod tests {
     fn what_was_synced_outlives_every_power_failure_and_the_rest_as_chance_has_it() {
         let mut lengths = std::collections::BTreeSet::new();
         for seed in 0..50 {
-            let disk = SimDisk::new(seed);
+            let disk = disk(seed);
             let fs = disk.mount();
             write(fs.as_ref(), "/a", b"synced", true);
-            write(fs.as_ref(), "/b", b"not synced", false);
+            write(fs.as_ref(), "/b", &[7; 1200], false);
             disk.power_off();
             assert!(fs.read(Path::new("/a"), 100).is_err(), "an earlier life reads nothing");
+            assert!(fs.create_new(Path::new("/c")).is_err(), "and writes nothing");
             let fs = disk.mount();
             assert_eq!(fs.read(Path::new("/a"), 100).unwrap(), b"synced");
-            lengths.insert(fs.read(Path::new("/b"), 100).map_or(99, |b| b.len()));
+            lengths.insert(fs.read(Path::new("/b"), 9999).map_or(9999, |b| b.len()));
         }
-        assert!(lengths.len() > 5 && lengths.contains(&99), "{lengths:?}");
+        assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [0, 600, 688, 1200, 9999]);
     }
 
     #[test]
     fn a_lock_dies_with_its_life() {
-        let disk = SimDisk::new(1);
+        let disk = disk(1);
         let fs = disk.mount();
         let held = fs.lock(Path::new("/lock"), "one").unwrap();
         assert!(fs.lock(Path::new("/lock"), "two").is_err());
@@ -258,5 +168,20 @@ mod tests {
         let _two = fs.lock(Path::new("/lock"), "two").unwrap();
         drop(held);
         assert!(fs.lock(Path::new("/lock"), "three").is_err(), "a dead holder frees nothing");
+    }
+
+    #[test]
+    fn operations_are_in_the_history_and_so_is_the_disk_that_a_power_failure_left() {
+        let disk = disk(3);
+        write(disk.mount().as_ref(), "/a", b"bytes", true);
+        disk.power_off();
+        let ops = disk.recorder.read(|lines| {
+            let op = |line: &crate::history::Line| match &line.kind {
+                Kind::Fs { op, .. } => op.clone(),
+                other => panic!("{other:?}"),
+            };
+            lines.iter().map(op).collect::<Vec<_>>()
+        });
+        assert_eq!(ops, ["create_dir", "create", "write", "sync", "sync_dir", "power_off"]);
     }
 }

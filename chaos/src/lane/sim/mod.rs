@@ -7,6 +7,7 @@
 
 pub mod client;
 mod clock;
+mod crashes;
 mod disk;
 mod home;
 mod panics;
@@ -14,19 +15,24 @@ mod run;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use dashproof_reference::config::ProducerConfig;
 use dashproof_reference::core::Connect;
 use dashproof_reference::fs::Fs;
 
+use super::disk::Shown;
 use super::{HarnessError, RunInput, RunOutput, SubjectSpec};
+use crate::disk::crash::State;
+use crate::disk::machine;
 use crate::fault;
 use crate::history::{Recorder, Src};
 use crate::saboteur::{self, Saboteur};
 use crate::scenario::model::{LaneName, Scenario};
 use crate::subject::Subject;
 use crate::subject::reference::ReferenceSubject;
+use crate::subject::reference::spool::{self, Reopen};
 use client::{ClientConnect, TurmoilDial};
 
 /// Versions whose scheduling a replay relies on; a test holds them to the lock file.
@@ -43,8 +49,39 @@ pub fn run(input: &RunInput) -> RunOutput {
         Ok(saboteur) => saboteur,
         Err(error) => return RunOutput { error: Some(error), ..RunOutput::default() },
     };
-    let seed = input.seed;
-    run::play(input, Arc::new(move |recorder, fs| subject(recorder, fs, saboteur, seed)))
+    run::play(input, maker(input.seed, saboteur), reopen(&input.scenario, saboteur))
+}
+
+/// The disk of a crash state of a run's spool, made again: `m0.op17.v3` is of its first machine.
+///
+/// # Errors
+/// The harness cannot run the subject. `Ok(None)`: the run has no state of this name.
+pub fn show(input: &RunInput, name: &str) -> Result<Option<Shown>, HarnessError> {
+    let saboteur = prepare(input)?;
+    let reopen = reopen(&input.scenario, saboteur);
+    let (_, machines) = run::played(input, maker(input.seed, saboteur), reopen);
+    let dir = spool_directory(&input.scenario).unwrap_or_default();
+    let shown = |state: State| Shown::of(&state.image, Path::new(dir));
+    Ok(machine::state(&machines, name).map(shown))
+}
+
+/// The directory of the scenario's spool, if it has one.
+#[must_use]
+pub fn spool_directory(scenario: &Scenario) -> Option<&str> {
+    scenario.producer.pointer("/spool/directory")?.as_str()
+}
+
+fn maker(seed: u64, saboteur: Option<&'static Saboteur>) -> run::MakeSubject {
+    Arc::new(move |recorder, fs| subject(recorder, fs, saboteur, seed))
+}
+
+/// How the subject's spool is opened after a crash.
+fn reopen(scenario: &Scenario, saboteur: Option<&'static Saboteur>) -> Option<Reopen> {
+    let reopen = spool::reopen(spool_directory(scenario)?);
+    Some(match saboteur {
+        Some(saboteur) => Arc::new(move |fs| reopen(saboteur.disk(fs))),
+        None => reopen,
+    })
 }
 
 fn cannot_express(scenario: &Scenario) -> Option<String> {

@@ -15,6 +15,7 @@ use super::disk::SimDisk;
 use super::home::{Home, Order};
 use super::panics::Ear;
 use crate::broker;
+use crate::disk::Machine;
 use crate::history::{Kind, Recorder, Src};
 use crate::lane::watchdog::Watched;
 use crate::lane::world::{ModelWorld, cluster_config};
@@ -22,6 +23,7 @@ use crate::lane::{HarnessError, RunInput, RunOutput};
 use crate::scenario::model::LaneName;
 use crate::subject::driver::child::Claims;
 use crate::subject::logs::{self, secrets};
+use crate::subject::reference::spool::Reopen;
 use crate::subject::runner::{self, Stage};
 use crate::subject::{Subject, message};
 use dashproof_reference::fs::Fs;
@@ -41,7 +43,17 @@ pub(super) type MakeSubject = Arc<dyn Fn(Recorder, Arc<dyn Fs>) -> Arc<dyn Subje
 type Ended = Arc<Mutex<Option<Result<(), HarnessError>>>>;
 
 /// Plays the input with whatever subject `make` makes. The history begins with the `run` line.
-pub(super) fn play(input: &RunInput, make: MakeSubject) -> RunOutput {
+pub(super) fn play(input: &RunInput, make: MakeSubject, reopen: Option<Reopen>) -> RunOutput {
+    played(input, make, reopen).0
+}
+
+/// The same, with the machines of the run whose crash states were tried: those where `reopen` opens
+/// the subject's spool.
+pub(super) fn played(
+    input: &RunInput,
+    make: MakeSubject,
+    reopen: Option<Reopen>,
+) -> (RunOutput, Vec<Machine>) {
     let clock = Arc::new(SimClock::default());
     let recorder = Recorder::new(clock.clone());
     recorder.harness(input.opening(LaneName::Sim, environment(input)));
@@ -52,9 +64,11 @@ pub(super) fn play(input: &RunInput, make: MakeSubject) -> RunOutput {
         let claims: Claims = Arc::new(move |kind| recorder.record(Src::Subject, kind));
         tracing::subscriber::set_default(logs::subscriber(claims))
     });
-    let ended = catch_unwind(AssertUnwindSafe(|| steps(input, make, &clock, &recorder, &ear)));
+    let disk = SimDisk::new(input.seed, recorder.clone(), reopen);
+    let ended =
+        catch_unwind(AssertUnwindSafe(|| steps(input, make, &clock, &disk, &recorder, &ear)));
     let error = ended.unwrap_or_else(|payload| Err(panicked(payload.as_ref()))).err();
-    RunOutput { lines: recorder.take(), error, not_applicable: None }
+    (RunOutput { lines: recorder.take(), error, not_applicable: None }, disk.machines())
 }
 
 /// What a replay relies on.
@@ -73,13 +87,13 @@ fn steps(
     input: &RunInput,
     make: MakeSubject,
     clock: &Arc<SimClock>,
+    disk: &SimDisk,
     recorder: &Recorder,
     ear: &Ear,
 ) -> Result<(), HarnessError> {
     let scenario = &input.scenario;
     let tick = scenario.tick.max(Duration::from_millis(1));
     let watched = Watched::begin();
-    let disk = SimDisk::new(input.seed);
     let home = Home::new(recorder.clone(), watched.clone(), disk.clone());
     let ended = Ended::default();
     let mut sim = builder(input.seed, tick).build();
@@ -116,6 +130,7 @@ fn steps(
             return Err(harness(format!("a simulated host failed: {error}")));
         }
         if let Some(ended) = ended.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            disk.try_crashes();
             return ended;
         }
         for order in home.orders() {

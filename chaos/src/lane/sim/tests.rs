@@ -41,6 +41,52 @@ fn the_same_seed_gives_the_same_history_and_another_seed_another() {
 }
 
 #[test]
+fn the_spool_is_opened_on_every_disk_that_the_death_of_the_subject_could_leave() {
+    let input = cell("shutdown/spool-crash-in-drain.toml", 3);
+    let lines = run(&input).lines;
+    assert_eq!(text(&lines), text(&run(&input).lines));
+    let state = |line: &Line| match &line.kind {
+        Kind::CrashState(state) => state.spool.clone().map(|spool| (state.clone(), spool)),
+        _ => None,
+    };
+    let states: Vec<_> = lines.iter().filter_map(state).collect();
+    let tried = |machine: &str| states.iter().filter(|(s, _)| s.state.starts_with(machine)).count();
+    assert!(tried("m0.") > 20 && tried("m1.") > 20, "at the crash, and at the end");
+    assert!(states.iter().any(|(_, spool)| spool.events.len() > 20));
+
+    let (last, _) = states.last().unwrap();
+    let shown = show(&input, &last.state).unwrap().unwrap();
+    assert!(shown.files.iter().any(|(name, _)| name.starts_with("epoch-")), "{:?}", shown.files);
+    assert!(show(&input, "m0.op1.v99").unwrap().is_none());
+    let without = cell("shutdown/in-flight.toml", 1);
+    assert!(show(&without, "m0.op0.v0").unwrap().is_none());
+}
+
+#[test]
+fn a_spool_that_is_not_synced_is_caught_where_no_process_dies() {
+    for (name, law) in [
+        ("spooled-before-sync", "D11"),
+        ("spool-segment-unnamed", "D11"),
+        ("epoch-not-durable", "D6"),
+    ] {
+        let mut input = cell("shutdown/spool-and-drain.toml", 0);
+        input.subject = SubjectSpec::Saboteur(name.to_owned());
+        let lines = run(&input).lines;
+        let judged = |lines: &[Line]| {
+            let violations = oracle::judge(lines, &input.scenario).violations;
+            violations.into_iter().map(|v| (v.law.as_str(), v.rule)).collect::<Vec<_>>()
+        };
+        let broken = judged(&lines);
+        assert!(broken.iter().any(|(l, rule)| *l == law && rule.starts_with("crash_")), "{name}");
+        // nothing else shows it
+        let is_state =
+            |line: &&Line| !matches!(line.kind, Kind::CrashState(_) | Kind::CrashTally(_));
+        let blind: Vec<Line> = lines.iter().filter(is_state).cloned().collect();
+        assert_eq!(judged(&blind), [], "{name}");
+    }
+}
+
+#[test]
 fn the_versions_a_replay_relies_on_are_those_of_the_lock_file() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
     let lock = fs::read_to_string(path).unwrap();
@@ -77,7 +123,7 @@ impl Subject for Bad {
 }
 
 fn bad(deed: fn()) -> RunOutput {
-    run::play(&cell("shutdown/in-flight.toml", 1), Arc::new(move |_, _| Arc::new(Bad(deed))))
+    run::play(&cell("shutdown/in-flight.toml", 1), Arc::new(move |_, _| Arc::new(Bad(deed))), None)
 }
 
 #[test]

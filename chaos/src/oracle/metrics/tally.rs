@@ -146,9 +146,10 @@ impl<'a> Tally<'a> {
     pub(crate) fn damage(&self, reason: &str) -> (u64, u64) {
         let injected = |kind| self.injected.get(kind).copied().unwrap_or_default();
         match reason {
-            // an append that a crash tore looks the same, and so does a bit in the last entry
+            // an append that a crash tore looks the same, and so does a bit in the last entry; one
+            // that began a segment can have spoilt the header
             "torn_tail" => (0, injected("torn_tail") + injected("flipped_bit") + self.crashes),
-            "corrupt" => (0, injected("flipped_bit")),
+            "corrupt" => (0, injected("flipped_bit") + self.crashes),
             "foreign" => (0, injected("foreign_file")),
             "newer" => (0, injected("newer_version")),
             _ => (0, 0),

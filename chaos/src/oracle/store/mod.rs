@@ -13,6 +13,8 @@ pub(super) mod metrics;
 mod model;
 mod walk;
 
+pub(super) use walk::CHANGES;
+
 use std::collections::BTreeMap;
 
 use super::findings::Findings;

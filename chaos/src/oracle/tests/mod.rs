@@ -1,6 +1,7 @@
 //! Every law has a history that keeps it and one that breaks it.
 
 mod bounds;
+mod crashes;
 mod delivery;
 mod ends;
 mod letters;

@@ -165,7 +165,7 @@ impl Tale {
         let latest = BTreeMap::from([("t".to_owned(), found)]);
         let left = left.iter().map(|name| (*name).to_owned()).collect();
         let state = format!("m0.op{ops}.v0");
-        let state = CrashState { state, ops, latest, error: None, left };
+        let state = CrashState { state, ops, latest, left, ..CrashState::default() };
         self.line(Src::Fs, Kind::CrashState(state));
         self
     }

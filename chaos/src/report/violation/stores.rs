@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::history::{AtRest, Found, Kind, StoreAnswer, StoreCall};
+use crate::history::{AtRest, Found, GivenBack, Kind, SpoolFound, StoreAnswer, StoreCall};
+
+/// Events that are named of those that a spool gave back.
+const GIVEN: usize = 3;
 
 pub(super) fn write(f: &mut fmt::Formatter<'_>, kind: &Kind) -> fmt::Result {
     match kind {
@@ -58,6 +61,14 @@ pub(super) fn write_crash(f: &mut fmt::Formatter<'_>, kind: &Kind) -> fmt::Resul
             write!(f, "crash state {}, after {} operations:", state.state, state.ops)?;
             if let Some(error) = &state.error {
                 return write!(f, " open failed with {error}");
+            }
+            if let Some(SpoolFound { epoch, events }) = &state.spool {
+                write!(f, " epoch {epoch} begins, {} given back", events.len())?;
+                for GivenBack { event, sequence, main, dlq } in events.iter().take(GIVEN) {
+                    let (main, dlq) = (main.as_str(), dlq.as_str());
+                    write!(f, "; {event} sequence {sequence}, main {main}, dlq {dlq}")?;
+                }
+                return if events.len() > GIVEN { f.write_str("; …") } else { Ok(()) };
             }
             for (thread, found) in &state.latest {
                 write!(f, " {thread:?} {};", Latest(found))?;

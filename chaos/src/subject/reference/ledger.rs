@@ -130,8 +130,7 @@ impl Ledger {
 
 /// The id that the harness wrote into the message id: its last six bytes.
 fn event_of(id: MessageId) -> EventId {
-    let [.., l0, l1, n0, n1, n2, n3] = id.0;
-    EventId { load: u16::from_be_bytes([l0, l1]), n: u32::from_be_bytes([n0, n1, n2, n3]) }
+    EventId::in_message_id(id.0)
 }
 
 fn message_id(record: &Record) -> Option<MessageId> {
@@ -146,7 +145,7 @@ pub(super) fn claimed_route(route: Route) -> history::Route {
     }
 }
 
-fn claimed_persistence(persistence: Persistence) -> history::Persistence {
+pub(super) fn claimed_persistence(persistence: Persistence) -> history::Persistence {
     match persistence {
         Persistence::Not => history::Persistence::Not,
         Persistence::Possibly => history::Persistence::Possibly,
