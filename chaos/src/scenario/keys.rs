@@ -154,7 +154,7 @@ const CLUSTER: &[Key] = &[
 
 const SUBJECT: &[Key] = &[
     may("producer", Shape::Producer, "Producer settings; defaults otherwise."),
-    may("checkpoint", Shape::Table(CHECKPOINT), "A checkpointer is the subject: the disk lane."),
+    may("checkpoint", Shape::Table(CHECKPOINT), "A checkpointer is the subject: disk, files."),
     may("state", Shape::Table(super::state::STATE), "State diffs are the subject: the disk lane."),
 ];
 
@@ -166,8 +166,8 @@ const CHECKPOINT: &[Key] = &[
 const LOAD: &[Key] = &[
     may("at", Shape::At, "Start, 0s if not given."),
     may("events", Shape::Count(1, 10_000_000), "How many events to offer."),
-    may("saves", Shape::Count(1, 1_000_000), "disk: how many checkpoints to save, in turns."),
-    may("ids", Shape::Name(IDS), "disk: whose ids the checkpoints get, the store's if not given."),
+    may("saves", Shape::Count(1, 1_000_000), "disk, files: how many checkpoints to save, in turns."),
+    may("ids", Shape::Name(IDS), "disk, files: whose ids the checkpoints get, by default the store's."),
     may("states", Shape::Count(1, 1_000_000), "disk: how many states to diff, in turns."),
     may("shape", Shape::Name(super::state::SHAPE), "How states follow each other, `steady`."),
     may("defect", Shape::Name(super::state::DEFECT), "What states hold that no JSON can."),
@@ -306,7 +306,7 @@ pub(crate) const FAULTS: &[Variant] = &[
         about: "Files of the subject's spool are damaged while no producer is open.",
         keys: &[need("what", Shape::Name(DAMAGE), "How.")],
     },
-    Variant { name: "subject.crash", about: "The subject's process is killed.", keys: &[] },
+    super::store::CRASH,
     super::store::FS_ERROR,
     super::store::FS_FULL,
     super::store::FS_DAMAGE,
@@ -379,6 +379,7 @@ const FAULT: &[Key] = &[
 const UNMET: &[Key] = &[
     may("sim", Shape::Text, "Why not on `sim`."),
     may("disk", Shape::Text, "Why not on `disk`."),
+    may("files", Shape::Text, "Why not on `files`."),
     may("wire", Shape::Text, "Why not on `wire`."),
     may("mock", Shape::Text, "Why not on `mock`."),
     may("kafka", Shape::Text, "Why not on `kafka`."),
@@ -398,6 +399,7 @@ const EXPECT: &[Key] = &[
 const ON: &[Key] = &[
     may("sim", Shape::Table(ON_LANE), "On the lane `sim`."),
     may("disk", Shape::Table(ON_LANE), "On the lane `disk`."),
+    may("files", Shape::Table(ON_LANE), "On the lane `files`."),
     may("wire", Shape::Table(ON_LANE), "On the lane `wire`."),
     may("mock", Shape::Table(ON_LANE), "On the lane `mock`."),
     may("kafka", Shape::Table(ON_LANE), "On the lane `kafka`."),

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::session::{Known, Session, is_index};
-use super::{DIR, fresh};
-use crate::disk::SimFs;
+use super::DIR;
+use crate::disk::Image;
 use crate::history::{DamageSeen, FaultPhase, Kind, Src};
 
 impl Session {
     /// Damages checkpoint files.
     pub(super) fn damage_files(&mut self, fault: usize, which: &str, how: &str) {
-        let live = self.fs.live();
+        let live = self.ground.live();
         let there: Vec<Known> = self
             .known
             .iter()
@@ -67,7 +67,7 @@ impl Session {
     }
 
     fn put(&mut self, path: &Path, bytes: Option<Vec<u8>>) {
-        self.fs.damage(path, bytes);
+        self.ground.put(path, bytes);
         let path = path.display().to_string();
         self.recorder.record(Src::Fs, Kind::Fs { op: "rest".to_owned(), path, error: None });
     }
@@ -79,7 +79,7 @@ impl Session {
 
     /// Damages the index, or puts another one in its place.
     pub(super) fn damage_index(&mut self, fault: usize, how: &str) {
-        let live = self.fs.live();
+        let live = self.ground.live();
         let indexes: BTreeMap<PathBuf, Vec<u8>> = live
             .files
             .iter()
@@ -88,8 +88,8 @@ impl Session {
             .collect();
         let others = match how {
             "stale" => self.indexes.first().cloned().unwrap_or_default(),
-            "foreign" => self.index_of(&fresh()),
-            "names_missing" => self.index_of(&SimFs::new(live)),
+            "foreign" => self.index_of(Image::default()),
+            "names_missing" => self.index_of(live),
             _ => BTreeMap::new(),
         };
         let mut changed = false;
@@ -114,13 +114,10 @@ impl Session {
 
     /// The index that a store leaves on another disk after one more save: of this subject, under
     /// its names.
-    fn index_of(&mut self, fs: &SimFs) -> BTreeMap<PathBuf, Vec<u8>> {
-        let setup = self.setup(self.variant, fs.clone());
-        let Ok(mut store) = (self.open)(setup) else { return BTreeMap::new() };
-        let _ = store.save("elsewhere", None, "a state of another disk");
-        store.close();
-        let live = fs.live();
-        let index = live.files.iter().filter(|(path, _)| is_index(path));
+    fn index_of(&mut self, files: Image) -> BTreeMap<PathBuf, Vec<u8>> {
+        let opening = self.opening(self.variant);
+        let there = self.ground.elsewhere(files, opening).unwrap_or_default();
+        let index = there.files.iter().filter(|(path, _)| is_index(path));
         index.map(|(path, bytes)| (path.clone(), bytes.to_vec())).collect()
     }
 
@@ -130,7 +127,7 @@ impl Session {
         let known = super::session::locked(&self.noticed).temporary.first().cloned();
         let pattern = known
             .unwrap_or_else(|| Path::new(DIR).join("tmp-00000000000000000000000000000000.dck"));
-        self.fs.make_dir(Path::new(DIR));
+        self.ground.make_dir();
         let name =
             pattern.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         // the first part is the subject's word for them

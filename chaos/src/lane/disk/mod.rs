@@ -9,11 +9,13 @@
 //! State diffs run here too, for they need no broker either: states are offered one by one, a
 //! receiver of the harness's own applies what comes of them, and an allocator counts.
 
+pub(super) mod agenda;
 mod audit;
 mod damage;
 mod diff;
+pub(super) mod ground;
 mod ids;
-mod play;
+pub(super) mod play;
 mod session;
 mod states;
 #[cfg(test)]

@@ -3,48 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{DIR, fresh};
-use crate::disk::{Image, Log, Seen, SimFs};
-use crate::history::{Clock, FaultPhase, Kind, Recorder, Src, StoreAnswer, StoreCall};
+use super::ground::{Ground, Opening};
+use crate::disk::{Image, Log, Seen};
+use crate::history::{FaultPhase, Kind, Recorder, Src, StoreAnswer, StoreCall};
 use crate::scenario::model::Scenario;
-use crate::subject::store::{Answered, Checkpointer, Given, Open, Setup};
-
-/// The simulated epoch, seconds: 2025-01-01T00:00:00Z.
-const EPOCH_S: i64 = 1_735_689_600;
-
-/// Virtual time, and the wall clock that somebody may set.
-#[derive(Debug, Default)]
-pub(super) struct DiskClock {
-    now_us: AtomicU64,
-    back_s: AtomicI64,
-}
-
-impl Clock for DiskClock {
-    fn now_us(&self) -> u64 {
-        self.now_us.load(Ordering::Relaxed)
-    }
-}
-
-impl DiskClock {
-    pub(super) fn advance_to(&self, us: u64) {
-        self.now_us.fetch_max(us, Ordering::Relaxed);
-    }
-
-    pub(super) fn set_back(&self, by: std::time::Duration) {
-        let by = i64::try_from(by.as_secs().max(1)).unwrap_or(i64::MAX);
-        self.back_s.fetch_add(by, Ordering::Relaxed);
-    }
-
-    fn wall(&self) -> i64 {
-        let now = i64::try_from(self.now_us() / 1_000_000).unwrap_or(0);
-        EPOCH_S.saturating_add(now).saturating_sub(self.back_s.load(Ordering::Relaxed))
-    }
-}
+use crate::subject::store::{Answered, Checkpointer, Given};
 
 /// What the file system showed.
 #[derive(Default)]
@@ -74,12 +41,10 @@ pub(super) struct Machine {
 /// A store under test.
 pub(super) struct Session {
     pub(super) recorder: Recorder,
-    pub(super) clock: Arc<DiskClock>,
     pub(super) scenario: Arc<Scenario>,
     pub(super) rng: fastrand::Rng,
-    pub(super) open: Open,
     pub(super) variant: &'static str,
-    pub(super) fs: SimFs,
+    pub(super) ground: Box<dyn Ground>,
     pub(super) store: Option<Box<dyn Checkpointer>>,
     pub(super) noticed: Arc<Mutex<Noticed>>,
     pub(super) known: Vec<Known>,
@@ -108,19 +73,16 @@ pub(super) fn sha(state: &str) -> String {
 impl Session {
     pub(super) fn new(
         recorder: Recorder,
-        clock: Arc<DiskClock>,
         scenario: Arc<Scenario>,
         (seed, variant): (u64, &'static str),
-        open: Open,
+        ground: Box<dyn Ground>,
     ) -> Self {
         let mut session = Self {
             recorder,
-            clock,
             scenario,
             rng: fastrand::Rng::with_seed(seed),
-            open,
             variant,
-            fs: fresh(),
+            ground,
             store: None,
             noticed: Arc::default(),
             known: Vec::new(),
@@ -132,15 +94,21 @@ impl Session {
             opens: 0,
             incs: 0,
         };
-        session.attach(fresh());
+        session.watch();
         session
     }
 
     /// Goes on with another machine.
-    pub(super) fn attach(&mut self, fs: SimFs) {
+    pub(super) fn attach(&mut self, ground: Box<dyn Ground>) {
+        self.ground = ground;
+        self.watch();
+    }
+
+    /// Has every file operation recorded.
+    fn watch(&mut self) {
         let (recorder, noticed) = (self.recorder.clone(), self.noticed.clone());
         let names: Vec<&'static str> = self.scenario.faults.iter().map(|f| f.kind.name()).collect();
-        fs.watch(move |seen: Seen<'_>| {
+        self.ground.watch(Box::new(move |seen: Seen<'_>| {
             if seen.op != "short_write" {
                 let (op, path) = (seen.op.to_owned(), seen.path.to_owned());
                 let error = seen.error.map(str::to_owned);
@@ -160,31 +128,22 @@ impl Session {
             {
                 recorder.fault(fault, name, FaultPhase::Effect);
             }
-        });
-        self.fs = fs;
+        }));
     }
 
     pub(super) fn keep(&self) -> Option<NonZeroUsize> {
         self.scenario.checkpoint.as_ref()?.keep_newest.and_then(NonZeroUsize::new)
     }
 
-    pub(super) fn setup(&mut self, variant: &'static str, fs: SimFs) -> Setup {
+    /// How the next store is opened.
+    pub(super) fn opening(&mut self, variant: &'static str) -> Opening {
         let entropy = self.rng.u64(..);
-        self.setup_with(variant, fs, entropy)
+        self.opening_with(variant, entropy)
     }
 
-    pub(super) fn setup_with(&self, variant: &'static str, fs: SimFs, entropy: u64) -> Setup {
-        let clock = self.clock.clone();
+    pub(super) fn opening_with(&self, variant: &'static str, entropy: u64) -> Opening {
         let schema = if variant == "versioned" || self.variant == "versioned" { 2 } else { 1 };
-        Setup {
-            fs: Arc::new(fs),
-            dir: DIR,
-            variant,
-            schema,
-            keep: self.keep(),
-            entropy,
-            wall: Arc::new(move || clock.wall()),
-        }
+        Opening { variant, schema, keep: self.keep(), entropy }
     }
 
     /// Records a call, makes it, and records what it answered.
@@ -200,7 +159,8 @@ impl Session {
             StoreAnswer { call: number, op: call.op.clone(), ..StoreAnswer::default() };
         self.recorder.harness(Kind::StoreCall(StoreCall { call: number, ..call }));
         let result = make(self);
-        if self.fs.is_dead() {
+        self.ground.catch_up();
+        if self.ground.is_dead() {
             return result; // nobody is left to hear it
         }
         match &result {
@@ -222,12 +182,11 @@ impl Session {
         let keep = self.keep().map(|keep| keep.get() as u64);
         let variant_told = Some(variant.to_owned());
         let call = StoreCall { keep, variant: variant_told, ..StoreCall::of("open") };
-        let fs = self.fs.clone();
         let opened = self.call(
             call,
             |this| {
-                let setup = this.setup(variant, fs);
-                (this.open)(setup)
+                let opening = this.opening(variant);
+                this.ground.open(opening)
             },
             |_, _| {},
         );
@@ -240,7 +199,7 @@ impl Session {
 
     /// What an open has not swept.
     fn look_for_leftovers(&mut self) {
-        let live = self.fs.live();
+        let live = self.ground.live();
         let temporary = locked(&self.noticed).temporary.clone();
         for path in temporary.iter().chain(&self.leftovers) {
             if live.files.contains_key(path) {
@@ -253,13 +212,12 @@ impl Session {
 
     /// Another store on the directory that this one has.
     pub(super) fn second_open(&mut self) {
-        let (variant, fs) = (self.variant, self.fs.clone());
-        let call = StoreCall::of("second_open");
+        let variant = self.variant;
         let _ = self.call(
-            call,
+            StoreCall::of("second_open"),
             |this| {
-                let setup = this.setup(variant, fs);
-                (this.open)(setup)
+                let opening = this.opening(variant);
+                this.ground.open_second(opening)
             },
             |_, _| {},
         );
@@ -323,11 +281,17 @@ impl Session {
     }
 
     pub(super) fn list_threads(&mut self) {
+        if !self.ground.can("checkpoint.threads") {
+            return;
+        }
         let tell = |ids: &Vec<String>, answer: &mut StoreAnswer| answer.ids.clone_from(ids);
         let _ = self.ask(StoreCall::of("threads"), |store| store.threads(), tell);
     }
 
     pub(super) fn verify(&mut self) {
+        if !self.ground.can("checkpoint.verify") {
+            return;
+        }
         let tell = |ids: &Vec<String>, answer: &mut StoreAnswer| answer.ids.clone_from(ids);
         let _ = self.ask(StoreCall::of("verify"), |store| store.verify(), tell);
     }
@@ -353,14 +317,16 @@ impl Session {
     /// Scrapes and closes the store that is open.
     pub(super) fn close(&mut self) {
         let Some(store) = self.store.take() else { return };
-        let text = store.metrics();
-        self.recorder.record(Src::Subject, Kind::Scrape { text, last: true });
+        if self.ground.can("checkpoint.metrics") {
+            let text = store.metrics();
+            self.recorder.record(Src::Subject, Kind::Scrape { text, last: true });
+        }
         let close = |_: &mut Self| {
             store.close();
             Ok(())
         };
         let _ = self.call(StoreCall::of("close"), close, |(), _| {});
-        let live = self.fs.live();
+        let live = self.ground.live();
         let index = live.files.iter().filter(|(path, _)| is_index(path));
         self.indexes.push(index.map(|(path, bytes)| (path.clone(), bytes.to_vec())).collect());
     }

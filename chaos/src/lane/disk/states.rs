@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::ground::{Ground as _, Simulated};
 use super::session::{Machine, Session, sha};
 use super::{DIR, opener, play};
 use crate::disk::{Image, SimFs, crash};
@@ -25,7 +26,8 @@ pub(super) fn can_be_tried(scenario: &Scenario) -> bool {
 
 /// Tries every crash state of the present disk's log, and records what the store answered.
 pub(super) fn record(session: &mut Session, seed: u64) {
-    let (log, base) = (session.fs.log(), session.fs.base());
+    let Some(disk) = session.ground.simulated().cloned() else { return };
+    let (log, base) = (disk.fs.log(), disk.fs.base());
     let machine = session.machines.len();
     let all = crash::states(&log, &base, seed);
     let mut tally = all.tally;
@@ -47,7 +49,7 @@ pub(super) fn record(session: &mut Session, seed: u64) {
             .entry(state.image.digest())
             .or_insert_with(|| {
                 // a store that panics on what a crash left cannot be opened on it
-                catch_unwind(AssertUnwindSafe(|| answers(session, &state.image))).unwrap_or_else(
+                catch_unwind(AssertUnwindSafe(|| answers(session, &disk, &state.image))).unwrap_or_else(
                     |_| CrashState { error: Some("a panic".to_owned()), ..CrashState::default() },
                 )
             })
@@ -61,11 +63,11 @@ pub(super) fn record(session: &mut Session, seed: u64) {
 }
 
 /// What a store answers on a disk.
-fn answers(session: &Session, image: &Image) -> CrashState {
+fn answers(session: &Session, disk: &Simulated, image: &Image) -> CrashState {
     let fs = SimFs::new(image.clone());
     let mut out = CrashState::default();
-    let setup = session.setup_with(session.variant, fs.clone(), 1);
-    let mut store = match (session.open)(setup) {
+    let opening = session.opening_with(session.variant, 1);
+    let mut store = match disk.on(fs.clone()).open(opening) {
         Ok(store) => store,
         Err(refusal) => {
             out.error = Some(format!("{}: {}", refusal.kind, refusal.text));

@@ -13,7 +13,7 @@ use crate::subject::store::{Answered, Checkpointer, Given, Listed, Refusal, Setu
 
 /// Opens it.
 pub(in crate::saboteur) fn payload_crc(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
-    let dir = PathBuf::from(setup.dir);
+    let dir = setup.dir.clone();
     setup.fs.create_dir(&dir).map_err(|e| refused(&e))?;
     let lock = setup.fs.lock(&dir.join("lock"), "small").map_err(|error| match error {
         LockError::Io(error) => refused(&error),
