@@ -1,6 +1,7 @@
 //! A subject in a process of its own, spoken to in JSON lines over its standard input and output.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -129,9 +130,23 @@ impl ProcessSubject {
         logs: bool,
         recorder: Recorder,
     ) -> io::Result<Self> {
+        let logs = logs.then(|| (LOGS, OsString::from("1")));
+        Self::spawn_with(program, args, logs, recorder)
+    }
+
+    /// As [`ProcessSubject::spawn`], with variables of the child's environment.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn spawn_with(
+        program: &str,
+        args: &[String],
+        variables: impl IntoIterator<Item = (&'static str, OsString)>,
+        recorder: Recorder,
+    ) -> io::Result<Self> {
         let mut child = Command::new(program)
             .args(args)
-            .envs(logs.then_some((LOGS, "1")))
+            .envs(variables)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -138,9 +138,9 @@ pub enum Op {
         store: u32,
         /// Whose.
         thread: String,
-        /// The caller's own id.
+        /// The caller's own id for it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        id: Option<String>,
+        checkpoint: Option<String>,
         /// What.
         state: String,
     },
@@ -149,8 +149,8 @@ pub enum Op {
     CheckpointLoad {
         /// The store.
         store: u32,
-        /// Which.
-        id: String,
+        /// Its id.
+        checkpoint: String,
     },
     /// Answers a thread's newest valid checkpoint, or none.
     #[serde(rename = "checkpoint.latest")]
@@ -185,8 +185,8 @@ pub enum Op {
     CheckpointDelete {
         /// The store.
         store: u32,
-        /// Which.
-        id: String,
+        /// Its id.
+        checkpoint: String,
     },
     /// Deletes a thread; answers how many checkpoints went.
     #[serde(rename = "checkpoint.delete_thread")]

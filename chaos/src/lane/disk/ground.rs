@@ -1,7 +1,7 @@
 //! What a session's stores live on: a simulated machine, or a directory of this one.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -43,8 +43,8 @@ pub(in crate::lane) trait Ground: Send {
     fn watch(&mut self, watch: Watch);
     /// Opens a store.
     fn open(&mut self, opening: Opening) -> Answered<Box<dyn Checkpointer>>;
-    /// Opens another store on the directory that a store has.
-    fn open_second(&mut self, opening: Opening) -> Answered<Box<dyn Checkpointer>>;
+    /// Opens another store on the directory that a store has, for a moment.
+    fn open_second(&mut self, opening: Opening) -> Answered<()>;
     /// What another directory that begins with these files holds after one more save and a close;
     /// `None` when no store can be opened there.
     fn elsewhere(&mut self, files: Image, opening: Opening) -> Option<Image>;
@@ -72,6 +72,10 @@ pub(in crate::lane) trait Ground: Send {
     fn go_to(&mut self, us: u64);
     /// Tells what the call under way did, where that was not told at once.
     fn catch_up(&mut self) {}
+    /// The one file that is new since this was last asked, where operations are not told.
+    fn appeared(&mut self) -> Option<PathBuf> {
+        None
+    }
     /// Whether the subject has an operation or a variant.
     fn can(&self, _what: &str) -> bool {
         true
@@ -160,8 +164,8 @@ impl Ground for Simulated {
         (self.open)(self.setup(opening))
     }
 
-    fn open_second(&mut self, opening: Opening) -> Answered<Box<dyn Checkpointer>> {
-        self.open(opening)
+    fn open_second(&mut self, opening: Opening) -> Answered<()> {
+        self.open(opening).map(drop)
     }
 
     fn elsewhere(&mut self, files: Image, opening: Opening) -> Option<Image> {

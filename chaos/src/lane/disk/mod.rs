@@ -31,6 +31,7 @@ use crate::scenario::model::{ActionKind, At, LaneName, Scenario};
 use crate::subject::state::{self, Start};
 use crate::subject::store::{self, Open};
 
+pub(super) use session::is_index;
 pub use states::{Shown, show};
 
 /// The directory that stores are opened on.
@@ -41,7 +42,7 @@ pub const VARIANTS: [&str; 3] = ["file", "compressed", "versioned"];
 /// Runs one cell on the calling thread.
 #[must_use]
 pub fn run(input: &RunInput) -> RunOutput {
-    if let Some(why) = cannot_express(&input.scenario) {
+    if let Some(why) = cannot_express(&input.scenario, LaneName::Disk) {
         return RunOutput { not_applicable: Some(why), ..RunOutput::default() };
     }
     if input.scenario.state.is_some() {
@@ -65,13 +66,14 @@ pub fn variant(scenario: &Scenario, seed: u64) -> &'static str {
     named.or(VARIANTS.get(turn).copied()).unwrap_or("file")
 }
 
-fn cannot_express(scenario: &Scenario) -> Option<String> {
+/// What a lane of stores cannot do.
+pub(super) fn cannot_express(scenario: &Scenario, lane: LaneName) -> Option<String> {
     let differs = scenario.state.is_some();
     if scenario.checkpoint.is_none() && !differs {
         return Some("the disk lane runs stores and state diffs, and the scenario has none".into());
     }
     let fault = scenario.faults.iter().find_map(|fault| {
-        let why = fault::can_inject(LaneName::Disk, &fault.kind).err()?;
+        let why = fault::can_inject(lane, &fault.kind).err()?;
         Some(format!("{}: {why}", fault.kind.name()))
     });
     let action = scenario.actions.iter().find_map(|action| match action.kind {

@@ -239,6 +239,7 @@ impl Session {
     pub(super) fn save(&mut self, thread: &str, id: Option<&str>, state: &str) {
         self.threads.insert(thread.to_owned());
         locked(&self.noticed).renamed = None;
+        self.ground.appeared();
         let call = StoreCall {
             thread: Some(thread.to_owned()),
             id: id.map(str::to_owned),
@@ -251,9 +252,10 @@ impl Session {
             |store| store.save(thread, id, state),
             |id, answer| answer.id = Some(id.clone()),
         );
-        let path = locked(&self.noticed).renamed.take();
+        let path = locked(&self.noticed).renamed.take().map(PathBuf::from);
+        let path = path.or_else(|| self.ground.appeared());
         if let (Some(id), Some(path)) = (saved, path) {
-            self.known.push(Known { thread: thread.to_owned(), id, path: path.into() });
+            self.known.push(Known { thread: thread.to_owned(), id, path });
         }
     }
 
@@ -333,7 +335,7 @@ impl Session {
 }
 
 /// A file that stores keep as their index: what has `index` in its name.
-pub(super) fn is_index(path: &std::path::Path) -> bool {
+pub(in crate::lane) fn is_index(path: &std::path::Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().contains("index"))
 }
 

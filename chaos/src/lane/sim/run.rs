@@ -54,7 +54,7 @@ pub(super) fn play(input: &RunInput, make: MakeSubject) -> RunOutput {
     });
     let ended = catch_unwind(AssertUnwindSafe(|| steps(input, make, &clock, &recorder, &ear)));
     let error = ended.unwrap_or_else(|payload| Err(panicked(payload.as_ref()))).err();
-    RunOutput { lines: recorder.take(), error, not_applicable: None }
+    RunOutput { lines: recorder.take(), error, ..RunOutput::default() }
 }
 
 /// What a replay relies on.

@@ -46,6 +46,12 @@ pub(super) struct Walk<'a, 'f> {
     pub(super) ill: BTreeSet<&'a str>,
     /// Ids that stores made themselves, with their call.
     made: BTreeMap<&'a str, At>,
+    /// The process that was started last, where subjects are processes.
+    started: Option<i64>,
+    /// The one that has the directory.
+    pub(super) holder: Option<i64>,
+    /// What fails in the file system is seen.
+    pub(super) sees: bool,
 }
 
 /// Operations that change a disk.
@@ -70,6 +76,9 @@ pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
         variant: None,
         ill: BTreeSet::new(),
         made: BTreeMap::new(),
+        started: None,
+        holder: None,
+        sees: index.shows_files(),
     };
     walk.moment();
     for law in super::CAUSES {
@@ -89,6 +98,9 @@ pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
                 _ => {}
             },
             (Kind::Proc { what, .. }, _) if what == "crash" => walk.crashed(),
+            (Kind::Proc { what, value, .. }, Src::Os) if what == "start" => {
+                walk.started = Some(*value);
+            }
             (Kind::CrashState(state), Src::Fs) => {
                 let moment = crash::at(&walk.moments, state.ops);
                 crash::judge(moment, state, at, walk.f);
@@ -216,6 +228,7 @@ impl<'a> Walk<'a, '_> {
         let evidence = || Evidence::line(called).and(at);
         answers::errors(self, call, answer, &evidence());
         match (call.op.as_str(), &answer.error) {
+            ("open", None) => self.holder = self.started,
             ("save", None) => self.saved(at, call, answer),
             ("save", Some(_)) => self.not_saved(call, answer, &evidence()),
             ("delete", None) => {
@@ -288,7 +301,7 @@ impl<'a> Walk<'a, '_> {
         let thread = call.thread.as_deref().unwrap_or_default();
         let opens = self.opens;
         let last = self.model.threads.get_mut(thread).and_then(|all| all.last_mut());
-        let harmless = self.failed.is_empty();
+        let harmless = self.sees && self.failed.is_empty();
         if let Some(saved) = last {
             // Nothing was written, or nobody knows.
             saved.stands = if harmless { Stands::Gone } else { Stands::Doubt };
