@@ -20,8 +20,18 @@ struct Finding {
 }
 
 pub(crate) fn doctor(ui: Ui, args: &DoctorArgs) -> u8 {
-    let findings =
-        [sim(), wire(), tls(), scenarios(), docker(), disk(), files(), tmpfs(), lane("mock"), lane("external")];
+    let findings = [
+        sim(),
+        wire(),
+        tls(),
+        scenarios(),
+        docker(),
+        disk(),
+        files(),
+        tmpfs(),
+        lane("mock"),
+        lane("external"),
+    ];
     let well = findings.iter().all(|finding| finding.here || !finding.needed);
     if args.json {
         let all: Vec<_> = findings.iter().map(as_json).collect();

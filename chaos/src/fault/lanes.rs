@@ -14,7 +14,9 @@ pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> 
         )
         | (LaneName::Files, FaultKind::SubjectCrash(_)) => Ok(()),
         (LaneName::Files, FaultKind::Fs(fault)) => match fault {
-            FsFault::Error { .. } => Err("a real file system fails when it likes: `disk` breaks it"),
+            FsFault::Error { .. } => {
+                Err("a real file system fails when it likes: `disk` breaks it")
+            }
             FsFault::ClockBack { .. } => Err("nobody sets the clock of this machine"),
             FsFault::Full { .. }
             | FsFault::Damage { .. }

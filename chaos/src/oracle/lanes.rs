@@ -52,12 +52,11 @@ pub const fn judging(law: LawId, lane: LaneName) -> Judging {
             L::Disk | L::Files => Exact,
             _ => NotJudged("stores are judged by the lanes disk and files"),
         },
-        (Id::M6, L::Files) => Exact,
         (Id::M1, L::Disk | L::Files) => Bounded(
             "the series of stores, but for bytes and index writes, and those of state diffs",
         ),
         (Id::R3, L::Disk) => Bounded("state diffs, by an allocator that counts, in KiB"),
-        (Id::R5, L::Disk) | (Id::D7 | Id::R1 | Id::R2, L::Sim) => Exact,
+        (Id::R5, L::Disk) | (Id::M6, L::Files) | (Id::D7 | Id::R1 | Id::R2, L::Sim) => Exact,
         (_, L::Disk) => NotJudged("the disk lane has no broker and no producer"),
         (_, L::Files) => NotJudged("the files lane has no broker and no producer"),
         (Id::D3, L::Wire | L::Mock | L::Kafka | L::External)

@@ -288,7 +288,9 @@ fn expectations(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
             walker.refuse(at, message, Some("add the fault or drop the mark".to_owned()));
         }
     }
-    if scenario.lanes.iter().any(|lane| lane.is_of_stores()) && fields.values.contains_key("outcomes") {
+    if scenario.lanes.iter().any(|lane| lane.is_of_stores())
+        && fields.values.contains_key("outcomes")
+    {
         let message = "stores and state diffs have no outcomes: the bounds would say nothing";
         walker.refuse(&fields.place("outcomes"), message, Some("drop them".to_owned()));
     }

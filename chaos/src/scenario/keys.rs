@@ -166,8 +166,16 @@ const CHECKPOINT: &[Key] = &[
 const LOAD: &[Key] = &[
     may("at", Shape::At, "Start, 0s if not given."),
     may("events", Shape::Count(1, 10_000_000), "How many events to offer."),
-    may("saves", Shape::Count(1, 1_000_000), "disk, files: how many checkpoints to save, in turns."),
-    may("ids", Shape::Name(IDS), "disk, files: whose ids the checkpoints get, by default the store's."),
+    may(
+        "saves",
+        Shape::Count(1, 1_000_000),
+        "disk, files: how many checkpoints to save, in turns.",
+    ),
+    may(
+        "ids",
+        Shape::Name(IDS),
+        "disk, files: whose ids the checkpoints get, by default the store's.",
+    ),
     may("states", Shape::Count(1, 1_000_000), "disk: how many states to diff, in turns."),
     may("shape", Shape::Name(super::state::SHAPE), "How states follow each other, `steady`."),
     may("defect", Shape::Name(super::state::DEFECT), "What states hold that no JSON can."),

@@ -86,10 +86,9 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
                 "the lane `disk` needs a store or state diffs".to_owned(),
                 "add [subject.checkpoint] or [subject.state]",
             ),
-            (Who::Producer, _) => (
-                format!("the lane `{}` needs a store", lane.as_str()),
-                "add [subject.checkpoint]",
-            ),
+            (Who::Producer, _) => {
+                (format!("the lane `{}` needs a store", lane.as_str()), "add [subject.checkpoint]")
+            }
             (Who::Store, _) => (
                 format!("{} cannot run on `{}`", who.name(), lane.as_str()),
                 "list the lanes `disk` and `files`",

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::session::{Known, Session, is_index};
 use super::DIR;
+use super::session::{Known, Session, is_index};
 use crate::disk::Image;
 use crate::history::{DamageSeen, FaultPhase, Kind, Src};
 

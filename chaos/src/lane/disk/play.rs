@@ -307,12 +307,11 @@ impl Play {
         self.last_call(&crash.during);
         let met = crash.phase.is_none() || self.session.ground.is_dead();
         self.session.store = None;
-        match self.session.ground.simulated().cloned() {
-            Some(disk) => self.crash_machine(&disk, scenario),
-            None => {
-                self.session.ground.kill();
-                self.crashed(String::new());
-            }
+        if let Some(disk) = self.session.ground.simulated().cloned() {
+            self.crash_machine(&disk, scenario);
+        } else {
+            self.session.ground.kill();
+            self.crashed(String::new());
         }
         let left = self.session.ground.live();
         self.session.known.retain(|known| left.files.contains_key(&known.path));
@@ -373,7 +372,8 @@ impl Play {
         // The newer schema reads the older one, not the other way round.
         let others = others.filter(|variant| own != "versioned" || *variant != "file");
         let word = |variant: &str| format!("checkpoint.variant.{variant}");
-        let can = |variant: &&'static str| *variant == own || self.session.ground.can(&word(variant));
+        let can =
+            |variant: &&'static str| *variant == own || self.session.ground.can(&word(variant));
         let others: Vec<&'static str> = others.filter(can).collect();
         for variant in std::iter::once(own).chain(others) {
             if self.session.open(variant) {

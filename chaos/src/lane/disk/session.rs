@@ -219,7 +219,7 @@ impl Session {
                 let opening = this.opening(variant);
                 this.ground.open_second(opening)
             },
-            |_, _| {},
+            |(), _| {},
         );
     }
 

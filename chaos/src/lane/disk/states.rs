@@ -49,9 +49,11 @@ pub(super) fn record(session: &mut Session, seed: u64) {
             .entry(state.image.digest())
             .or_insert_with(|| {
                 // a store that panics on what a crash left cannot be opened on it
-                catch_unwind(AssertUnwindSafe(|| answers(session, &disk, &state.image))).unwrap_or_else(
-                    |_| CrashState { error: Some("a panic".to_owned()), ..CrashState::default() },
-                )
+                catch_unwind(AssertUnwindSafe(|| answers(session, &disk, &state.image)))
+                    .unwrap_or_else(|_| CrashState {
+                        error: Some("a panic".to_owned()),
+                        ..CrashState::default()
+                    })
             })
             .clone();
         let name = format!("m{machine}.{}", state.name);

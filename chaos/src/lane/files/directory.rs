@@ -21,17 +21,8 @@ use crate::subject::process::ProcessSubject;
 use crate::subject::store::{Answered, Checkpointer, Refusal};
 
 /// Operations that are told, by their static names.
-const OPS: &[&str] = &[
-    "create_dir",
-    "create",
-    "write",
-    "sync",
-    "rename",
-    "remove",
-    "sync_dir",
-    "read",
-    "list",
-];
+const OPS: &[&str] =
+    &["create_dir", "create", "write", "sync", "rename", "remove", "sync_dir", "read", "list"];
 
 /// What a run in a directory begins with.
 pub(super) struct Start {

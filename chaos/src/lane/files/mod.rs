@@ -139,48 +139,50 @@ fn play(input: &RunInput, runtime: Handle) -> RunOutput {
     }
 }
 
-fn start(
-    input: &RunInput,
-    runtime: Handle,
-    began: Instant,
-) -> Result<(Recorder, Play), Not> {
+fn start(input: &RunInput, runtime: Handle, began: Instant) -> Result<(Recorder, Play), Not> {
     let broken = |text: String| Not::Possible(environment(&text));
     let command = child::command(&input.subject)
         .map_err(|error| broken(format!("cannot find the dashproof program: {error}")))?;
     let recorder = Recorder::new(Arc::new(RealClock(began)));
     let mut variant = disk::variant(&input.scenario, input.seed);
-    let mut declares = None;
+    let mut capabilities = None;
     if matches!(input.subject, SubjectSpec::Driver(_)) {
         let aside = Recorder::new(Arc::new(RealClock(began)));
-        let declared = declared(&command, &runtime, aside).map_err(Not::Possible)?;
-        let missing: Vec<&str> =
-            missing(&needed(&input.scenario), &declared).into_iter().collect();
+        let has = declared(&command, &runtime, aside).map_err(Not::Possible)?;
+        let missing: Vec<&str> = missing(&needed(&input.scenario), &has).into_iter().collect();
         if !missing.is_empty() {
             let missing = missing.join(", ");
             return Err(Not::Applicable(format!("the subject does not declare {missing}")));
         }
-        let declared: BTreeSet<String> = declared.into_iter().collect();
-        if !declared.contains(&format!("checkpoint.variant.{variant}")) {
+        let has: BTreeSet<String> = has.into_iter().collect();
+        if !has.contains(&format!("checkpoint.variant.{variant}")) {
             variant = "file";
         }
-        declares = Some(declared);
+        capabilities = Some(has);
     }
     let root = tempfile::Builder::new()
         .prefix("dashproof-")
         .tempdir()
         .map_err(|error| broken(format!("no temporary directory: {error}")))?;
-    let room = room(&input.scenario, root.path())?;
+    let small = room(&input.scenario, root.path())?;
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let environment = vec![
         pair("dashproof", env!("CARGO_PKG_VERSION")),
         pair("variant", variant),
-        pair("directory", &home(root.path(), room.is_some()).to_string_lossy()),
+        pair("directory", &home(root.path(), small.is_some()).to_string_lossy()),
     ];
     recorder.harness(input.opening(LaneName::Files, environment));
     let deadline = began + input.scenario.budget * PATIENCE;
     let recording = recorder.clone();
-    let start =
-        Start { recorder: recording, runtime, command, deadline, declared: declares, root, room };
+    let start = Start {
+        recorder: recording,
+        runtime,
+        command,
+        deadline,
+        declared: capabilities,
+        root,
+        room: small,
+    };
     let play = Play::new(recorder.clone(), input, variant, Box::new(Directory::new(start)));
     Ok((recorder, play))
 }

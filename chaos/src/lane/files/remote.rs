@@ -68,11 +68,7 @@ impl Line {
     }
 
     /// Opens a store of this number.
-    pub(super) fn open(
-        &self,
-        store: u32,
-        opening: Opening,
-    ) -> Answered<Box<dyn Checkpointer>> {
+    pub(super) fn open(&self, store: u32, opening: Opening) -> Answered<Box<dyn Checkpointer>> {
         self.ask(Op::CheckpointOpen {
             store,
             dir: self.dir.clone(),

@@ -75,8 +75,8 @@ mod tests {
 
     #[test]
     fn a_full_room_takes_a_page_and_no_more_until_it_is_emptied() {
-        let root = tempfile::tempdir().unwrap();
-        let at = root.path().join("room");
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("small");
         let Ok(room) = Room::mount(&at, 64 * PAGE) else {
             return; // the rights do not allow it, which `doctor` says
         };

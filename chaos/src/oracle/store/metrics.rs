@@ -44,7 +44,10 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
         return;
     }
     if !index.shows_files() {
-        f.unjudged(M1, "a driver's file operations are not seen, and its series have its own names");
+        f.unjudged(
+            M1,
+            "a driver's file operations are not seen, and its series have its own names",
+        );
         return;
     }
     let mut open = Open::default();

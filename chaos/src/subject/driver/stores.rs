@@ -66,8 +66,8 @@ impl Subject for Stores {
             if number(&op).is_none() {
                 return self.inner.call(op).await;
             }
-            let shelf = Arc::clone(&self.shelf);
-            let called = tokio::task::spawn_blocking(move || shelf.serve(op)).await;
+            let stores = Arc::clone(&self.shelf);
+            let called = tokio::task::spawn_blocking(move || stores.serve(op)).await;
             called.unwrap_or_else(|error| {
                 Err(OpError::new("panic", format!("the call panicked: {error}"), false))
             })
@@ -212,13 +212,18 @@ mod tests {
         let subject = subject().await;
         subject.call(open(0, root.path())).await.unwrap();
         let (store, thread) = (0, "t".to_owned());
-        let save =
-            Op::CheckpointSave { store, thread: thread.clone(), checkpoint: None, state: "x".into() };
+        let save = Op::CheckpointSave {
+            store,
+            thread: thread.clone(),
+            checkpoint: None,
+            state: "x".into(),
+        };
         let id = subject.call(save).await.unwrap().id.unwrap();
         let latest = subject.call(Op::CheckpointLatest { store, thread }).await.unwrap();
         let given = latest.checkpoint.unwrap();
         assert_eq!((given.id.as_str(), given.state.as_str()), (id.as_str(), "x"));
-        let gone = subject.call(Op::CheckpointDelete { store, checkpoint: id.clone() }).await.unwrap();
+        let gone =
+            subject.call(Op::CheckpointDelete { store, checkpoint: id.clone() }).await.unwrap();
         assert_eq!(gone.count, Some(1));
         let error = subject.call(Op::CheckpointLoad { store, checkpoint: id }).await.unwrap_err();
         assert_eq!(error.code, "not_found");
