@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    async fn subject() -> Arc<dyn Subject> {
+    fn subject() -> Arc<dyn Subject> {
         Stores::beside(Arc::new(Nothing), Arc::new(store::reference), Arc::new(|| 0))
     }
 
@@ -209,7 +209,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_saved_is_given_back_and_deleted() {
         let root = tempfile::tempdir().unwrap();
-        let subject = subject().await;
+        let subject = subject();
         subject.call(open(0, root.path())).await.unwrap();
         let (store, thread) = (0, "t".to_owned());
         let save = Op::CheckpointSave {
@@ -235,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn a_directory_that_is_in_use_is_refused_with_the_process_that_has_it() {
         let root = tempfile::tempdir().unwrap();
-        let subject = subject().await;
+        let subject = subject();
         subject.call(open(0, root.path())).await.unwrap();
         let error = subject.call(open(1, root.path())).await.unwrap_err();
         assert_eq!(error.code, "locked");
@@ -245,7 +245,7 @@ mod tests {
 
     #[tokio::test]
     async fn everything_else_is_the_other_subjects() {
-        let error = subject().await.call(Op::Metrics).await.unwrap_err();
+        let error = subject().call(Op::Metrics).await.unwrap_err();
         assert_eq!(error.code, "unsupported");
     }
 }
