@@ -93,7 +93,7 @@ fn k4_wants_the_holder_named_where_it_is_a_process() {
 
 #[test]
 fn what_a_driver_does_to_its_files_is_not_judged_and_what_it_answers_is() {
-    let unsynced = ["create", "write", "rename"];
+    let unsynced = ["create", "write", "rename", "sync_dir"];
     let tale = by_process("reference").saved_by(&unsynced, "t", "a", "s1");
     breaks(&tale, "K9 sync_before_rename");
     let of = |tale: Tale| judge(&tale.lines, &scenario());
