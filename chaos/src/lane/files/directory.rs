@@ -84,7 +84,7 @@ impl Directory {
         }
     }
 
-    /// A fresh process for a store on `dir`; `None` when it cannot be had, which breaks the run off.
+    /// A fresh process for a store on `dir`; where there is none the run is broken off.
     fn process(&self, dir: &Path, recorder: &Recorder, watched: bool) -> Option<Line> {
         let (program, args) = self.start.command.split_first()?;
         let watched = watched && self.is_watched();
