@@ -81,6 +81,22 @@ fn a_lock_by_the_existence_of_a_file_is_caught_by_a_dead_holder() {
 }
 
 #[test]
+fn a_driver_that_ends_in_the_middle_is_to_blame() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("mortal.sh");
+    let names = ["open", "save", "load", "latest", "list", "close"];
+    let names = names.map(|name| format!("\"checkpoint.{name}\"")).join(",");
+    let hello = format!(
+        "{{\"type\":\"reply\",\"id\":1,\"ok\":{{\"version\":1,\"capabilities\":[{names}]}}}}"
+    );
+    std::fs::write(&script, format!("read hello\necho '{hello}'\nread other\nexit 3\n")).unwrap();
+    let driver = format!("sh {}", script.display());
+    let (code, text) = on_files(&["checkpoint/sizes", "--driver", &driver]);
+    assert_eq!(code, exit::VIOLATION, "{text}");
+    assert!(text.contains("the subject's process ended in the middle of the run"), "{text}");
+}
+
+#[test]
 fn nothing_is_left_of_a_run_in_the_temporary_directory() {
     let dir = tempfile::tempdir().unwrap();
     let output = std::process::Command::new(DASHPROOF)

@@ -304,7 +304,9 @@ pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
     if let Some(judgement) = &result.judgement {
         let ended: Vec<String> =
             judgement.ledger.disposition.iter().map(|(key, n)| format!("{key} {n}")).collect();
-        if result.cell.scenario.checkpoint.is_some() {
+        if result.cell.lane == LaneName::Files {
+            out.push_str("  on the real file system");
+        } else if result.cell.scenario.checkpoint.is_some() {
             out.push_str(&format!("  {}", tried(&judgement.counts)));
         } else if result.cell.scenario.state.is_some() {
             out.push_str(&format!("  {}", diffed(&judgement.counts)));

@@ -76,7 +76,14 @@ impl Shared {
             }
             Message::Reply { id, ok, error } => {
                 // No caller: the send was cancelled, and its future is gone.
-                let Some(caller) = self.pending().calls.remove(&id) else { return };
+                let Some(caller) = self.pending().calls.remove(&id) else {
+                    // but for a request that the child could not read, which has a caller
+                    if let Some(error) = error.filter(|error| error.code == "protocol") {
+                        let text = format!("a reply to nobody (id {id}): {}", error.message);
+                        self.recorder.record(Src::Harness, proc("protocol", 0, text));
+                    }
+                    return;
+                };
                 let _ = caller.send(error.map_or_else(|| Ok(ok.unwrap_or_default()), Err));
             }
         }

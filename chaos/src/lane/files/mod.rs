@@ -144,7 +144,7 @@ fn start(input: &RunInput, runtime: Handle, began: Instant) -> Result<(Recorder,
     let command = child::command(&input.subject)
         .map_err(|error| broken(format!("cannot find the dashproof program: {error}")))?;
     let recorder = Recorder::new(Arc::new(RealClock(began)));
-    let mut variant = disk::variant(&input.scenario, input.seed);
+    let mut variant = disk::variant(&input.scenario, turn(input));
     let mut capabilities = None;
     if matches!(input.subject, SubjectSpec::Driver(_)) {
         let aside = Recorder::new(Arc::new(RealClock(began)));
@@ -185,6 +185,13 @@ fn start(input: &RunInput, runtime: Handle, began: Instant) -> Result<(Recorder,
     };
     let play = Play::new(recorder.clone(), input, variant, Box::new(Directory::new(start)));
     Ok((recorder, play))
+}
+
+/// Whose turn it is, where variants take turns. A lane in real time runs one seed, so that they
+/// take turns by scenario too.
+fn turn(input: &RunInput) -> u64 {
+    let id = input.scenario.id.bytes().map(u64::from).sum();
+    input.seed.wrapping_add(id)
 }
 
 /// The small file system of a scenario whose disk is full.
@@ -232,6 +239,19 @@ mod tests {
         let without: Vec<String> =
             all.into_iter().filter(|have| !two.contains(&have.as_str())).collect();
         assert_eq!(missing(&needed(&scenario), &without), BTreeSet::from(two));
+    }
+
+    #[test]
+    fn variants_take_turns_by_scenario_and_by_seed() {
+        let of = |id: &str, seed| {
+            let mut input = input(SubjectSpec::Reference);
+            let scenario = (*input.scenario).clone();
+            input.scenario = Arc::new(Scenario { id: id.to_owned(), ..scenario });
+            disk::variant(&input.scenario, turn(&RunInput { seed, ..input.clone() }))
+        };
+        let by_id: BTreeSet<&str> = ["x/a", "x/b", "x/c"].map(|id| of(id, 0)).into();
+        let by_seed: BTreeSet<&str> = [0, 1, 2].map(|seed| of("x/a", seed)).into();
+        assert_eq!((by_id.len(), by_seed.len()), (3, 3));
     }
 
     #[test]
