@@ -20,8 +20,18 @@ struct Finding {
 }
 
 pub(crate) fn doctor(ui: Ui, args: &DoctorArgs) -> u8 {
-    let findings =
-        [sim(), wire(), tls(), scenarios(), docker(), disk(), lane("mock"), lane("external")];
+    let findings = [
+        sim(),
+        wire(),
+        tls(),
+        scenarios(),
+        docker(),
+        disk(),
+        files(),
+        tmpfs(),
+        lane("mock"),
+        lane("external"),
+    ];
     let well = findings.iter().all(|finding| finding.here || !finding.needed);
     if args.json || matches!(args.format, Format::Json) {
         let all: Vec<_> = findings.iter().map(as_json).collect();
@@ -165,6 +175,37 @@ fn disk() -> Finding {
         needed: true,
         found: "a simulated file system, virtual time".to_owned(),
         remedy: "",
+    }
+}
+
+fn files() -> Finding {
+    let dir = tempfile::Builder::new().prefix("dashproof-").tempdir();
+    let found = match &dir {
+        Ok(_) => format!("stores in directories below {}", std::env::temp_dir().display()),
+        Err(error) => format!("no temporary directory: {error}"),
+    };
+    Finding {
+        what: "lane files",
+        here: dir.is_ok(),
+        needed: true,
+        found,
+        remedy: "give TMPDIR a directory that can be written to",
+    }
+}
+
+fn tmpfs() -> Finding {
+    let mounted = crate::lane::files::can_be_mounted();
+    let found = match &mounted {
+        Ok(()) => "can be mounted: the lane files has a disk that can be full".to_owned(),
+        Err(error) => format!("cannot be mounted: {error}"),
+    };
+    Finding {
+        what: "tmpfs",
+        here: mounted.is_ok(),
+        needed: false,
+        found,
+        remedy: "full disks are not run on the lane files, and the report says so; run as root, or \
+                 with CAP_SYS_ADMIN",
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn simulate(cell: Cell) -> CellResult {
     let output = output.unwrap_or_else(|panic| RunOutput {
         lines: Vec::new(),
         error: Some(HarnessError { blame: "harness", message: panic_text(panic.as_ref()) }),
-        not_applicable: None,
+        ..RunOutput::default()
     });
     CellResult::of(cell, output, begun.elapsed())
 }
@@ -95,13 +95,14 @@ pub(crate) async fn attend(cell: Cell) -> CellResult {
         tries += 1;
         let output = match cell.lane {
             LaneName::Wire => lane::wire::run(&input(&cell)).await,
+            LaneName::Files => lane::files::run(&input(&cell)).await,
             other => RunOutput {
                 lines: Vec::new(),
                 error: Some(HarnessError {
                     blame: "harness",
                     message: format!("no runner for lane {}", other.as_str()),
                 }),
-                not_applicable: None,
+                ..RunOutput::default()
             },
         };
         let mut result = CellResult::of(cell.clone(), output, begun.elapsed());

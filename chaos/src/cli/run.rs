@@ -19,7 +19,7 @@ use crate::scenario::model::{LaneName, Scenario};
 use crate::scenario::{select, suggest};
 
 /// Lanes that this build can run.
-const LANES: [LaneName; 3] = [LaneName::Sim, LaneName::Disk, LaneName::Wire];
+const LANES: [LaneName; 4] = [LaneName::Sim, LaneName::Disk, LaneName::Files, LaneName::Wire];
 /// Where histories of failed cells go when nothing is said.
 const FAILED: &str = "out";
 /// Cells up to which each is shown with a line of its own.
@@ -126,7 +126,7 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
     if plan.cells.is_empty() && args.driver.is_some() {
         return Err(Failure::usage(
             "nothing to run: a driver is a process, and runs on lanes in real time only\nhelp: \
-             leave --lane out, or name wire; the scenarios must be written for it",
+             leave --lane out, or name wire or files; the scenarios must be written for it",
         ));
     }
     if plan.cells.is_empty() {
@@ -200,6 +200,8 @@ struct Reporter {
     summary: Summary,
     told: Vec<Kept>,
     counts: BTreeMap<(String, LaneName), u64>,
+    /// Cells that this machine does not let run.
+    not_run: Vec<String>,
 }
 
 impl Reporter {
@@ -218,6 +220,10 @@ impl Reporter {
             if *count > TOLD {
                 return;
             }
+        }
+        if result.not_run {
+            let why = result.why.join("; ");
+            self.not_run.push(format!("NOT RUN: {}: {why}\n", result.cell.name()));
         }
         if bad || self.each {
             self.told.push((result, folder));
@@ -262,6 +268,8 @@ impl Reporter {
                 lane.as_str()
             ));
         }
+        self.not_run.sort();
+        out.extend(self.not_run.iter().map(String::as_str));
         out.push_str(&format!("{}\n", self.summary.line(elapsed)));
         ui::print(&out);
     }
@@ -298,7 +306,9 @@ pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
     if let Some(judgement) = &result.judgement {
         let ended: Vec<String> =
             judgement.ledger.disposition.iter().map(|(key, n)| format!("{key} {n}")).collect();
-        if result.cell.scenario.checkpoint.is_some() {
+        if result.cell.lane == LaneName::Files {
+            out.push_str("  on the real file system");
+        } else if result.cell.scenario.checkpoint.is_some() {
             out.push_str(&format!("  {}", tried(&judgement.counts)));
         } else if result.cell.scenario.state.is_some() {
             out.push_str(&format!("  {}", diffed(&judgement.counts)));

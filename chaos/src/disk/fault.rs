@@ -89,3 +89,25 @@ impl Break {
         }
     }
 }
+
+/// The operation at which a machine or a process dies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Doom {
+    /// Its name.
+    pub(crate) op: String,
+    /// Which such operation from now on, from 1.
+    pub(crate) nth: u64,
+    /// Before it happens, and not after.
+    pub(crate) before: bool,
+}
+
+impl Doom {
+    /// Counts an operation; true when it is the one.
+    pub(crate) fn comes(&mut self, op: &str) -> bool {
+        if self.op != op {
+            return false;
+        }
+        self.nth = self.nth.saturating_sub(1);
+        self.nth == 0
+    }
+}

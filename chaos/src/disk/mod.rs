@@ -37,6 +37,7 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use fault::Doom;
 pub use fault::{Break, Failure};
 pub use image::Image;
 pub use log::{Log, Op};

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashproof_reference::fs::{DirEntry, Fs, FsFile, FsLock, LockError};
 
-use super::fault::{Break, Failure};
+use super::fault::{Break, Doom, Failure};
 use super::image::Image;
 use super::log::{Log, Op};
 
@@ -57,6 +57,7 @@ struct Inner {
     watch: Option<Watch>,
     /// Operations that still happen before the machine is dead.
     alive: Option<u64>,
+    doom: Option<Doom>,
 }
 
 /// What an operation met.
@@ -65,6 +66,16 @@ type Met = Option<(Failure, usize)>;
 impl Inner {
     fn dead(&self) -> bool {
         self.alive == Some(0)
+    }
+
+    /// True when the machine is dead before this operation; when it is after it, this is its last.
+    fn dies_before(&mut self, op: &str) -> bool {
+        if !self.doom.as_mut().is_some_and(|doom| doom.comes(op)) {
+            return false;
+        }
+        let before = self.doom.take().is_some_and(|doom| doom.before);
+        self.alive = Some(u64::from(!before));
+        before
     }
 
     /// The failure that waits for this operation.
@@ -113,6 +124,9 @@ impl Inner {
         left: Op,
         act: impl FnOnce(&mut Self) -> Result<(T, Op), (i32, &'static str)>,
     ) -> io::Result<T> {
+        if self.dies_before(op) {
+            return Err(Failure::Errno(5, "EIO").error());
+        }
         self.alive = self.alive.map(|left| left.saturating_sub(1));
         if let Some((failure, fault)) = met.filter(|(f, _)| *f != Failure::Short) {
             self.log.0.push(left);
@@ -237,6 +251,11 @@ impl SimFs {
     /// happens or is seen.
     pub fn die_after(&self, ops: u64) {
         self.inner().alive = Some(ops);
+    }
+
+    /// The machine dies before or after the `nth` operation of this name from now on.
+    pub fn die_at(&self, op: &str, nth: u64, before: bool) {
+        self.inner().doom = Some(Doom { op: op.to_owned(), nth, before });
     }
 
     /// Makes a directory that was always there.

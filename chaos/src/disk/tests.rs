@@ -323,3 +323,20 @@ proptest! {
         prop_assert!(last(&fs).iter().all(|image| names(image) == live));
     }
 }
+
+#[test]
+fn a_machine_dies_before_or_after_the_nth_operation_of_a_kind() {
+    let ops = |before: bool| {
+        let fs = started();
+        fs.die_at("sync", 2, before);
+        let mut a = file(&fs, "a", b"bytes");
+        a.sync().unwrap();
+        let mut b = file(&fs, "b", b"bytes");
+        assert_eq!(b.sync().is_ok(), !before);
+        assert!(fs.is_dead());
+        assert!(fs.sync_dir(Path::new("/d")).is_err(), "nothing happens any more");
+        fs.log().0.len()
+    };
+    // the directory, and for each file its creation and a write
+    assert_eq!([ops(true), ops(false)], [1 + 3 + 2, 1 + 3 + 3]);
+}

@@ -1,6 +1,6 @@
 //! Which lane can inject which fault.
 
-use crate::scenario::model::{FaultKind, LaneName};
+use crate::scenario::model::{FaultKind, FsFault, LaneName};
 
 /// Says whether a lane can inject a fault of this kind; if not, why.
 ///
@@ -10,13 +10,27 @@ pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> 
     match (lane, kind) {
         (
             LaneName::Disk,
-            FaultKind::Fs(_) | FaultKind::SubjectCrash | FaultKind::DiffLost { .. },
-        ) => Ok(()),
+            FaultKind::Fs(_) | FaultKind::SubjectCrash(_) | FaultKind::DiffLost { .. },
+        )
+        | (LaneName::Files, FaultKind::SubjectCrash(_)) => Ok(()),
+        (LaneName::Files, FaultKind::Fs(fault)) => match fault {
+            FsFault::Error { .. } => {
+                Err("a real file system fails when it likes: `disk` breaks it")
+            }
+            FsFault::ClockBack { .. } | FsFault::ClockForward { .. } => {
+                Err("nobody sets the clock of this machine")
+            }
+            FsFault::Full { .. }
+            | FsFault::Damage { .. }
+            | FsFault::Index { .. }
+            | FsFault::Leftovers { .. } => Ok(()),
+        },
         (_, FaultKind::DiffLost { .. }) => Err("only the disk lane has state diffs to lose"),
-        (_, FaultKind::Fs(_)) => Err("only the disk lane has a file system to break"),
+        (_, FaultKind::Fs(_)) => Err("only the lanes disk and files have a file system to break"),
         // Both speak to the model broker, where every fault of the catalogue lives.
         (LaneName::Sim | LaneName::Wire, _) => Ok(()),
         (LaneName::Disk, _) => Err("the disk lane has no brokers and no network"),
+        (LaneName::Files, _) => Err("the files lane has no brokers and no network"),
         (LaneName::Mock, _) => Err("no fault is mapped to librdkafka's mock cluster yet"),
         (LaneName::Kafka, _) => Err("no fault is mapped to containers yet"),
         (LaneName::External, _) => Err("a cluster that the user names is never broken on purpose"),

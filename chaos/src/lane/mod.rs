@@ -1,6 +1,8 @@
 //! Where scenarios run.
 
+mod child;
 pub mod disk;
+pub mod files;
 pub mod pool;
 pub mod sim;
 pub mod spool;
@@ -99,6 +101,8 @@ pub struct RunOutput {
     pub error: Option<HarnessError>,
     /// Nothing was run: what the lane cannot inject, or the subject does not declare.
     pub not_applicable: Option<String>,
+    /// Nothing was run, though it could be elsewhere: what this machine does not let the lane do.
+    pub not_run: Option<String>,
 }
 
 /// What broke a run off before its end.

@@ -59,6 +59,9 @@ mod tests {
                     let request: Request = serde_json::from_str(line).unwrap();
                     let known = line.contains("teleport") || request.op != Op::Unknown;
                     assert!(known, "not an operation: {line}");
+                    let written = serde_json::to_string(&request).unwrap();
+                    let read: Request = serde_json::from_str(&written).unwrap();
+                    assert_eq!(read, request, "what we write is not what is read");
                 }
                 '<' => {
                     let message: Message = serde_json::from_str(line).unwrap();
@@ -91,6 +94,18 @@ mod tests {
             "Close",
             "CodecEncode",
             "CodecDecode",
+            "CheckpointOpen",
+            "CheckpointSave",
+            "CheckpointLoad",
+            "CheckpointLatest",
+            "CheckpointList",
+            "CheckpointThreads",
+            "CheckpointVerify",
+            "CheckpointDelete {",
+            "CheckpointDeleteThread",
+            "CheckpointRetain",
+            "CheckpointMetrics",
+            "CheckpointClose",
             "Bye",
             "Unknown",
         ] {

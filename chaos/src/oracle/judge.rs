@@ -14,7 +14,7 @@ use super::{
 };
 use crate::history::{Line, NOT_DONE, Src};
 use crate::report::violation::Violation;
-use crate::scenario::model::{LaneName, Laws, Scenario};
+use crate::scenario::model::{Laws, Scenario};
 
 pub use counts::RunCounts;
 
@@ -296,7 +296,7 @@ fn verdict(
         let why = "the history has no run line, so nobody knows what was run where";
         return (Verdict::HarnessError, vec![why.to_owned()]);
     }
-    if index.logs.is_empty() && ledger.offered > 0 && index.lane != LaneName::Disk {
+    if index.logs.is_empty() && ledger.offered > 0 && !index.lane.is_of_stores() {
         let why = "the history holds no log of a topic, so nothing can be held against the truth";
         return (Verdict::HarnessError, vec![why.to_owned()]);
     }
@@ -337,7 +337,7 @@ fn verdict(
         if state::answers(index).is_empty() {
             why.push("no state was diffed, so nothing is proven".to_owned());
         }
-    } else if index.lane == LaneName::Disk {
+    } else if index.lane.is_of_stores() {
         if !store::has_saved(index) {
             why.push("nothing was saved, so nothing is proven".to_owned());
         }

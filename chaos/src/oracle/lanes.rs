@@ -29,6 +29,11 @@ const IN_LOGS: Judging = Judging::Bounded("the records in the logs; the rest by 
 const CLIENT: Judging =
     Judging::Bounded("not_judged{client_library} where the copy or claim is librdkafka's own");
 
+const KILLED: Judging =
+    Judging::Bounded("a killed process: what the system took stays; a dead machine is `disk`'s");
+const KILLED_FILES: Judging =
+    Judging::Bounded("as the file system under the subject shows it; of no driver");
+
 /// The table law × lane.
 #[must_use]
 pub const fn judging(law: LawId, lane: LaneName) -> Judging {
@@ -38,17 +43,22 @@ pub const fn judging(law: LawId, lane: LaneName) -> Judging {
     match (law, lane) {
         // Said by the scenario or about the protocol: wherever a scenario runs.
         (Id::Expect | Id::Protocol | Id::S3 | Id::A1, _) => Exact,
-        // Stores have a lane of their own.
+        // Stores have lanes of their own.
+        (Id::K1, L::Files) => KILLED,
+        (Id::K5, L::Files) => NotJudged("nobody sets the clock of this machine"),
+        (Id::K9, L::Files) => KILLED_FILES,
+        (Id::K11, L::Files) => Bounded("a full disk; other errors are made on the disk lane"),
         _ if matches!(law.family(), Family::Checkpoint) => match lane {
-            L::Disk => Exact,
-            _ => NotJudged("stores are judged by the disk lane"),
+            L::Disk | L::Files => Exact,
+            _ => NotJudged("stores are judged by the lanes disk and files"),
         },
-        (Id::M1, L::Disk) => Bounded(
+        (Id::M1, L::Disk | L::Files) => Bounded(
             "the series of stores, but for bytes and index writes, and those of state diffs",
         ),
         (Id::R3, L::Disk) => Bounded("state diffs, by an allocator that counts, in KiB"),
-        (Id::R5, L::Disk) | (Id::D7 | Id::R1 | Id::R2, L::Sim) => Exact,
+        (Id::R5, L::Disk) | (Id::M6, L::Files) | (Id::D7 | Id::R1 | Id::R2, L::Sim) => Exact,
         (_, L::Disk) => NotJudged("the disk lane has no broker and no producer"),
+        (_, L::Files) => NotJudged("the files lane has no broker and no producer"),
         (Id::D3, L::Wire | L::Mock | L::Kafka | L::External)
         | (Id::D5, L::Wire | L::Kafka | L::External) => CLIENT,
         (Id::D5 | Id::D6, L::Mock) => {

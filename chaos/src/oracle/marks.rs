@@ -50,12 +50,17 @@ const ALL: &[LaneName] = &LaneName::ALL;
 const SIM: &[LaneName] = &[LaneName::Sim];
 const DISK: &[LaneName] = &[LaneName::Disk];
 const VIRTUAL: &[LaneName] = &[LaneName::Sim, LaneName::Disk];
+const STORES: &[LaneName] = &[LaneName::Disk, LaneName::Files];
 const OUR_BROKER: &[LaneName] = &[LaneName::Sim, LaneName::Wire];
 
 const EFFECT: &str = "a fault line of this kind with phase effect";
 
 const fn fault(name: &'static str, kind: &'static str) -> Mark {
     Mark { name, evidence: EFFECT, lanes: ALL, look: Look::Fault(kind) }
+}
+
+const fn of_stores(name: &'static str, kind: &'static str) -> Mark {
+    Mark { name, evidence: EFFECT, lanes: STORES, look: Look::Fault(kind) }
 }
 
 const fn on_disk(name: &'static str, kind: &'static str) -> Mark {
@@ -92,10 +97,10 @@ pub const MARKS: &[Mark] = &[
     fault("fault.spool.damage", "spool.damage"),
     fault("fault.subject.crash", "subject.crash"),
     on_disk("fault.fs.error", "fs.error"),
-    on_disk("fault.fs.full", "fs.full"),
-    on_disk("fault.fs.damage", "fs.damage"),
-    on_disk("fault.fs.index", "fs.index"),
-    on_disk("fault.fs.leftovers", "fs.leftovers"),
+    of_stores("fault.fs.full", "fs.full"),
+    of_stores("fault.fs.damage", "fs.damage"),
+    of_stores("fault.fs.index", "fs.index"),
+    of_stores("fault.fs.leftovers", "fs.leftovers"),
     on_disk("fault.clock.back", "clock.back"),
     on_disk("fault.clock.forward", "clock.forward"),
     on_disk("fault.diff.lost", "diff.lost"),

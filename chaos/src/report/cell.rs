@@ -39,6 +39,8 @@ pub struct CellResult {
     pub verdict: Verdict,
     /// Why it is no pass; empty for a pass.
     pub why: Vec<String>,
+    /// It was not run because of this machine, and could be elsewhere.
+    pub not_run: bool,
     /// The oracle's judgement, where there is a history to judge.
     pub judgement: Option<Judgement>,
     /// What broke the run off before its end.
@@ -58,9 +60,12 @@ impl CellResult {
     /// Judges what a lane handed over.
     #[must_use]
     pub fn of(cell: Cell, output: RunOutput, took: Duration) -> Self {
-        let RunOutput { mut lines, error, not_applicable } = output;
+        let RunOutput { mut lines, error, not_applicable, not_run } = output;
         if let Some(why) = not_applicable {
             return Self::not_applicable(cell, why);
+        }
+        if let Some(why) = not_run {
+            return Self { not_run: true, ..Self::not_applicable(cell, why) };
         }
         if let Some(error) = &error {
             lines.push(broken_off(&lines, error));
@@ -79,7 +84,8 @@ impl CellResult {
             Some(error) => (Verdict::HarnessError, vec![error.to_string()]),
             None => (judgement.verdict, judgement.why.clone()),
         };
-        Self { cell, verdict, why, judgement: Some(judgement), error, tries: 1, took, lines }
+        let judgement = Some(judgement);
+        Self { cell, verdict, why, not_run: false, judgement, error, tries: 1, took, lines }
     }
 
     /// A cell that was not run, because its lane cannot express it.
@@ -89,6 +95,7 @@ impl CellResult {
             cell,
             verdict: Verdict::NotApplicable,
             why: vec![why],
+            not_run: false,
             judgement: None,
             error: None,
             tries: 0,

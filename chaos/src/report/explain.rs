@@ -207,7 +207,7 @@ fn fault_kind(kind: &FaultKind) -> String {
             SpoolDamage::ForeignFile => "a foreign file appears beside the spool".to_owned(),
             SpoolDamage::NewerVersion => "a segment of a newer version appears".to_owned(),
         },
-        FaultKind::SubjectCrash => "the process is killed".to_owned(),
+        FaultKind::SubjectCrash(crash) => stores::crash(crash),
         FaultKind::Fs(fault) => stores::fault(fault),
         FaultKind::DiffLost { count, reported_after } => states::lost(*count, *reported_after),
     }

@@ -18,6 +18,7 @@ pub fn cell(result: &CellResult) -> Value {
         "verdict": result.verdict.as_str(),
         "exit": result.exit_code(),
         "why": result.why,
+        "not_run": result.not_run,
         "tries": result.tries,
         "took_ms": u64::try_from(result.took.as_millis()).unwrap_or(u64::MAX),
     });

@@ -6,6 +6,7 @@
 
 mod counters;
 mod disk;
+mod files;
 mod spool;
 mod state;
 mod subject;
@@ -76,7 +77,8 @@ enum Sabotage {
 /// Every saboteur there is.
 pub fn all() -> impl Iterator<Item = &'static Saboteur> {
     let diffs = state::TABLE.iter();
-    table::TABLE.iter().chain(counters::TABLE).chain(disk::TABLE).chain(diffs)
+    let disks = disk::TABLE.iter().chain(files::TABLE);
+    table::TABLE.iter().chain(counters::TABLE).chain(disks).chain(diffs)
 }
 
 /// Looks a saboteur up by name.

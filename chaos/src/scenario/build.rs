@@ -154,7 +154,7 @@ fn topic_or_request(name: &str, fields: &Fields, main: TopicSel) -> Option<Fault
             let found = SpoolDamage::ALL.into_iter().find(|(name, _)| *name == what);
             FaultKind::SpoolDamage(found?.1)
         }
-        "subject.crash" => FaultKind::SubjectCrash,
+        "subject.crash" => FaultKind::SubjectCrash(store::crash(fields)),
         _ => return store::fault(name, fields).or_else(|| state::fault(name, fields)),
     })
 }

@@ -241,7 +241,7 @@ fn life(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     };
     let crashes = root.tables("fault").iter().zip(&scenario.faults);
     let crashes = crashes
-        .filter(|(_, fault)| fault.kind == FaultKind::SubjectCrash)
+        .filter(|(_, fault)| matches!(fault.kind, FaultKind::SubjectCrash(_)))
         .map(|(fields, fault)| (time(&fault.at), fields, Step::Crash));
     let actions = root.tables("action").iter().zip(&scenario.actions);
     let actions = actions.map(|(fields, a)| (time(&a.at), fields, Step::Action(&a.kind)));
@@ -288,7 +288,9 @@ fn expectations(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
             walker.refuse(at, message, Some("add the fault or drop the mark".to_owned()));
         }
     }
-    if scenario.lanes.contains(&LaneName::Disk) && fields.values.contains_key("outcomes") {
+    if scenario.lanes.iter().any(|lane| lane.is_of_stores())
+        && fields.values.contains_key("outcomes")
+    {
         let message = "stores and state diffs have no outcomes: the bounds would say nothing";
         walker.refuse(&fields.place("outcomes"), message, Some("drop them".to_owned()));
     }
@@ -318,7 +320,8 @@ fn expectations(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
             format!("expectations for `{}`, which is no lane of this file", lane.as_str());
         walker.refuse(&place, message, Some("drop them, or list the lane".to_owned()));
     }
-    let crashes = scenario.faults.iter().any(|fault| fault.kind == FaultKind::SubjectCrash);
+    let is_crash = |kind: &FaultKind| matches!(kind, FaultKind::SubjectCrash(_));
+    let crashes = scenario.faults.iter().any(|fault| is_crash(&fault.kind));
     if fields.values.contains_key("lost_in_crash") && !crashes {
         let message = "`lost_in_crash` without a `subject.crash`";
         walker.refuse(
@@ -335,7 +338,13 @@ impl LaneName {
     pub const fn is_real_time(self) -> bool {
         match self {
             Self::Sim | Self::Disk => false,
-            Self::Wire | Self::Mock | Self::Kafka | Self::External => true,
+            Self::Files | Self::Wire | Self::Mock | Self::Kafka | Self::External => true,
         }
+    }
+
+    /// True where there are stores and no brokers.
+    #[must_use]
+    pub const fn is_of_stores(self) -> bool {
+        matches!(self, Self::Disk | Self::Files)
     }
 }

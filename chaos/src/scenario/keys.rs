@@ -157,7 +157,7 @@ const CLUSTER: &[Key] = &[
 
 const SUBJECT: &[Key] = &[
     may("producer", Shape::Producer, "Producer settings; defaults otherwise."),
-    may("checkpoint", Shape::Table(CHECKPOINT), "A checkpointer is the subject: the disk lane."),
+    may("checkpoint", Shape::Table(CHECKPOINT), "A checkpointer is the subject: disk, files."),
     may("state", Shape::Table(super::state::STATE), "State diffs are the subject: the disk lane."),
 ];
 
@@ -169,10 +169,26 @@ const CHECKPOINT: &[Key] = &[
 const LOAD: &[Key] = &[
     may("at", Shape::At, "Start, 0s if not given."),
     may("events", Shape::Count(1, 10_000_000), "How many events to offer."),
-    may("saves", Shape::Count(1, 1_000_000), "disk: how many checkpoints to save, in turns."),
-    may("ids", Shape::Name(IDS), "disk: whose ids the checkpoints get, the store's if not given."),
-    may("writer", Shape::Name(WRITERS), "disk: who saves them, before the run if not the subject."),
-    may("dated", Shape::Name(DATES), "disk: when version 1 says that it wrote them, `now`."),
+    may(
+        "saves",
+        Shape::Count(1, 1_000_000),
+        "disk, files: how many checkpoints to save, in turns.",
+    ),
+    may(
+        "ids",
+        Shape::Name(IDS),
+        "disk, files: whose ids the checkpoints get, by default the store's.",
+    ),
+    may(
+        "writer",
+        Shape::Name(WRITERS),
+        "disk, files: who saves them, before the run if not the subject.",
+    ),
+    may(
+        "dated",
+        Shape::Name(DATES),
+        "disk, files: when version 1 says that it wrote them, `now` if not given.",
+    ),
     may("states", Shape::Count(1, 1_000_000), "disk: how many states to diff, in turns."),
     may("shape", Shape::Name(super::state::SHAPE), "How states follow each other, `steady`."),
     may("defect", Shape::Name(super::state::DEFECT), "What states hold that no JSON can."),
@@ -311,7 +327,7 @@ pub(crate) const FAULTS: &[Variant] = &[
         about: "Files of the subject's spool are damaged while no producer is open.",
         keys: &[need("what", Shape::Name(DAMAGE), "How.")],
     },
-    Variant { name: "subject.crash", about: "The subject's process is killed.", keys: &[] },
+    super::store::CRASH,
     super::store::FS_ERROR,
     super::store::FS_FULL,
     super::store::FS_DAMAGE,
@@ -385,6 +401,7 @@ const FAULT: &[Key] = &[
 const UNMET: &[Key] = &[
     may("sim", Shape::Text, "Why not on `sim`."),
     may("disk", Shape::Text, "Why not on `disk`."),
+    may("files", Shape::Text, "Why not on `files`."),
     may("wire", Shape::Text, "Why not on `wire`."),
     may("mock", Shape::Text, "Why not on `mock`."),
     may("kafka", Shape::Text, "Why not on `kafka`."),
@@ -404,6 +421,7 @@ const EXPECT: &[Key] = &[
 const ON: &[Key] = &[
     may("sim", Shape::Table(ON_LANE), "On the lane `sim`."),
     may("disk", Shape::Table(ON_LANE), "On the lane `disk`."),
+    may("files", Shape::Table(ON_LANE), "On the lane `files`."),
     may("wire", Shape::Table(ON_LANE), "On the lane `wire`."),
     may("mock", Shape::Table(ON_LANE), "On the lane `mock`."),
     may("kafka", Shape::Table(ON_LANE), "On the lane `kafka`."),

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub use super::damage::SpoolDamage;
 pub use super::expectation::{Amount, Bound, Cmp, Expect, Laws, OnLane};
 pub use super::state::{StateLoad, StateSubject};
-pub use super::store::{CheckpointSubject, FsFault, StoreAction};
+pub use super::store::{CheckpointSubject, Crash, FsFault, Phase, StoreAction};
 
 /// Where a scenario may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +18,8 @@ pub enum LaneName {
     Sim,
     /// Simulated file system.
     Disk,
+    /// The machine's file system, real time.
+    Files,
     /// Model broker on loopback TCP, real time.
     Wire,
     /// librdkafka's mock cluster.
@@ -30,8 +32,8 @@ pub enum LaneName {
 
 impl LaneName {
     /// All lanes.
-    pub const ALL: [Self; 6] =
-        [Self::Sim, Self::Disk, Self::Wire, Self::Mock, Self::Kafka, Self::External];
+    pub const ALL: [Self; 7] =
+        [Self::Sim, Self::Disk, Self::Files, Self::Wire, Self::Mock, Self::Kafka, Self::External];
 
     /// Name in files and on the command line.
     #[must_use]
@@ -39,6 +41,7 @@ impl LaneName {
         match self {
             Self::Sim => "sim",
             Self::Disk => "disk",
+            Self::Files => "files",
             Self::Wire => "wire",
             Self::Mock => "mock",
             Self::Kafka => "kafka",
@@ -269,8 +272,8 @@ pub enum FaultKind {
     },
     /// `spool.damage`: the files of the subject's spool are damaged in this way, an instant.
     SpoolDamage(SpoolDamage),
-    /// `subject.crash`: the subject's process is killed, an instant.
-    SubjectCrash,
+    /// `subject.crash`: the subject's process is killed, an instant; a store's in a call.
+    SubjectCrash(Crash),
     /// `fs.*` and `clock.*`: what stores live on.
     Fs(FsFault),
     /// `diff.lost`: messages with state diffs are not delivered.
@@ -304,7 +307,7 @@ impl FaultKind {
             Self::MessageMaxBytes { .. } => "broker.message_max_bytes",
             Self::Throttle { .. } => "broker.throttle",
             Self::SpoolDamage(_) => "spool.damage",
-            Self::SubjectCrash => "subject.crash",
+            Self::SubjectCrash(_) => "subject.crash",
             Self::Fs(fault) => fault.name(),
             Self::DiffLost { .. } => "diff.lost",
         }

@@ -30,6 +30,23 @@ pub(crate) const DAMAGE: &[&str] =
     &["bit", "cut", "empty", "zeros", "trailing", "deleted", "newer_version"];
 pub(crate) const INDEX: &[&str] =
     &["missing", "bit", "cut", "empty", "garbage", "stale", "foreign", "names_missing"];
+/// Where in a call a process dies.
+pub(crate) const PHASES: &[&str] = &[
+    "before create",
+    "after create",
+    "before write",
+    "after write",
+    "before sync",
+    "after sync",
+    "before rename",
+    "after rename",
+    "before sync_dir",
+    "after sync_dir",
+    "before remove",
+    "after remove",
+];
+/// The calls in which it can.
+pub(crate) const CALLS: &[&str] = &["open", "save", "delete", "delete_thread", "retain", "close"];
 pub(crate) const WHICH: &[&str] = &["newest", "oldest"];
 
 const OP: Names = Names { what: "file operation", list: || OPS.to_vec() };
@@ -37,8 +54,19 @@ const ERROR: Names = Names { what: "error", list: || ERRORS.to_vec() };
 const FILE: Names = Names { what: "file", list: || FILES.to_vec() };
 const HOW: Names = Names { what: "damage", list: || DAMAGE.to_vec() };
 const HOW_INDEX: Names = Names { what: "damage", list: || INDEX.to_vec() };
+const PHASE: Names = Names { what: "phase", list: || PHASES.to_vec() };
+const CALL: Names = Names { what: "call", list: || CALLS.to_vec() };
 const END: Names = Names { what: "end", list: || WHICH.to_vec() };
 
+pub(super) const CRASH: Variant = Variant {
+    name: "subject.crash",
+    about: "The subject's process is killed; a store's in the middle of a call or just after it.",
+    keys: &[
+        may("during", Shape::Name(CALL), "disk, files: in which call of a store, save."),
+        may("phase", Shape::Name(PHASE), "disk, files: at which file operation of the call."),
+        may("nth", Shape::Count(1, 1_000_000), "Which such operation of it, 1 if not given."),
+    ],
+};
 pub(super) const FS_ERROR: Variant = Variant {
     name: "fs.error",
     about: "A call of the file system fails.",
@@ -110,6 +138,57 @@ pub struct CheckpointSubject {
     pub variant: String,
     /// Retention per thread.
     pub keep_newest: Option<usize>,
+}
+
+/// How a subject dies. A producer just dies; of a store it can be said where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crash {
+    /// In which call: `open`, `save`, `delete`, `delete_thread`, `retain`, `close`.
+    pub during: String,
+    /// At which of its file operations; after any number of them if not given.
+    pub phase: Option<Phase>,
+    /// Which such operation of the call, from 1.
+    pub nth: u64,
+}
+
+impl Default for Crash {
+    /// In a save, anywhere.
+    fn default() -> Self {
+        Self { during: "save".to_owned(), phase: None, nth: 1 }
+    }
+}
+
+/// A place in a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// Before the operation, and not after it.
+    pub before: bool,
+    /// `create`, `write`, `sync`, `rename`, `sync_dir`, `remove`.
+    pub op: String,
+}
+
+impl Phase {
+    /// The phase of this name, as in `after rename`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let (when, op) = PHASES.iter().find(|known| **known == name)?.split_once(' ')?;
+        Some(Self { before: when == "before", op: op.to_owned() })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{} {}", if self.before { "before" } else { "after" }, self.op)
+    }
+}
+
+pub(super) fn crash(fields: &Fields) -> Crash {
+    let default = Crash::default();
+    Crash {
+        during: fields.text("during").unwrap_or(default.during),
+        phase: fields.text("phase").and_then(|name| Phase::named(&name)),
+        nth: fields.count("nth").unwrap_or(default.nth),
+    }
 }
 
 /// What happens to a file system. The string in files is `fs.` and the variant's name.

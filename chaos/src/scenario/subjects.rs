@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use super::model::{ActionKind, At, FaultKind, FsFault, LaneName, Load, Scenario, Size, StateLoad};
+use super::model::{
+    ActionKind, At, Crash, FaultKind, FsFault, LaneName, Load, Scenario, Size, StateLoad,
+};
 use super::state::SMALLEST;
 use super::store::is_untyped;
 use super::value::Fields;
@@ -51,10 +53,18 @@ impl Who {
 
     const fn meets(self, kind: &FaultKind) -> bool {
         match kind {
-            FaultKind::SubjectCrash => !matches!(self, Self::Differ),
+            FaultKind::SubjectCrash(_) => !matches!(self, Self::Differ),
             FaultKind::Fs(_) => matches!(self, Self::Store),
             FaultKind::DiffLost { .. } => matches!(self, Self::Differ),
             _ => matches!(self, Self::Producer),
+        }
+    }
+
+    const fn runs_on(self, lane: LaneName) -> bool {
+        match self {
+            Self::Producer => !lane.is_of_stores(),
+            Self::Store => lane.is_of_stores(),
+            Self::Differ => matches!(lane, LaneName::Disk),
         }
     }
 
@@ -75,14 +85,23 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
         let help = "split it into two scenarios".to_owned();
         walker.refuse(&at, "a file is about one subject", Some(help));
     }
-    let on_disk = who != Who::Producer;
-    for lane in scenario.lanes.iter().filter(|lane| (**lane == LaneName::Disk) != on_disk) {
-        let (message, help) = if on_disk {
-            let message = format!("{} cannot run on `{}`", who.name(), lane.as_str());
-            (message, "list the lane `disk`")
-        } else {
-            let help = "add [subject.checkpoint] or [subject.state]";
-            ("the lane `disk` needs a store or state diffs".to_owned(), help)
+    for lane in scenario.lanes.iter().filter(|lane| !who.runs_on(**lane)) {
+        let (message, help) = match (who, *lane) {
+            (Who::Producer, LaneName::Disk) => (
+                "the lane `disk` needs a store or state diffs".to_owned(),
+                "add [subject.checkpoint] or [subject.state]",
+            ),
+            (Who::Producer, _) => {
+                (format!("the lane `{}` needs a store", lane.as_str()), "add [subject.checkpoint]")
+            }
+            (Who::Store, _) => (
+                format!("{} cannot run on `{}`", who.name(), lane.as_str()),
+                "list the lanes `disk` and `files`",
+            ),
+            (Who::Differ, _) => (
+                format!("{} cannot run on `{}`", who.name(), lane.as_str()),
+                "list the lane `disk`",
+            ),
         };
         walker.refuse(&root.place("lanes"), message, Some(help.to_owned()));
     }
@@ -92,7 +111,7 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
             saves_of(walker, fields, load, scenario);
         }
     }
-    if on_disk {
+    if who != Who::Producer {
         no_unanswered(walker, root, scenario);
     }
     for (fields, fault) in root.tables("fault").iter().zip(&scenario.faults) {
@@ -102,8 +121,10 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
             let help = "the manual's table of faults lists the lanes of each".to_owned();
             walker.refuse(&fields.place("kind"), message, Some(help));
         }
-        if let FaultKind::Fs(FsFault::Error { op, error, .. }) = &fault.kind {
-            fits(walker, fields, op, error);
+        match &fault.kind {
+            FaultKind::Fs(FsFault::Error { op, error, .. }) => fits(walker, fields, op, error),
+            FaultKind::SubjectCrash(crash) => crash_of(walker, fields, crash, who),
+            _ => {}
         }
         let threads = scenario.loads.iter().map(|load| load.threads as usize).max().unwrap_or(1);
         if let FaultKind::DiffLost { reported_after, .. } = fault.kind
@@ -174,6 +195,22 @@ fn saves_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, scenario: &Sc
         let message = format!("`{writer}` says nothing of its states' schema: no migration fits");
         let help = "write variant = \"each\", or writer = \"v1-versioned\"".to_owned();
         walker.refuse(&fields.place("writer"), message, Some(help));
+    }
+}
+
+/// Only of a store can be said where it dies.
+fn crash_of(walker: &mut Walker<'_>, fields: &Fields, crash: &Crash, who: Who) {
+    let keys = ["during", "phase", "nth"];
+    let given = |key: &&str| fields.values.contains_key(*key);
+    if who != Who::Store {
+        for key in keys.iter().filter(|key| given(key)) {
+            let message = format!("`{key}` is about stores: {} just dies", who.name());
+            walker.refuse(&fields.place(key), message, Some("leave it out".to_owned()));
+        }
+    } else if given(&"nth") && crash.phase.is_none() {
+        let message = "`nth` says which operation of a `phase`, and there is none";
+        let help = "add `phase`, as in \"after rename\"".to_owned();
+        walker.refuse(&fields.place("nth"), message, Some(help));
     }
 }
 

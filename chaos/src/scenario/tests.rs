@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{ActionKind, At, Brokers, FaultKind, LaneName, Size};
+use super::model::{ActionKind, At, Brokers, Crash, FaultKind, LaneName, Phase, Size};
 use super::*;
 
 fn whole() -> String {
@@ -366,4 +366,25 @@ fn every_shipped_scenario_is_good() {
         panic!("{}", problems.iter().map(ToString::to_string).collect::<String>())
     });
     assert!(!library.is_empty());
+}
+
+#[test]
+fn a_place_where_a_store_dies_is_read_and_one_that_does_not_exist_is_refused() {
+    let text = |store: bool, crash: &str| {
+        let crash = format!("[[fault]]\nat = \"1s\"\nkind = \"subject.crash\"\n{crash}");
+        format!("id = \"a/b\"\nsummary = \"s\"\n{}\n{crash}", head(store))
+    };
+    let good = text(true, "during = \"close\"\nphase = \"after sync_dir\"\nnth = 2");
+    let scenario = parse(&good, "x.toml").unwrap();
+    let phase = Some(Phase { before: false, op: "sync_dir".to_owned() });
+    let crash = Crash { during: "close".to_owned(), phase, nth: 2 };
+    assert_eq!(scenario.faults[0].kind, FaultKind::SubjectCrash(crash));
+    let refused = [
+        text(true, "phase = \"after renaming\""),
+        text(true, "phase = \"rename\""),
+        text(true, "during = \"deletes\""),
+        text(true, "nth = 3"),
+        text(false, "during = \"save\"\nphase = \"after rename\""),
+    ];
+    insta::assert_snapshot!(refused.iter().map(|text| messages(text)).collect::<String>());
 }

@@ -18,6 +18,8 @@ use super::protocol::{Answer, Message, Op, OpError, Request};
 
 pub mod child;
 mod kafka;
+pub mod stores;
+pub(crate) mod watched;
 
 pub use kafka::main;
 

@@ -1,6 +1,7 @@
 //! A subject in a process of its own, spoken to in JSON lines over its standard input and output.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,7 +76,14 @@ impl Shared {
             }
             Message::Reply { id, ok, error } => {
                 // No caller: the send was cancelled, and its future is gone.
-                let Some(caller) = self.pending().calls.remove(&id) else { return };
+                let Some(caller) = self.pending().calls.remove(&id) else {
+                    // but for a request that the child could not read, which has a caller
+                    if let Some(error) = error.filter(|error| error.code == "protocol") {
+                        let text = format!("a reply to nobody (id {id}): {}", error.message);
+                        self.recorder.record(Src::Harness, proc("protocol", 0, text));
+                    }
+                    return;
+                };
                 let _ = caller.send(error.map_or_else(|| Ok(ok.unwrap_or_default()), Err));
             }
         }
@@ -129,9 +137,23 @@ impl ProcessSubject {
         logs: bool,
         recorder: Recorder,
     ) -> io::Result<Self> {
+        let logs = logs.then(|| (LOGS, OsString::from("1")));
+        Self::spawn_with(program, args, logs, recorder)
+    }
+
+    /// As [`ProcessSubject::spawn`], with variables of the child's environment.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn spawn_with(
+        program: &str,
+        args: &[String],
+        variables: impl IntoIterator<Item = (&'static str, OsString)>,
+        recorder: Recorder,
+    ) -> io::Result<Self> {
         let mut child = Command::new(program)
             .args(args)
-            .envs(logs.then_some((LOGS, "1")))
+            .envs(variables)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::store::Given;
 use crate::history::{EventId, Kind};
 
 /// Version of the protocol.
@@ -113,6 +114,108 @@ pub enum Op {
         /// The frame.
         frame: String,
     },
+    /// Opens a store of checkpoints on a directory, made if missing.
+    #[serde(rename = "checkpoint.open")]
+    CheckpointOpen {
+        /// Number of the store, the harness's choice.
+        store: u32,
+        /// The directory.
+        dir: String,
+        /// `file`, `compressed` or `versioned`.
+        variant: String,
+        /// Schema version of new states; those of 1 are migrated under 2.
+        schema: u32,
+        /// Retention per thread.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keep: Option<usize>,
+        /// Seed of whatever the store draws.
+        seed: u64,
+    },
+    /// Saves a state; answers the checkpoint's id.
+    #[serde(rename = "checkpoint.save")]
+    CheckpointSave {
+        /// The store.
+        store: u32,
+        /// Whose.
+        thread: String,
+        /// The caller's own id for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<String>,
+        /// What.
+        state: String,
+    },
+    /// Answers the checkpoint of an id.
+    #[serde(rename = "checkpoint.load")]
+    CheckpointLoad {
+        /// The store.
+        store: u32,
+        /// Its id.
+        checkpoint: String,
+    },
+    /// Answers a thread's newest valid checkpoint, or none.
+    #[serde(rename = "checkpoint.latest")]
+    CheckpointLatest {
+        /// The store.
+        store: u32,
+        /// Whose.
+        thread: String,
+    },
+    /// Answers the ids of a thread, newest first.
+    #[serde(rename = "checkpoint.list")]
+    CheckpointList {
+        /// The store.
+        store: u32,
+        /// Whose.
+        thread: String,
+    },
+    /// Answers every thread that has a checkpoint.
+    #[serde(rename = "checkpoint.threads")]
+    CheckpointThreads {
+        /// The store.
+        store: u32,
+    },
+    /// Answers the names of files that are not healthy.
+    #[serde(rename = "checkpoint.verify")]
+    CheckpointVerify {
+        /// The store.
+        store: u32,
+    },
+    /// Deletes a checkpoint; answers how many went.
+    #[serde(rename = "checkpoint.delete")]
+    CheckpointDelete {
+        /// The store.
+        store: u32,
+        /// Its id.
+        checkpoint: String,
+    },
+    /// Deletes a thread; answers how many checkpoints went.
+    #[serde(rename = "checkpoint.delete_thread")]
+    CheckpointDeleteThread {
+        /// The store.
+        store: u32,
+        /// Which.
+        thread: String,
+    },
+    /// Removes all but the newest of each thread; answers how many went.
+    #[serde(rename = "checkpoint.retain")]
+    CheckpointRetain {
+        /// The store.
+        store: u32,
+        /// How many stay.
+        keep: usize,
+    },
+    /// Prometheus text of the store's own registry.
+    #[serde(rename = "checkpoint.metrics")]
+    CheckpointMetrics {
+        /// The store.
+        store: u32,
+    },
+    /// Closes a store and gives its directory free.
+    #[serde(rename = "checkpoint.close")]
+    CheckpointClose {
+        /// The store.
+        store: u32,
+    },
     /// Ends the process.
     Bye,
     /// Anything this version does not know.
@@ -190,4 +293,16 @@ pub struct Answer {
     /// metrics: the text; codec: base64 or sha256.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub text: String,
+    /// checkpoint.save: the id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// checkpoint.load, checkpoint.latest: what was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Given>,
+    /// checkpoint.list, .threads, .verify: ids, threads, files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<String>,
+    /// checkpoint.delete, .`delete_thread`, .retain: how many went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
 }

@@ -374,7 +374,8 @@ impl Subject for ReferenceSubject {
                 Op::CodecDecode { frame } => decode(&frame, |_| DecodePolicy::default()),
                 // The request loop answers these two; alone they have nothing to do.
                 Op::Cancel { .. } | Op::Bye => Ok(Answer::default()),
-                Op::Unknown => {
+                // what nobody knows, and stores, which have a subject of their own
+                _ => {
                     let text = "this subject does not know the operation".to_owned();
                     Err(OpError::new("unsupported", text, true))
                 }

@@ -395,6 +395,7 @@ fn op_name(op: &Op) -> &'static str {
         Op::CodecEncode { .. } => "codec.encode",
         Op::CodecDecode { .. } => "codec.decode",
         Op::Bye => "bye",
-        Op::Unknown => "unknown",
+        // no producer has stores
+        _ => "unknown",
     }
 }

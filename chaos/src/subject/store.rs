@@ -1,7 +1,7 @@
-//! A checkpointer under test, as the disk lane drives it.
+//! A checkpointer under test, as the lanes of stores drive it.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use dashproof_reference::checkpoint::{
@@ -30,7 +30,7 @@ impl From<CheckpointError> for Refusal {
 }
 
 /// A checkpoint that was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
     /// Its id.
     pub id: String,
@@ -39,6 +39,7 @@ pub struct Given {
     /// Its state.
     pub state: String,
     /// Seconds of the wall clock at its save.
+    #[serde(default)]
     pub secs: i64,
 }
 
@@ -89,9 +90,11 @@ pub struct Setup {
     /// The disk.
     pub fs: Arc<dyn Fs>,
     /// The directory.
-    pub dir: &'static str,
+    pub dir: PathBuf,
+    /// What the store says about itself to whoever finds the directory taken.
+    pub holder: String,
     /// `file`, `compressed` or `versioned`.
-    pub variant: &'static str,
+    pub variant: String,
     /// The schema version of new states, 2 or above with migrations.
     pub schema: u32,
     /// Retention per thread.
@@ -189,21 +192,21 @@ fn opened<S: Text + 'static>(setup: Setup, schema: Schema) -> Answered<Box<dyn C
     let registry = setup.scraped.then(Registry::new);
     let metrics = registry.as_ref().map(CheckpointMetrics::register).transpose();
     let metrics = metrics.map_err(|e| Refusal { kind: "io".to_owned(), text: e.to_string() })?;
-    let compression = match setup.variant {
+    let compression = match setup.variant.as_str() {
         "compressed" => Compression::Zstd(3),
         _ => Compression::None,
     };
     let mut options = Options::new()
         .compression(compression)
         .schema(schema)
-        .holder("dashproof")
+        .holder(setup.holder)
         .clock(WallClock(setup.wall))
         .entropy(SeededEntropy::new(setup.entropy))
         .counters(metrics.map(|metrics| metrics.counters()).unwrap_or_default());
     if let Some(keep) = setup.keep {
         options = options.keep_newest(keep);
     }
-    let store = Store::<S>::open(setup.fs, Path::new(setup.dir), options)?;
+    let store = Store::<S>::open(setup.fs, setup.dir, options)?;
     Ok(Box::new(Reference { store, registry }))
 }
 

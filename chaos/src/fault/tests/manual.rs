@@ -32,7 +32,7 @@ fn kinds() -> Vec<FaultKind> {
         FaultKind::RequestError { api: api.clone(), code: 1, count, topic, after_append: false },
         FaultKind::RequestDelay { api, delay: time, count, topic },
         FaultKind::SpoolDamage(crate::scenario::model::SpoolDamage::TornTail),
-        FaultKind::SubjectCrash,
+        FaultKind::SubjectCrash(crate::scenario::model::Crash::default()),
         FaultKind::Fs(FsFault::Error {
             op: "sync".into(),
             error: "EIO".into(),
@@ -66,7 +66,7 @@ fn kinds() -> Vec<FaultKind> {
             | FaultKind::RequestError { .. }
             | FaultKind::RequestDelay { .. }
             | FaultKind::SpoolDamage(_)
-            | FaultKind::SubjectCrash
+            | FaultKind::SubjectCrash(_)
             | FaultKind::Fs(
                 FsFault::Error { .. }
                 | FsFault::Full { .. }

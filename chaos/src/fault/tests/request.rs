@@ -193,7 +193,7 @@ async fn a_throttled_produce_says_so_and_mutes_its_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_of_the_subject_is_met_when_the_caller_says_so() {
-    let rig = rig(FaultKind::SubjectCrash);
+    let rig = rig(FaultKind::SubjectCrash(crate::scenario::model::Crash::default()));
     rig.plan.begin(0);
     assert_eq!(rig.phases(), [BEGIN]);
     rig.plan.met(0);

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::DIR;
 use super::session::{Known, Session, is_index};
-use super::{DIR, fresh};
-use crate::disk::SimFs;
+use crate::disk::Image;
 use crate::history::{DamageSeen, FaultPhase, Kind, Src};
 
 impl Session {
@@ -14,7 +14,7 @@ impl Session {
         if which == "directory" {
             return self.delete_directory(fault);
         }
-        let live = self.fs.live();
+        let live = self.ground.live();
         let there: Vec<Known> = self
             .known
             .iter()
@@ -47,7 +47,7 @@ impl Session {
 
     /// Somebody deletes the directory while the store has it, or while nobody has.
     fn delete_directory(&mut self, fault: usize) {
-        self.fs.remove_dir(Path::new(DIR));
+        self.ground.remove_dir();
         let (op, path) = ("rest".to_owned(), DIR.to_owned());
         self.recorder.record(Src::Fs, Kind::Fs { op, path, error: None });
         for known in std::mem::take(&mut self.known) {
@@ -85,7 +85,7 @@ impl Session {
     }
 
     pub(super) fn put(&mut self, path: &Path, bytes: Option<Vec<u8>>) {
-        self.fs.damage(path, bytes);
+        self.ground.put(path, bytes);
         let path = path.display().to_string();
         self.recorder.record(Src::Fs, Kind::Fs { op: "rest".to_owned(), path, error: None });
     }
@@ -97,7 +97,7 @@ impl Session {
 
     /// Damages the index, or puts another one in its place.
     pub(super) fn damage_index(&mut self, fault: usize, how: &str) {
-        let live = self.fs.live();
+        let live = self.ground.live();
         let indexes: BTreeMap<PathBuf, Vec<u8>> = live
             .files
             .iter()
@@ -106,8 +106,8 @@ impl Session {
             .collect();
         let others = match how {
             "stale" => self.indexes.first().cloned().unwrap_or_default(),
-            "foreign" => self.index_of(&fresh()),
-            "names_missing" => self.index_of(&SimFs::new(live)),
+            "foreign" => self.index_of(Image::default()),
+            "names_missing" => self.index_of(live),
             _ => BTreeMap::new(),
         };
         let mut changed = false;
@@ -132,13 +132,10 @@ impl Session {
 
     /// The index that a store leaves on another disk after one more save: of this subject, under
     /// its names.
-    fn index_of(&mut self, fs: &SimFs) -> BTreeMap<PathBuf, Vec<u8>> {
-        let setup = self.setup(self.variant, fs.clone());
-        let Ok(mut store) = (self.open)(setup) else { return BTreeMap::new() };
-        let _ = store.save("elsewhere", None, "a state of another disk");
-        store.close();
-        let live = fs.live();
-        let index = live.files.iter().filter(|(path, _)| is_index(path));
+    fn index_of(&mut self, files: Image) -> BTreeMap<PathBuf, Vec<u8>> {
+        let opening = self.opening(self.variant);
+        let there = self.ground.elsewhere(files, opening).unwrap_or_default();
+        let index = there.files.iter().filter(|(path, _)| is_index(path));
         index.map(|(path, bytes)| (path.clone(), bytes.to_vec())).collect()
     }
 
@@ -148,7 +145,7 @@ impl Session {
         let known = super::session::locked(&self.noticed).temporary.first().cloned();
         let pattern = known
             .unwrap_or_else(|| Path::new(DIR).join("tmp-00000000000000000000000000000000.dck"));
-        self.fs.make_dir(Path::new(DIR));
+        self.ground.make_dir();
         let name =
             pattern.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         // the first part is the subject's word for them

@@ -13,6 +13,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::DIR;
+use super::ground::Ground as _;
 use super::session::{Known, Session, locked, sha};
 use crate::disk::SimFs;
 use crate::history::{AtRest, Kind, Src};
@@ -154,16 +155,18 @@ impl Session {
 
     /// The subject's own saves, which nobody watches.
     fn by_itself(&mut self, what: Vec<Draft>) -> Result<(), String> {
-        let fs = SimFs::new(self.fs.live());
+        let simulated = self.ground.simulated().cloned();
+        let disk = simulated.ok_or("only a simulated disk can be one that nobody watched")?;
+        let disk = disk.on(SimFs::new(disk.fs.live()));
         let named: Arc<Mutex<PathBuf>> = Arc::default();
         let renamed = named.clone();
-        fs.watch(move |seen| {
+        disk.fs.watch(move |seen| {
             if let Some((_, to)) = seen.path.split_once(" -> ") {
                 *locked(&renamed) = to.into();
             }
         });
-        let setup = self.setup(self.variant, fs.clone());
-        let mut store = (self.open)(setup).map_err(|refusal| refusal.to_string())?;
+        let opening = self.opening(self.variant);
+        let mut store = disk.clone().open(opening).map_err(|refusal| refusal.to_string())?;
         let mut saved = Vec::new();
         for draft in what {
             let id = store.save(&draft.thread, draft.id.as_deref(), &draft.state);
@@ -171,7 +174,8 @@ impl Session {
             saved.push((draft, id, locked(&named).clone()));
         }
         store.close();
-        self.attach(SimFs::new(fs.live()));
+        let left = SimFs::new(disk.fs.live());
+        self.attach(Box::new(disk.on(left)));
         for (draft, id, path) in saved {
             self.at_rest(&draft, id, path, "earlier");
         }
@@ -183,11 +187,11 @@ impl Session {
         let begin = match dated {
             "past" => 0,
             "future" => FUTURE,
-            _ => self.clock.wall() - DAY,
+            _ => self.ground.wall() - DAY,
         };
         let mut secs = begin + self.old_secs;
         self.old_secs += i64::try_from(what.len()).unwrap_or(i64::MAX).saturating_mul(APART);
-        self.fs.make_dir(Path::new(DIR));
+        self.ground.make_dir();
         let process = self.rng.u64(..);
         let mut latest: BTreeMap<&str, (String, u64)> = BTreeMap::new();
         for (n, draft) in (1_u32..).zip(what) {

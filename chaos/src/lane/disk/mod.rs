@@ -9,12 +9,14 @@
 //! State diffs run here too, for they need no broker either: states are offered one by one, a
 //! receiver of the harness's own applies what comes of them, and an allocator counts.
 
+pub(super) mod agenda;
 mod audit;
 mod damage;
 mod diff;
 mod earlier;
+pub(super) mod ground;
 mod ids;
-mod play;
+pub(super) mod play;
 mod session;
 mod states;
 #[cfg(test)]
@@ -31,6 +33,7 @@ use crate::scenario::store;
 use crate::subject::state::{self, Start};
 use crate::subject::store::{self as stores, Open};
 
+pub(super) use session::is_index;
 pub(crate) use states::TOO_LARGE;
 pub use states::{Shown, show};
 
@@ -42,7 +45,7 @@ pub const VARIANTS: [&str; 3] = ["file", "compressed", "versioned"];
 /// Runs one cell on the calling thread.
 #[must_use]
 pub fn run(input: &RunInput) -> RunOutput {
-    if let Some(why) = cannot_express(&input.scenario) {
+    if let Some(why) = cannot_express(&input.scenario, LaneName::Disk) {
         return RunOutput { not_applicable: Some(why), ..RunOutput::default() };
     }
     if input.scenario.state.is_some() {
@@ -74,13 +77,14 @@ fn variants(scenario: &Scenario) -> Vec<&'static str> {
     VARIANTS.into_iter().filter(|variant| !untyped || *variant != "versioned").collect()
 }
 
-fn cannot_express(scenario: &Scenario) -> Option<String> {
+/// What a lane of stores cannot do.
+pub(super) fn cannot_express(scenario: &Scenario, lane: LaneName) -> Option<String> {
     let differs = scenario.state.is_some();
     if scenario.checkpoint.is_none() && !differs {
         return Some("the disk lane runs stores and state diffs, and the scenario has none".into());
     }
     let fault = scenario.faults.iter().find_map(|fault| {
-        let why = fault::can_inject(LaneName::Disk, &fault.kind).err()?;
+        let why = fault::can_inject(lane, &fault.kind).err()?;
         Some(format!("{}: {why}", fault.kind.name()))
     });
     let action = scenario.actions.iter().find_map(|action| match action.kind {

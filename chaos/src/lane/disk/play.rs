@@ -1,20 +1,21 @@
 //! The timeline of a scenario, on a store.
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::agenda::{Agenda, pace};
 use super::earlier::Draft;
-use super::session::{DiskClock, Session};
+use super::ground::{Death, DiskClock, Ground, Simulated};
+use super::session::Session;
 use super::{ids, states};
 use crate::disk::{Break, Failure, Machine, SimFs, crash};
 use crate::history::{FaultPhase, Kind, Line, NOT_DONE, Recorder, Src};
 use crate::lane::{HarnessError, RunInput, RunOutput};
 use crate::scenario::model::{
-    Action, ActionKind, At, FaultKind, FsFault, LaneName, Load, Scenario, Size, StoreAction,
+    Action, ActionKind, Crash, FaultKind, FsFault, LaneName, Load, Scenario, Size, StoreAction,
 };
 use crate::subject::store::Open;
 
@@ -30,33 +31,43 @@ enum Item {
     Save(usize, u32),
 }
 
-struct Play {
+/// A run of a scenario on its ground.
+pub(in crate::lane) struct Play {
     session: Session,
-    /// By time and place.
-    due: BTreeSet<(u64, Item)>,
-    /// By number of saves.
-    waiting: Vec<(u64, Item)>,
-    saves: u64,
+    agenda: Agenda<Item>,
     in_force: BTreeSet<usize>,
+    /// Saves for which no store was open, by load.
+    skipped: BTreeMap<usize, u32>,
 }
 
 /// Plays the input with stores that `open` opens. The history begins with the `run` line.
 pub(super) fn play(input: &RunInput, open: Open) -> RunOutput {
-    let mut play = Play::new(input, open);
-    let recorder = play.session.recorder.clone();
+    let (mut play, recorder) = simulated(input, open);
     let ended = catch_unwind(AssertUnwindSafe(|| play.run(input)));
     let error = ended.err().map(|panic| panicked(&recorder, panic.as_ref()));
-    RunOutput { lines: recorder.take(), error, not_applicable: None }
+    RunOutput { lines: recorder.take(), error, ..RunOutput::default() }
+}
+
+/// A run on a simulated machine.
+fn simulated(input: &RunInput, open: Open) -> (Play, Recorder) {
+    let clock = Arc::new(DiskClock::default());
+    let recorder = Recorder::new(clock.clone());
+    let variant = super::variant(&input.scenario, input.seed);
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let environment = vec![pair("dashproof", env!("CARGO_PKG_VERSION")), pair("variant", variant)];
+    recorder.harness(input.opening(LaneName::Disk, environment));
+    let ground = Box::new(Simulated::new(open, clock));
+    (Play::new(recorder.clone(), input, variant, ground), recorder)
 }
 
 /// A run that a panic has ended.
-pub(super) fn panicked(recorder: &Recorder, panic: &(dyn Any + Send)) -> HarnessError {
+pub(in crate::lane) fn panicked(recorder: &Recorder, panic: &(dyn Any + Send)) -> HarnessError {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let text = text.unwrap_or("a panic without text").to_owned();
     recorder.record(Src::Os, Kind::Proc { what: "panic".to_owned(), value: 0, text: text.clone() });
     let blame = if in_a_call(&recorder.lines()) { "implementation" } else { "harness" };
-    HarnessError { blame, message: format!("a call on the disk lane panicked: {text}") }
+    HarnessError { blame, message: format!("a call of a store panicked: {text}") }
 }
 
 /// The subject was called and has not answered.
@@ -71,14 +82,10 @@ fn in_a_call(lines: &[Line]) -> bool {
 
 /// The machines of a run whose crash states were tried.
 pub(super) fn machines(input: &RunInput, open: Open) -> Vec<Machine> {
-    let mut play = Play::new(input, open);
+    let (mut play, _) = simulated(input, open);
     // what was tried before a panic was tried
     drop(catch_unwind(AssertUnwindSafe(|| play.run(input))));
     play.session.machines
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// It is written before the run.
@@ -87,40 +94,68 @@ fn earlier(load: &Load) -> bool {
 }
 
 impl Play {
-    fn new(input: &RunInput, open: Open) -> Self {
-        let clock = Arc::new(DiskClock::default());
-        let recorder = Recorder::new(clock.clone());
-        let variant = super::variant(&input.scenario, input.seed);
-        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        let environment =
-            vec![pair("dashproof", env!("CARGO_PKG_VERSION")), pair("variant", variant)];
-        recorder.harness(input.opening(LaneName::Disk, environment));
+    /// A run that has recorded nothing yet but its beginning.
+    pub(in crate::lane) fn new(
+        recorder: Recorder,
+        input: &RunInput,
+        variant: &'static str,
+        ground: Box<dyn Ground>,
+    ) -> Self {
         let scenario = input.scenario.clone();
         Self {
-            session: Session::new(recorder, clock, scenario, (input.seed, variant), open),
-            due: BTreeSet::new(),
-            waiting: Vec::new(),
-            saves: 0,
+            session: Session::new(recorder, scenario, (input.seed, variant), ground),
+            agenda: Agenda::default(),
             in_force: BTreeSet::new(),
+            skipped: BTreeMap::new(),
         }
     }
 
-    fn run(&mut self, input: &RunInput) {
+    /// Plays it to its end, or to where something broke it off.
+    pub(in crate::lane) fn run(&mut self, input: &RunInput) -> Option<HarnessError> {
         let scenario = input.scenario.clone();
         self.plan(&scenario);
         for (index, load) in scenario.loads.iter().enumerate().filter(|(_, l)| earlier(l)) {
             self.before(index, load);
         }
         // What happens at the very start happens to a directory that nobody has opened yet.
-        while let Some(item) = self.next(|item| matches!(item, Item::Fault(_)), Some(0)) {
+        while let Some(item) = self.agenda.at_start(|item| matches!(item, Item::Fault(_))) {
             self.carry_out(item, &scenario);
         }
         self.session.open(self.session.variant);
         self.session.recorder.harness(Kind::Ready);
-        while let Some(item) = self.next(|_| true, None) {
+        self.session.ground.begin();
+        while let Some(item) = self.agenda.next() {
+            if let Some(error) = self.session.ground.broken() {
+                return Some(error);
+            }
+            self.session.ground.go_to(self.agenda.now_us());
             self.carry_out(item, &scenario);
         }
-        for (n, item) in std::mem::take(&mut self.waiting) {
+        self.not_all_done();
+        for fault in std::mem::take(&mut self.in_force) {
+            self.end(fault, &scenario);
+        }
+        self.last(&scenario, input.seed);
+        self.session.ground.broken()
+    }
+
+    fn plan(&mut self, scenario: &Scenario) {
+        for (i, fault) in scenario.faults.iter().enumerate() {
+            self.agenda.plan(&fault.at, Item::Fault(i));
+        }
+        for (i, action) in scenario.actions.iter().enumerate() {
+            self.agenda.plan(&action.at, Item::Action(i));
+        }
+        for (i, load) in scenario.loads.iter().enumerate() {
+            if load.saves > 0 && !earlier(load) {
+                self.agenda.plan(&load.at, Item::Save(i, 0));
+            }
+        }
+    }
+
+    /// What the scenario planned and what did not come to its turn.
+    fn not_all_done(&mut self) {
+        for (n, item) in self.agenda.left() {
             let what = match item {
                 Item::Action(action) => format!("action {}", action + 1),
                 Item::Save(load, _) => format!("load {}", load + 1),
@@ -129,41 +164,9 @@ impl Play {
             };
             self.not_done(format!("{what} never began: it waited for {n} saves"));
         }
-        for fault in std::mem::take(&mut self.in_force) {
-            self.end(fault, &scenario);
+        for (load, saves) in std::mem::take(&mut self.skipped) {
+            self.not_done(format!("load {}: {saves} saves found no open store", load + 1));
         }
-        self.last(&scenario, input.seed);
-    }
-
-    fn plan(&mut self, scenario: &Scenario) {
-        let mut add = |at: &At, item: Item| match at {
-            At::Time(time) => drop(self.due.insert((micros(*time), item))),
-            At::Offered(n) | At::Unanswered(n) => self.waiting.push((*n, item)),
-        };
-        for (i, fault) in scenario.faults.iter().enumerate() {
-            add(&fault.at, Item::Fault(i));
-        }
-        for (i, action) in scenario.actions.iter().enumerate() {
-            add(&action.at, Item::Action(i));
-        }
-        for (i, load) in scenario.loads.iter().enumerate() {
-            if load.saves > 0 && !earlier(load) {
-                add(&load.at, Item::Save(i, 0));
-            }
-        }
-    }
-
-    /// Takes out the next item of this kind that is due, at a time if one is given.
-    fn next(&mut self, wanted: impl Fn(&Item) -> bool, at: Option<u64>) -> Option<Item> {
-        let saves = self.saves;
-        if let Some(at) = self.waiting.iter().position(|(n, _)| *n <= saves && *n > 0) {
-            return Some(self.waiting.remove(at).1);
-        }
-        let fits = |(time, item): &&(u64, Item)| wanted(item) && at.is_none_or(|at| at == *time);
-        let (time, item) = *self.due.iter().find(fits)?;
-        self.due.remove(&(time, item));
-        self.session.clock.advance_to(time);
-        Some(item)
     }
 
     fn carry_out(&mut self, item: Item, scenario: &Scenario) {
@@ -187,10 +190,6 @@ impl Play {
         self.session.recorder.harness(Kind::Proc { what, value, text });
     }
 
-    fn now(&self) -> u64 {
-        self.session.recorder.now_us()
-    }
-
     /// What somebody saved before the run.
     fn before(&mut self, index: usize, load: &Load) {
         let what: Vec<Draft> = (0..load.saves)
@@ -207,16 +206,15 @@ impl Play {
     fn save(&mut self, index: usize, k: u32, scenario: &Scenario) {
         let Some(load) = scenario.loads.get(index) else { return };
         if k + 1 < load.saves {
-            let wait = load.rate.map_or(Duration::from_millis(1), |rate| {
-                Duration::from_secs_f64(1.0 / rate.max(0.001))
-            });
-            self.due.insert((self.now() + micros(wait), Item::Save(index, k + 1)));
+            self.agenda.later(pace(load), Item::Save(index, k + 1));
         }
         let (thread, id) = ids::of(load, index, k);
         let state = self.state(&load.size);
         if self.session.store.is_some() {
             self.session.save(&thread, id.as_deref(), &state);
-            self.saves += 1;
+            self.agenda.count();
+        } else {
+            *self.skipped.entry(index).or_default() += 1;
         }
     }
 
@@ -265,14 +263,14 @@ impl Play {
         let Some(fault) = scenario.faults.get(index) else { return };
         self.session.recorder.fault(index, fault.kind.name(), FaultPhase::Begin);
         match &fault.kind {
-            FaultKind::SubjectCrash => self.crash(index, scenario),
+            FaultKind::SubjectCrash(crash) => self.crash(index, crash, scenario),
             FaultKind::Fs(kind) => self.break_fs(index, kind),
             _ => return,
         }
         match fault.lasts {
             Some(lasts) => {
                 self.in_force.insert(index);
-                self.due.insert((self.now() + micros(lasts), Item::FaultEnd(index)));
+                self.agenda.later(lasts, Item::FaultEnd(index));
             }
             None if matches!(
                 fault.kind,
@@ -290,27 +288,30 @@ impl Play {
             FsFault::Error { op, error, nth, from_then_on } => {
                 if let Some(failure) = Failure::named(error) {
                     let (op, nth, from_then_on) = (op.clone(), *nth, *from_then_on);
-                    self.session.fs.fail(Break { fault: index, op, nth, from_then_on, failure });
+                    let fault = index;
+                    self.session.ground.fail(Break { fault, op, nth, from_then_on, failure });
                 }
             }
-            FsFault::Full { free } => self.session.fs.fill(*free, index),
+            FsFault::Full { free } => self.session.ground.fill(*free, index),
             FsFault::Damage { file, how } => self.session.damage_files(index, file, how),
             FsFault::Index { how } => self.session.damage_index(index, how),
             FsFault::Leftovers { count } => self.session.leave(index, *count),
             FsFault::ClockBack { by } => {
-                self.session.clock.set_back(*by);
-                self.session.met(index);
+                if self.session.ground.set_back(*by) {
+                    self.session.met(index);
+                }
             }
             FsFault::ClockForward { by } => {
-                self.session.clock.set_forward(*by);
-                self.session.met(index);
+                if self.session.ground.set_forward(*by) {
+                    self.session.met(index);
+                }
             }
         }
     }
 
     fn end(&mut self, fault: usize, scenario: &Scenario) {
         self.in_force.remove(&fault);
-        self.session.fs.mend(fault);
+        self.session.ground.mend(fault);
         self.ended(fault, scenario);
     }
 
@@ -319,19 +320,61 @@ impl Play {
         self.session.recorder.fault(fault, name, FaultPhase::End);
     }
 
-    /// The machine dies in the middle of a save, or just after it, and its disk is one of those
-    /// that it can be.
-    fn crash(&mut self, index: usize, scenario: &Scenario) {
-        if self.session.store.is_none() {
-            return;
+    /// The subject dies in the middle of a call, or just after it.
+    fn crash(&mut self, index: usize, crash: &Crash, scenario: &Scenario) {
+        if self.session.store.is_some() == (crash.during == "open") {
+            return; // nothing that could meet it
         }
-        let within = self.session.rng.u64(..=CRASH_WITHIN);
-        self.session.fs.die_after(within);
-        let thread = self.session.threads.first().cloned().unwrap_or_else(|| "t0".to_owned());
-        let state = self.state(&Size::Fixed(64));
-        self.session.save(&thread, None, &state);
+        let death = match &crash.phase {
+            Some(phase) => Death::Phase(phase.clone(), crash.nth),
+            None => Death::Ops(self.session.rng.u64(..=CRASH_WITHIN)),
+        };
+        self.session.ground.die(death);
+        self.last_call(&crash.during);
+        let met = crash.phase.is_none() || self.session.ground.is_dead();
         self.session.store = None;
-        let (log, base) = (self.session.fs.log(), self.session.fs.base());
+        if let Some(disk) = self.session.ground.simulated().cloned() {
+            self.crash_machine(&disk, scenario);
+        } else {
+            self.session.ground.kill();
+            self.crashed(String::new());
+        }
+        let left = self.session.ground.live();
+        self.session.known.retain(|known| left.files.contains_key(&known.path));
+        if met {
+            self.session.met(index);
+        }
+    }
+
+    fn crashed(&self, text: String) {
+        let what = "crash".to_owned();
+        self.session.recorder.record(Src::Os, Kind::Proc { what, value: 0, text });
+    }
+
+    /// The call that the subject does not live to answer.
+    fn last_call(&mut self, during: &str) {
+        let thread = self.session.threads.first().cloned().unwrap_or_else(|| "t0".to_owned());
+        match during {
+            "open" => drop(self.session.open(self.session.variant)),
+            "close" => self.session.close(),
+            "delete" => {
+                let mut of_thread = self.session.known.iter().filter(|k| k.thread == thread);
+                if let Some(id) = of_thread.next_back().map(|known| known.id.clone()) {
+                    self.session.delete(&id);
+                }
+            }
+            "delete_thread" => self.session.delete_thread(&thread),
+            "retain" => self.session.retain(NonZeroUsize::MIN),
+            _ => {
+                let state = self.state(&Size::Fixed(64));
+                self.session.save(&thread, None, &state);
+            }
+        }
+    }
+
+    /// The whole machine dies, and its disk is one of those that it can be.
+    fn crash_machine(&mut self, disk: &Simulated, scenario: &Scenario) {
+        let (log, base) = (disk.fs.log(), disk.fs.base());
         let seed = self.session.rng.u64(..);
         let mut all = crash::states_after(&log, &base, log.0.len() as u64, seed).states;
         if states::can_be_tried(scenario) {
@@ -339,13 +382,9 @@ impl Play {
         }
         let at = self.session.rng.usize(..all.len().max(1));
         let chosen = (at < all.len()).then(|| all.swap_remove(at));
-        let (what, text) = ("crash".to_owned(), chosen.as_ref().map(|s| s.name.clone()));
-        let text = text.unwrap_or_default();
-        self.session.recorder.record(Src::Os, Kind::Proc { what, value: 0, text });
+        self.crashed(chosen.as_ref().map(|state| state.name.clone()).unwrap_or_default());
         let image = chosen.map_or(base, |state| state.image);
-        self.session.known.retain(|known| image.files.contains_key(&known.path));
-        self.session.attach(SimFs::new(image));
-        self.session.met(index);
+        self.session.attach(Box::new(disk.on(SimFs::new(image))));
     }
 
     /// Everything is asked for, under this variant and the others, and on every crash state.
@@ -358,6 +397,10 @@ impl Play {
         let others = super::variants(scenario).into_iter().filter(|variant| *variant != own);
         // The newer schema reads the older one, not the other way round.
         let others = others.filter(|variant| own != "versioned" || *variant != "file");
+        let word = |variant: &str| format!("checkpoint.variant.{variant}");
+        let can =
+            |variant: &&'static str| *variant == own || self.session.ground.can(&word(variant));
+        let others: Vec<&'static str> = others.filter(can).collect();
         for variant in std::iter::once(own).chain(others) {
             if self.session.open(variant) {
                 self.session.audit();

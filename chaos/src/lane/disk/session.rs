@@ -4,58 +4,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{DIR, fresh};
-use crate::disk::{Image, Machine, Seen, SimFs};
-use crate::history::{Clock, FaultPhase, Kind, Recorder, Src, StoreAnswer, StoreCall};
+use super::ground::{Ground, Opening};
+use crate::disk::{Image, Machine, Seen};
+use crate::history::{FaultPhase, Kind, Recorder, Src, StoreAnswer, StoreCall};
 use crate::scenario::model::Scenario;
-use crate::subject::store::{Answered, Checkpointer, Given, Open, Setup};
-
-/// The simulated epoch, seconds: 2025-01-01T00:00:00Z.
-const EPOCH_S: i64 = 1_735_689_600;
+use crate::subject::store::{Answered, Checkpointer, Given};
 
 /// Deleted ids that are asked for in each audit.
 const GONE: usize = 8;
-
-/// Virtual time, and the wall clock that somebody may set.
-#[derive(Debug, Default)]
-pub(super) struct DiskClock {
-    now_us: AtomicU64,
-    back_s: AtomicI64,
-}
-
-fn seconds(time: std::time::Duration) -> i64 {
-    i64::try_from(time.as_secs().max(1)).unwrap_or(i64::MAX)
-}
-
-impl Clock for DiskClock {
-    fn now_us(&self) -> u64 {
-        self.now_us.load(Ordering::Relaxed)
-    }
-}
-
-impl DiskClock {
-    pub(super) fn advance_to(&self, us: u64) {
-        self.now_us.fetch_max(us, Ordering::Relaxed);
-    }
-
-    pub(super) fn set_back(&self, by: std::time::Duration) {
-        self.back_s.fetch_add(seconds(by), Ordering::Relaxed);
-    }
-
-    pub(super) fn set_forward(&self, by: std::time::Duration) {
-        self.back_s.fetch_sub(seconds(by), Ordering::Relaxed);
-    }
-
-    pub(super) fn wall(&self) -> i64 {
-        let now = i64::try_from(self.now_us() / 1_000_000).unwrap_or(0);
-        EPOCH_S.saturating_add(now).saturating_sub(self.back_s.load(Ordering::Relaxed))
-    }
-}
 
 /// What the file system showed.
 #[derive(Default)]
@@ -98,12 +58,10 @@ pub(super) struct Known {
 /// A store under test.
 pub(super) struct Session {
     pub(super) recorder: Recorder,
-    pub(super) clock: Arc<DiskClock>,
     pub(super) scenario: Arc<Scenario>,
     pub(super) rng: fastrand::Rng,
-    pub(super) open: Open,
     pub(super) variant: &'static str,
-    pub(super) fs: SimFs,
+    pub(super) ground: Box<dyn Ground>,
     pub(super) store: Option<Box<dyn Checkpointer>>,
     pub(super) noticed: Arc<Mutex<Noticed>>,
     pub(super) known: Vec<Known>,
@@ -136,19 +94,16 @@ pub(super) fn sha(state: &str) -> String {
 impl Session {
     pub(super) fn new(
         recorder: Recorder,
-        clock: Arc<DiskClock>,
         scenario: Arc<Scenario>,
         (seed, variant): (u64, &'static str),
-        open: Open,
+        ground: Box<dyn Ground>,
     ) -> Self {
         let mut session = Self {
             recorder,
-            clock,
             scenario,
             rng: fastrand::Rng::with_seed(seed),
-            open,
             variant,
-            fs: fresh(),
+            ground,
             store: None,
             noticed: Arc::default(),
             known: Vec::new(),
@@ -162,15 +117,21 @@ impl Session {
             opens: 0,
             incs: 0,
         };
-        session.attach(fresh());
+        session.watch();
         session
     }
 
     /// Goes on with another machine.
-    pub(super) fn attach(&mut self, fs: SimFs) {
+    pub(super) fn attach(&mut self, ground: Box<dyn Ground>) {
+        self.ground = ground;
+        self.watch();
+    }
+
+    /// Has every file operation recorded.
+    fn watch(&mut self) {
         let (recorder, noticed) = (self.recorder.clone(), self.noticed.clone());
         let names: Vec<&'static str> = self.scenario.faults.iter().map(|f| f.kind.name()).collect();
-        fs.watch(move |seen: Seen<'_>| {
+        self.ground.watch(Box::new(move |seen: Seen<'_>| {
             if seen.op != "short_write" {
                 let (op, path) = (seen.op.to_owned(), seen.path.to_owned());
                 let error = seen.error.map(str::to_owned);
@@ -191,32 +152,22 @@ impl Session {
             {
                 recorder.fault(fault, name, FaultPhase::Effect);
             }
-        });
-        self.fs = fs;
+        }));
     }
 
     pub(super) fn keep(&self) -> Option<NonZeroUsize> {
         self.scenario.checkpoint.as_ref()?.keep_newest.and_then(NonZeroUsize::new)
     }
 
-    pub(super) fn setup(&mut self, variant: &'static str, fs: SimFs) -> Setup {
+    /// How the next store is opened.
+    pub(super) fn opening(&mut self, variant: &'static str) -> Opening {
         let entropy = self.rng.u64(..);
-        self.setup_with(variant, fs, entropy)
+        self.opening_with(variant, entropy)
     }
 
-    pub(super) fn setup_with(&self, variant: &'static str, fs: SimFs, entropy: u64) -> Setup {
-        let clock = self.clock.clone();
+    pub(super) fn opening_with(&self, variant: &'static str, entropy: u64) -> Opening {
         let schema = if variant == "versioned" || self.variant == "versioned" { 2 } else { 1 };
-        Setup {
-            fs: Arc::new(fs),
-            dir: DIR,
-            variant,
-            schema,
-            keep: self.keep(),
-            entropy,
-            wall: Arc::new(move || clock.wall()),
-            scraped: true,
-        }
+        Opening { variant, schema, keep: self.keep(), entropy, scraped: true }
     }
 
     /// Records a call, makes it, and records what it answered.
@@ -232,7 +183,8 @@ impl Session {
             StoreAnswer { call: number, op: call.op.clone(), ..StoreAnswer::default() };
         self.recorder.harness(Kind::StoreCall(StoreCall { call: number, ..call }));
         let result = make(self);
-        if self.fs.is_dead() {
+        self.ground.catch_up();
+        if self.ground.is_dead() {
             return result; // nobody is left to hear it
         }
         match &result {
@@ -254,12 +206,11 @@ impl Session {
         let keep = self.keep().map(|keep| keep.get() as u64);
         let variant_told = Some(variant.to_owned());
         let call = StoreCall { keep, variant: variant_told, ..StoreCall::of("open") };
-        let fs = self.fs.clone();
         let opened = self.call(
             call,
             |this| {
-                let setup = this.setup(variant, fs);
-                (this.open)(setup)
+                let opening = this.opening(variant);
+                this.ground.open(opening)
             },
             |_, _| {},
         );
@@ -281,7 +232,7 @@ impl Session {
 
     /// What an open has not swept.
     fn look_for_leftovers(&mut self) {
-        for path in self.left(&self.fs.live()) {
+        for path in self.left(&self.ground.live()) {
             let kind = Kind::Fs { op: "left".to_owned(), path, error: None };
             self.recorder.record(Src::Fs, kind);
         }
@@ -289,15 +240,14 @@ impl Session {
 
     /// Another store on the directory that this one has.
     pub(super) fn second_open(&mut self) {
-        let (variant, fs) = (self.variant, self.fs.clone());
-        let call = StoreCall::of("second_open");
+        let variant = self.variant;
         let _ = self.call(
-            call,
+            StoreCall::of("second_open"),
             |this| {
-                let setup = this.setup(variant, fs);
-                (this.open)(setup)
+                let opening = this.opening(variant);
+                this.ground.open_second(opening)
             },
-            |_, _| {},
+            |(), _| {},
         );
     }
 
@@ -317,6 +267,7 @@ impl Session {
     pub(super) fn save(&mut self, thread: &str, id: Option<&str>, state: &str) {
         self.threads.insert(thread.to_owned());
         locked(&self.noticed).renamed = None;
+        self.ground.appeared();
         let call = StoreCall {
             thread: Some(thread.to_owned()),
             id: id.map(str::to_owned),
@@ -329,9 +280,10 @@ impl Session {
             |store| store.save(thread, id, state),
             |id, answer| answer.id = Some(id.clone()),
         );
-        let path = locked(&self.noticed).renamed.take();
+        let path = locked(&self.noticed).renamed.take().map(PathBuf::from);
+        let path = path.or_else(|| self.ground.appeared());
         if let (Some(id), Some(path)) = (saved, path) {
-            self.known.push(Known { thread: thread.to_owned(), id, path: path.into() });
+            self.known.push(Known { thread: thread.to_owned(), id, path });
         }
     }
 
@@ -359,11 +311,17 @@ impl Session {
     }
 
     pub(super) fn list_threads(&mut self) {
+        if !self.ground.can("checkpoint.threads") {
+            return;
+        }
         let tell = |ids: &Vec<String>, answer: &mut StoreAnswer| answer.ids.clone_from(ids);
         let _ = self.ask(StoreCall::of("threads"), |store| store.threads(), tell);
     }
 
     pub(super) fn verify(&mut self) {
+        if !self.ground.can("checkpoint.verify") {
+            return;
+        }
         let tell = |ids: &Vec<String>, answer: &mut StoreAnswer| answer.ids.clone_from(ids);
         let _ = self.ask(StoreCall::of("verify"), |store| store.verify(), tell);
     }
@@ -401,21 +359,23 @@ impl Session {
     /// Scrapes and closes the store that is open.
     pub(super) fn close(&mut self) {
         let Some(store) = self.store.take() else { return };
-        let text = store.metrics();
-        self.recorder.record(Src::Subject, Kind::Scrape { text, last: true });
+        if self.ground.can("checkpoint.metrics") {
+            let text = store.metrics();
+            self.recorder.record(Src::Subject, Kind::Scrape { text, last: true });
+        }
         let close = |_: &mut Self| {
             store.close();
             Ok(())
         };
         let _ = self.call(StoreCall::of("close"), close, |(), _| {});
-        let live = self.fs.live();
+        let live = self.ground.live();
         let index = live.files.iter().filter(|(path, _)| is_index(path));
         self.indexes.push(index.map(|(path, bytes)| (path.clone(), bytes.to_vec())).collect());
     }
 }
 
 /// A file that stores keep as their index: what has `index` in its name.
-pub(super) fn is_index(path: &std::path::Path) -> bool {
+pub(in crate::lane) fn is_index(path: &std::path::Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().contains("index"))
 }
 

@@ -5,13 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::ground::{Ground as _, Opening, Simulated};
 use super::session::{Session, sha};
 use super::{DIR, opener, play};
 use crate::disk::{Image, Machine, SimFs, crash, machine};
 use crate::history::{CrashState, Found, Kind, Src};
 use crate::lane::{HarnessError, RunInput};
 use crate::scenario::model::{FaultKind, FsFault, Scenario};
-use crate::subject::store::Setup;
 
 /// Disks that are tried of one log; beyond, only every n-th point is, and that is counted.
 const MOST: usize = 20_000;
@@ -31,7 +31,8 @@ pub(super) fn can_be_tried(scenario: &Scenario) -> bool {
 
 /// Tries every crash state of the present disk's log, and records what the store answered.
 pub(super) fn record(session: &mut Session, seed: u64) {
-    let (log, base) = (session.fs.log(), session.fs.base());
+    let Some(disk) = session.ground.simulated().cloned() else { return };
+    let (log, base) = (disk.fs.log(), disk.fs.base());
     if base.files.len() > FILES {
         let (what, text) = (TOO_LARGE.to_owned(), format!("{} files", base.files.len()));
         session.recorder.harness(Kind::Proc { what, value: 0, text });
@@ -58,9 +59,11 @@ pub(super) fn record(session: &mut Session, seed: u64) {
             .entry(state.digest)
             .or_insert_with(|| {
                 // a store that panics on what a crash left cannot be opened on it
-                catch_unwind(AssertUnwindSafe(|| answers(session, &state.image))).unwrap_or_else(
-                    |_| CrashState { error: Some("a panic".to_owned()), ..CrashState::default() },
-                )
+                catch_unwind(AssertUnwindSafe(|| answers(session, &disk, &state.image)))
+                    .unwrap_or_else(|_| CrashState {
+                        error: Some("a panic".to_owned()),
+                        ..CrashState::default()
+                    })
             })
             .clone();
         let name = format!("m{machine}.{}", state.name);
@@ -72,12 +75,11 @@ pub(super) fn record(session: &mut Session, seed: u64) {
 }
 
 /// What a store answers on a disk.
-fn answers(session: &Session, image: &Image) -> CrashState {
+fn answers(session: &Session, disk: &Simulated, image: &Image) -> CrashState {
     let fs = SimFs::new(image.clone());
     let mut out = CrashState::default();
-    let setup = session.setup_with(session.variant, fs.clone(), 1);
-    let setup = Setup { scraped: false, ..setup };
-    let mut store = match (session.open)(setup) {
+    let opening = Opening { scraped: false, ..session.opening_with(session.variant, 1) };
+    let mut store = match disk.on(fs.clone()).open(opening) {
         Ok(store) => store,
         Err(refusal) => {
             out.error = Some(format!("{}: {}", refusal.kind, refusal.text));

@@ -12,6 +12,12 @@ fn input(file: &str, seed: u64, subject: SubjectSpec) -> RunInput {
     RunInput { scenario, seed, subject }
 }
 
+/// A load of one save.
+pub(super) fn load() -> crate::scenario::model::Load {
+    let good = input("sizes.toml", 0, SubjectSpec::Reference);
+    good.scenario.loads.first().cloned().unwrap()
+}
+
 fn calls(lines: &[Line], op: &str) -> usize {
     let is_it = |line: &&Line| matches!(&line.kind, Kind::StoreCall(call) if call.op == op);
     lines.iter().filter(is_it).count()

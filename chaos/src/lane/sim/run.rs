@@ -68,7 +68,7 @@ pub(super) fn played(
     let ended =
         catch_unwind(AssertUnwindSafe(|| steps(input, make, &clock, &disk, &recorder, &ear)));
     let error = ended.unwrap_or_else(|payload| Err(panicked(payload.as_ref()))).err();
-    (RunOutput { lines: recorder.take(), error, not_applicable: None }, disk.machines())
+    (RunOutput { lines: recorder.take(), error, ..RunOutput::default() }, disk.machines())
 }
 
 /// What a replay relies on.

@@ -3,27 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use dashproof_reference::core::BoxFuture;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use crate::fault::spool;
 use crate::history::Recorder;
 use crate::lane::HarnessError;
+use crate::lane::child::{goodbye, hello};
 use crate::scenario::model::SpoolDamage;
 use crate::subject::Subject;
 use crate::subject::process::ProcessSubject;
 use crate::subject::process::facts::Facts;
-use crate::subject::protocol::{Answer, Op, OpError, PROTOCOL_VERSION};
+use crate::subject::protocol::{Answer, Op, OpError};
 use crate::subject::runner::Control;
-
-/// How long a child may take to answer `hello`.
-const HELLO: Duration = Duration::from_secs(10);
-/// How long a child may take to end after `bye`.
-const BYE: Duration = Duration::from_secs(3);
 
 /// The subject's process, whichever it is at the moment, and the application's tasks around it.
 pub(super) struct Home {
@@ -70,21 +64,7 @@ impl Home {
             message: format!("cannot start `{program}`: {error}"),
         })?);
         *lock(&self.process) = Some(Arc::clone(&process));
-        let blame = "driver protocol";
-        let hello = timeout(HELLO, process.call(Op::Hello { version: PROTOCOL_VERSION })).await;
-        let answer = hello
-            .map_err(|_| format!("`{program}` did not answer `hello` within {HELLO:?}"))
-            .and_then(|answer| answer.map_err(|e| format!("`hello` failed: {}", e.message)))
-            .map_err(|message| HarnessError { blame, message })?;
-        if answer.version.is_some_and(|version| version != PROTOCOL_VERSION) {
-            let theirs = answer.version.unwrap_or_default();
-            let message = format!(
-                "`{program}` speaks protocol version {theirs}, this harness speaks \
-                 {PROTOCOL_VERSION}"
-            );
-            return Err(HarnessError { blame, message });
-        }
-        Ok(answer.capabilities)
+        hello(&process, program).await
     }
 
     fn process(&self) -> Option<Arc<ProcessSubject>> {
@@ -95,14 +75,7 @@ impl Home {
     pub(super) async fn leave(&self) {
         lock(&self.tasks).abort_all();
         let Some(process) = self.process() else { return };
-        let goodbye = async {
-            // A subject without `bye` ends when its input does, which `kill` stands in for.
-            drop(process.call(Op::Bye).await);
-            process.exit().await
-        };
-        if timeout(BYE, goodbye).await.is_err() {
-            process.kill().await;
-        }
+        goodbye(&process).await;
         lock(&self.process).take();
     }
 

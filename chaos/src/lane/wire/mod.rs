@@ -9,15 +9,15 @@ mod stalls;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tempfile::TempDir;
 
-use super::{HarnessError, RunInput, RunOutput, SubjectSpec};
+use super::child::{RealClock, command, environment, missing};
+use super::{HarnessError, RunInput, RunOutput};
 use crate::fault;
-use crate::history::{Clock, Recorder};
+use crate::history::Recorder;
 use crate::scenario::model::{ActionKind, LaneName, Scenario};
 use crate::subject::logs::secrets;
 use crate::subject::message;
@@ -26,21 +26,12 @@ use brokers::Brokers;
 use home::Home;
 use stalls::Heartbeat;
 
-/// Time since the run began.
-struct WallClock(Instant);
-
-impl Clock for WallClock {
-    fn now_us(&self) -> u64 {
-        u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-}
-
 /// Runs one cell. Several may run at once, each with its own brokers and child.
 pub async fn run(input: &RunInput) -> RunOutput {
     if let Some(why) = cannot_express(&input.scenario) {
         return RunOutput { not_applicable: Some(why), ..RunOutput::default() };
     }
-    let recorder = Recorder::new(Arc::new(WallClock(Instant::now())));
+    let recorder = Recorder::new(Arc::new(RealClock(Instant::now())));
     let librdkafka = dashproof_reference::runtime::rdkafka::version();
     let environment = vec![("librdkafka".to_owned(), librdkafka)];
     recorder.harness(input.opening(LaneName::Wire, environment));
@@ -49,8 +40,8 @@ pub async fn run(input: &RunInput) -> RunOutput {
     heartbeat.end(&recorder);
     let lines = recorder.take();
     match ended {
-        Ok(not_applicable) => RunOutput { lines, not_applicable, error: None },
-        Err(error) => RunOutput { lines, not_applicable: None, error: Some(error) },
+        Ok(not_applicable) => RunOutput { lines, not_applicable, ..RunOutput::default() },
+        Err(error) => RunOutput { lines, error: Some(error), ..RunOutput::default() },
     }
 }
 
@@ -117,43 +108,11 @@ fn spool_root() -> io::Result<TempDir> {
     builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir())
 }
 
-fn environment(message: &str) -> HarnessError {
-    HarnessError { blame: "environment", message: message.to_owned() }
-}
-
 fn cannot_express(scenario: &Scenario) -> Option<String> {
     scenario.faults.iter().find_map(|fault| {
         let why = fault::can_inject(LaneName::Wire, &fault.kind).err()?;
         Some(format!("{}: {why}", fault.kind.name()))
     })
-}
-
-/// The child's program and arguments.
-fn command(subject: &SubjectSpec) -> io::Result<Vec<String>> {
-    let args = match subject {
-        SubjectSpec::Driver(command) => return Ok(command.clone()),
-        SubjectSpec::Reference => vec!["driver".to_owned()],
-        SubjectSpec::Saboteur(name) => {
-            vec!["driver".to_owned(), "--saboteur".to_owned(), name.clone()]
-        }
-    };
-    let program = program()?.to_string_lossy().into_owned();
-    Ok([vec![program], args].concat())
-}
-
-/// The `dashproof` program: this one, or (in tests) the one that was built beside it.
-fn program() -> io::Result<PathBuf> {
-    let this = std::env::current_exe()?;
-    let is_it = |path: &PathBuf| path.file_stem().is_some_and(|stem| stem == "dashproof");
-    let beside = this
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|dir| dir.join("dashproof").with_extension(std::env::consts::EXE_EXTENSION));
-    std::iter::once(this.clone())
-        .chain(beside)
-        .find(|path| is_it(path) && path.is_file())
-        .ok_or_else(|| io::Error::other(format!("no `dashproof` beside {}", this.display())))
 }
 
 /// The capabilities that a scenario asks of its subject.
@@ -183,10 +142,6 @@ fn capability(action: &ActionKind) -> Option<&'static str> {
         ActionKind::Store(_) => "checkpoint",
         ActionKind::UnknownOperation => return None,
     })
-}
-
-fn missing(needed: &BTreeSet<&'static str>, declared: &[String]) -> BTreeSet<&'static str> {
-    needed.iter().copied().filter(|need| declared.iter().all(|have| have != need)).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::lane::SubjectSpec;
 use crate::scenario::model::{Action, At, Load, Size};
 
 fn action(kind: ActionKind) -> Action {

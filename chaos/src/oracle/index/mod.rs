@@ -346,6 +346,11 @@ impl<'a> Index<'a> {
         }
     }
 
+    /// True where the harness's own file system lies under the subject and shows what it does.
+    pub(crate) fn shows_files(&self) -> bool {
+        self.lane != LaneName::Files || !self.subject.starts_with("driver:")
+    }
+
     /// True on lanes where the reference's client is librdkafka.
     pub(crate) fn is_librdkafka(&self) -> bool {
         matches!(self.lane, LaneName::Wire | LaneName::Mock | LaneName::Kafka | LaneName::External)

@@ -80,7 +80,7 @@ impl<'a> Tally<'a> {
                 FaultKind::SpoolDamage(what) if met => {
                     *tally.injected.entry(what.as_str()).or_default() += 1;
                 }
-                FaultKind::SubjectCrash if met => tally.crashes += 1,
+                FaultKind::SubjectCrash(_) if met => tally.crashes += 1,
                 _ => {}
             }
         }

@@ -35,6 +35,10 @@ pub(super) fn errors(
     evidence: &Evidence,
 ) {
     let Some(kind) = answer.error.as_deref() else { return };
+    if is_system(kind) && !walk.sees {
+        walk.f.unjudged(K11, "a driver's file operations are not seen");
+        return;
+    }
     if is_system(kind) {
         walk.f.checked(K11, 1);
         let met: Vec<String> = walk
@@ -53,15 +57,7 @@ pub(super) fn errors(
     }
     match call.op.as_str() {
         "open" => walk.not_opened(answer, evidence),
-        "second_open" => {
-            walk.f.checked(K4, 1);
-            if kind != "locked" {
-                walk.f.broken(K4, "locked", evidence.clone(), || {
-                    let expected = "a directory that is in use is refused as locked".to_owned();
-                    (expected, answer.text.clone())
-                });
-            }
-        }
+        "second_open" => second_open(walk, kind, answer, evidence),
         "save" if !REFUSALS.contains(&kind) => {
             walk.f.broken(K7, "refused", evidence.clone(), || {
                 let expected = "a state that can be encoded is saved".to_owned();
@@ -76,6 +72,26 @@ pub(super) fn errors(
             });
         }
         _ => {}
+    }
+}
+
+/// Whoever finds a directory taken is told so, and by which process where it is one.
+fn second_open(walk: &mut Walk<'_, '_>, kind: &str, answer: &StoreAnswer, evidence: &Evidence) {
+    walk.f.checked(K4, 1);
+    if kind != "locked" {
+        walk.f.broken(K4, "locked", evidence.clone(), || {
+            let expected = "a directory that is in use is refused as locked".to_owned();
+            (expected, answer.text.clone())
+        });
+        return;
+    }
+    let Some(holder) = walk.holder else { return };
+    let numbers = answer.text.split(|c: char| !c.is_ascii_digit());
+    if !numbers.into_iter().any(|number| number.parse() == Ok(holder)) {
+        walk.f.broken(K4, "holder", evidence.clone(), || {
+            let expected = format!("the refusal names the holder, which is process {holder}");
+            (expected, answer.text.clone())
+        });
     }
 }
 

@@ -43,6 +43,13 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
     if index.scenario.checkpoint.is_none() {
         return;
     }
+    if !index.shows_files() {
+        f.unjudged(
+            M1,
+            "a driver's file operations are not seen, and its series have its own names",
+        );
+        return;
+    }
     let mut open = Open::default();
     // by file
     let mut bad: BTreeMap<&str, &str> = BTreeMap::new();

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use super::findings::Findings;
 use super::index::Index;
-use super::laws::LawId::{K1, K3, K5, K6, K10, K11};
+use super::laws::LawId::{K1, K3, K5, K6, K9, K10, K11};
 use crate::history::{CrashTally, Kind};
 use crate::lane::disk::TOO_LARGE;
 
@@ -29,7 +29,11 @@ pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
         return;
     }
     walk::walk(index, f);
-    files::judge(index, f);
+    if index.shows_files() {
+        files::judge(index, f);
+    } else {
+        f.unjudged(K9, "a driver's file operations are not seen");
+    }
     whole(index, f);
     too_large(index, f);
 }

@@ -50,6 +50,12 @@ pub(super) struct Walk<'a, 'f> {
     renamed: Option<&'a str>,
     /// By file: the id that its save told.
     pub(super) files: BTreeMap<&'a str, &'a str>,
+    /// The process that was started last, where subjects are processes.
+    started: Option<i64>,
+    /// The one that has the directory.
+    pub(super) holder: Option<i64>,
+    /// What fails in the file system is seen.
+    pub(super) sees: bool,
 }
 
 /// Operations that change a disk; `rest` is what somebody else does to a file at rest.
@@ -76,6 +82,9 @@ pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
         made: BTreeMap::new(),
         renamed: None,
         files: BTreeMap::new(),
+        started: None,
+        holder: None,
+        sees: index.shows_files(),
     };
     walk.moment();
     for law in super::CAUSES {
@@ -96,6 +105,9 @@ pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
                 _ => {}
             },
             (Kind::Proc { what, .. }, _) if what == "crash" => walk.crashed(),
+            (Kind::Proc { what, value, .. }, Src::Os) if what == "start" => {
+                walk.started = Some(*value);
+            }
             (Kind::CrashState(state), Src::Fs) => {
                 let moment = crash::at(&walk.moments, state.ops);
                 crash::judge(moment, state, at, walk.f);
@@ -239,6 +251,7 @@ impl<'a> Walk<'a, '_> {
         let evidence = || Evidence::line(called).and(at);
         answers::errors(self, call, answer, &evidence());
         match (call.op.as_str(), &answer.error) {
+            ("open", None) => self.holder = self.started,
             ("save", None) => self.saved(at, call, answer),
             ("save", Some(_)) => self.not_saved(call, answer, &evidence()),
             ("delete", None) => {
@@ -312,7 +325,7 @@ impl<'a> Walk<'a, '_> {
         let thread = call.thread.as_deref().unwrap_or_default();
         let opens = self.opens;
         let last = self.model.threads.get_mut(thread).and_then(|all| all.last_mut());
-        let harmless = self.failed.is_empty();
+        let harmless = self.sees && self.failed.is_empty();
         if let Some(saved) = last {
             // Nothing was written, or nobody knows.
             saved.stands = if harmless { Stands::Gone } else { Stands::Doubt };

@@ -1,7 +1,7 @@
 //! What scenario files say of stores, in words.
 
 use super::span;
-use crate::scenario::model::{CheckpointSubject, FsFault, Load, StoreAction};
+use crate::scenario::model::{CheckpointSubject, Crash, FsFault, Load, StoreAction};
 
 pub(super) fn subject(subject: &CheckpointSubject) -> String {
     let variant = match subject.variant.as_str() {
@@ -24,6 +24,19 @@ pub(super) fn load(load: &Load, size: &str) -> String {
         _ => "",
     };
     format!("{} states of {size} are saved on {threads}, {pace}{ids}", load.saves)
+}
+
+/// Where the process dies.
+pub(super) fn crash(crash: &Crash) -> String {
+    if *crash == Crash::default() {
+        return "the process is killed".to_owned();
+    }
+    let during = format!("the process is killed in `{}`", crash.during);
+    match (&crash.phase, crash.nth) {
+        (None, _) => during,
+        (Some(phase), 1) => format!("{during}, {}", phase.name()),
+        (Some(phase), nth) => format!("{during}, {} number {nth}", phase.name()),
+    }
 }
 
 pub(super) fn fault(fault: &FsFault) -> String {

@@ -47,12 +47,12 @@ pub(in crate::saboteur) fn one_error(setup: Setup) -> Answered<Box<dyn Checkpoin
 
 /// Each variant has files that the others do not find.
 pub(in crate::saboteur) fn private_variants(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
-    let dir = match setup.variant {
+    let dir = match setup.variant.as_str() {
         "compressed" => "/store/compressed",
         "versioned" => "/store/versioned",
         _ => "/store/file",
     };
-    store::reference(Setup { dir, ..setup })
+    store::reference(Setup { dir: dir.into(), ..setup })
 }
 
 pub(in crate::saboteur) fn counted_names(setup: Setup) -> Answered<Box<dyn Checkpointer>> {

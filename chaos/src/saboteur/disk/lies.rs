@@ -70,7 +70,7 @@ pub(in crate::saboteur) fn bad_file_blocks(setup: Setup) -> Answered<Box<dyn Che
 }
 
 pub(in crate::saboteur) fn trusts_index(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
-    let (fs, dir) = (setup.fs.clone(), PathBuf::from(setup.dir));
+    let (fs, dir) = (setup.fs.clone(), setup.dir.clone());
     let rng = fastrand::Rng::with_seed(setup.entropy);
     let inner = store::reference(setup)?;
     let mut trusted = Trusted { fs, dir, rng, newest: BTreeMap::new() };

@@ -24,7 +24,7 @@ pub(in crate::saboteur) fn names_from_ids(setup: Setup) -> Answered<Box<dyn Chec
 }
 
 fn open(setup: Setup, by_id: bool) -> Answered<Box<dyn Checkpointer>> {
-    let dir = PathBuf::from(setup.dir);
+    let dir = setup.dir.clone();
     setup.fs.create_dir(&dir).map_err(|e| refused(&e))?;
     let lock = setup.fs.lock(&dir.join("lock"), "small").map_err(|error| match error {
         LockError::Io(error) => refused(&error),

@@ -1,4 +1,4 @@
-//! `dashproof driver`: the reference over librdkafka, in a process of its own.
+//! `dashproof driver`: the reference over librdkafka and its stores, in a process of its own.
 
 use std::io;
 use std::sync::Arc;
@@ -7,9 +7,11 @@ use dashproof_reference::core::Connect;
 use dashproof_reference::runtime::rdkafka::RdkafkaConnect;
 
 use super::child;
+use super::stores::Stores;
 use crate::saboteur;
 use crate::scenario::suggest;
 use crate::subject::reference::{ConnectFactory, ReferenceSubject};
+use crate::subject::store::{self, Open};
 
 /// Serves the driver protocol on standard input and output with the reference over librdkafka, in
 /// the hands of a saboteur if one is named.
@@ -32,7 +34,10 @@ pub fn main(saboteur: Option<&str>) -> io::Result<()> {
             let connect: Arc<dyn Connect> = Arc::new(RdkafkaConnect::new(config));
             Ok(connect)
         });
-        ReferenceSubject::new(connect, claims).wall_origin_us(wall_us()).sabotaged(saboteur)
+        let subject = ReferenceSubject::new(connect, claims);
+        let subject = subject.wall_origin_us(wall_us()).sabotaged(saboteur);
+        let open: Open = saboteur.map_or_else(|| Arc::new(store::reference) as Open, |s| s.store());
+        Stores::beside(subject, open, Arc::new(|| wall_us() / 1_000_000))
     })
 }
 

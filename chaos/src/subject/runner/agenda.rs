@@ -188,7 +188,7 @@ impl Director {
             Item::Fault(index) => {
                 let scenario = self.stage.scenario.clone();
                 let Some(fault) = scenario.faults.get(index) else { return Ok(()) };
-                if fault.kind == FaultKind::SubjectCrash {
+                if matches!(fault.kind, FaultKind::SubjectCrash(_)) {
                     self.stage.world.begin(index);
                     self.stage.world.met(index);
                     self.crash().await;

@@ -161,7 +161,11 @@ async fn what_a_crash_leaves_unresolved_is_lost_and_the_load_goes_on_after_the_n
     let mut scenario =
         scenario(vec![load(10, 2, Some(10.0))], vec![action(At::Time(secs(2)), ActionKind::Open)]);
     let at = At::Time(Duration::from_millis(450));
-    scenario.faults = vec![Fault::new(at, None, FaultKind::SubjectCrash)];
+    scenario.faults = vec![Fault::new(
+        at,
+        None,
+        FaultKind::SubjectCrash(crate::scenario::model::Crash::default()),
+    )];
     let (lines, ended) = play(scenario, |event| event.n == 2).await;
     ended.unwrap();
     let lost: Vec<u32> = lines

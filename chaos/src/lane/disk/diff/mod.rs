@@ -6,23 +6,23 @@ mod receiver;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use prost::Message as _;
 
 use self::make::{Maker, State, hex, sha};
 use self::receiver::Receiver;
-use super::session::DiskClock;
+use super::agenda::{Agenda, pace};
+use super::ground::DiskClock;
 use crate::heap;
 use crate::history::{
-    FaultPhase, Kind, Recorder, Src, StateAnswered, StateHeap, StateLost, StateOffered,
+    FaultPhase, Kind, NOT_DONE, Recorder, Src, StateAnswered, StateHeap, StateLost, StateOffered,
     StateReceived,
 };
 use crate::lane::{RunInput, RunOutput};
-use crate::scenario::model::{At, FaultKind, LaneName, Load, Scenario};
+use crate::scenario::model::{FaultKind, LaneName, Load, Scenario};
 use crate::subject::state::{Answer, Differ, Start, Told};
 
 /// Something to do. At the same moment ends of faults go first, then faults and states.
@@ -63,11 +63,7 @@ struct Play {
     seed: u64,
     differ: Box<dyn Differ>,
     threads: BTreeMap<String, Thread>,
-    /// By time and place.
-    due: BTreeSet<(u64, Item)>,
-    /// By number of states.
-    waiting: Vec<(u64, Item)>,
-    steps: u64,
+    agenda: Agenda<Item>,
     /// By fault.
     losses: BTreeMap<usize, Loss>,
     /// What the subject keeps, in bytes; `None` where nobody counts.
@@ -92,16 +88,14 @@ pub(super) fn play(input: &RunInput, start: &Start) -> RunOutput {
             seed: input.seed,
             differ,
             threads: BTreeMap::new(),
-            due: BTreeSet::new(),
-            waiting: Vec::new(),
-            steps: 0,
+            agenda: Agenda::default(),
             losses: BTreeMap::new(),
             kept: heap.map(|heap| heap.kept),
         };
         play.run(&input.scenario);
     }));
     let error = ended.err().map(|panic| super::play::panicked(&recorder, panic.as_ref()));
-    RunOutput { lines: recorder.take(), error, not_applicable: None }
+    RunOutput { lines: recorder.take(), error, ..RunOutput::default() }
 }
 
 /// What a program makes once and keeps is no cost of a state, and a second run would not pay it.
@@ -111,10 +105,6 @@ fn warm_up(start: &Start, limits: &crate::scenario::model::StateSubject) {
     let shown = crate::subject::state::Shown { value: &value, turn: 0, defect: None, nest: None };
     drop(differ.step("warm up", &shown));
     drop(differ.metrics());
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Bytes in KiB, rounded up.
@@ -127,11 +117,19 @@ impl Play {
         self.plan(scenario);
         self.scrape(false);
         self.recorder.harness(Kind::Ready);
-        while let Some(item) = self.next() {
+        while let Some(item) = self.agenda.next() {
+            self.clock.advance_to(self.agenda.now_us());
             match item {
                 Item::FaultEnd(fault) => self.end(fault, scenario),
                 Item::Fault(fault) => self.begin(fault, scenario),
                 Item::Offer(load, k) => self.load(load, k, scenario),
+            }
+        }
+        for (n, item) in self.agenda.left() {
+            if let Item::Offer(load, _) = item {
+                let text = format!("load {} never began: it waited for {n} states", load + 1);
+                let what = NOT_DONE.to_owned();
+                self.recorder.harness(Kind::Proc { what, value: 0, text });
             }
         }
         for thread in self.threads.keys().cloned().collect::<Vec<_>>() {
@@ -149,28 +147,14 @@ impl Play {
     }
 
     fn plan(&mut self, scenario: &Scenario) {
-        let mut add = |at: &At, item: Item| match at {
-            At::Time(time) => drop(self.due.insert((micros(*time), item))),
-            At::Offered(n) | At::Unanswered(n) => self.waiting.push((*n, item)),
-        };
         for (i, fault) in scenario.faults.iter().enumerate() {
-            add(&fault.at, Item::Fault(i));
+            self.agenda.plan(&fault.at, Item::Fault(i));
         }
         for (i, load) in scenario.loads.iter().enumerate() {
             if load.states.as_ref().is_some_and(|states| states.count > 0) {
-                add(&load.at, Item::Offer(i, 0));
+                self.agenda.plan(&load.at, Item::Offer(i, 0));
             }
         }
-    }
-
-    fn next(&mut self) -> Option<Item> {
-        let steps = self.steps;
-        if let Some(at) = self.waiting.iter().position(|(n, _)| *n <= steps) {
-            return Some(self.waiting.remove(at).1);
-        }
-        let (time, item) = self.due.pop_first()?;
-        self.clock.advance_to(time);
-        Some(item)
     }
 
     fn begin(&mut self, index: usize, scenario: &Scenario) {
@@ -179,8 +163,7 @@ impl Play {
         self.recorder.fault(index, fault.kind.name(), FaultPhase::Begin);
         self.losses.insert(index, Loss { left: count, reported_after });
         if let Some(lasts) = fault.lasts {
-            let end = self.recorder.now_us() + micros(lasts);
-            self.due.insert((end, Item::FaultEnd(index)));
+            self.agenda.later(lasts, Item::FaultEnd(index));
         }
     }
 
@@ -195,10 +178,7 @@ impl Play {
         let Some(load) = scenario.loads.get(index) else { return };
         let Some(states) = &load.states else { return };
         if k + 1 < states.count {
-            let wait = load.rate.map_or(Duration::from_millis(1), |rate| {
-                Duration::from_secs_f64(1.0 / rate.max(0.001))
-            });
-            self.due.insert((self.recorder.now_us() + micros(wait), Item::Offer(index, k + 1)));
+            self.agenda.later(pace(load), Item::Offer(index, k + 1));
         }
         let name = format!("t{}", k % load.threads.max(1));
         let seed = self.seed;
@@ -231,8 +211,8 @@ impl Play {
     }
 
     fn offer(&mut self, name: &str, load: &Load, k: u32, scenario: &Scenario) {
-        let step = self.steps;
-        self.steps += 1;
+        let step = self.agenda.done();
+        self.agenda.count();
         let (Some(thread), Some(states)) = (self.threads.get_mut(name), &load.states) else {
             return;
         };

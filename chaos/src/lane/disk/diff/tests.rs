@@ -77,3 +77,20 @@ fn what_state_diffs_have_not_is_not_applicable() {
     let none = disk::run(&RunInput { scenario: Arc::new(scenario), ..good });
     assert!(none.not_applicable.unwrap().contains("no actions"));
 }
+
+#[test]
+fn a_load_that_waits_for_a_number_never_reached_is_not_done() {
+    let good = input("messages-lost.toml", 0, SubjectSpec::Reference);
+    let mut scenario = (*good.scenario).clone();
+    let load = crate::scenario::model::Load {
+        at: At::Offered(1_000_000),
+        ..scenario.loads.first().cloned().unwrap()
+    };
+    scenario.loads.push(load);
+    let n = scenario.loads.len();
+    let output = disk::run(&RunInput { scenario: Arc::new(scenario.clone()), ..good });
+    let judgement = judge(&output.lines, &scenario);
+    assert_eq!(judgement.verdict, Verdict::Inconclusive);
+    let text = format!("load {n} never began: it waited for 1000000 states");
+    assert!(judgement.why.contains(&text), "{:?}", judgement.why);
+}

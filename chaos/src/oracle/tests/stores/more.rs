@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::history::CrashTally;
+use crate::oracle::LawId;
 
 #[test]
 fn crash_states_are_counted_by_the_variant_and_operation_that_they_came_in() {
@@ -72,4 +73,64 @@ fn verify_blames_no_file_that_is_sound() {
     keeps(&verified(Some("a"), &["x", first]), "K2");
     breaks(&verified(None, &[first]), "K2 false_alarm");
     breaks(&verified(Some("b"), &["x", first]), "K2 false_alarm");
+}
+
+/// A history of the lane `files`, of this subject, whose store is process 4711.
+fn by_process(subject: &str) -> Tale {
+    let mut tale = Tale { lines: Vec::new(), calls: 0, temporary: 0 };
+    let run = Kind::Run {
+        scenario: "checkpoint/tale".into(),
+        text: String::new(),
+        lane: "files".into(),
+        seed: 0,
+        subject: subject.into(),
+        run: "00".repeat(10),
+        environment: Vec::new(),
+    };
+    tale.line(Src::Harness, run);
+    let start = Kind::Proc { what: "start".to_owned(), value: 4711, text: String::new() };
+    tale.line(Src::Os, start);
+    tale.opened("file")
+}
+
+#[test]
+fn k4_wants_the_holder_named_where_it_is_a_process() {
+    let second = |text: &str| {
+        let mut tale = by_process("reference").saved("t", "a", "s1");
+        tale.call(StoreCall::of("second_open"));
+        // the second is a process too, and not the one that is meant
+        let start = Kind::Proc { what: "start".to_owned(), value: 4712, text: String::new() };
+        tale.line(Src::Os, start);
+        let error = Some("locked".to_owned());
+        tale.answer("second_open", StoreAnswer { error, text: text.into(), ..Default::default() })
+    };
+    keeps(&second("in use by pid 4711 on here"), "K4");
+    breaks(&second("in use by pid 4712 on here"), "K4 holder");
+    breaks(&second("in use by pid 47110"), "K4 holder");
+}
+
+#[test]
+fn what_a_driver_does_to_its_files_is_not_judged_and_what_it_answers_is() {
+    let unsynced = ["create", "write", "rename", "sync_dir"];
+    let tale = by_process("reference").saved_by(&unsynced, "t", "a", "s1");
+    breaks(&tale, "K9 sync_before_rename");
+    let of = |tale: Tale| judge(&tale.lines, &scenario());
+    let driver = || by_process("driver:./mine");
+    let judgement = of(driver().saved_by(&[], "t", "a", "s1").latest("t", "a", "s1"));
+    let unjudged = |law: LawId| judgement.unjudged.iter().any(|(of, ..)| *of == law);
+    assert!(unjudged(LawId::K9) && unjudged(LawId::M1), "{:?}", judgement.unjudged);
+    assert!(judgement.violations.is_empty(), "{:?}", judgement.violations);
+    breaks(&driver().saved_by(&[], "t", "a", "s1").latest("t", "a", "other"), "K2 content");
+}
+
+#[test]
+fn a_full_disk_of_a_driver_is_taken_at_its_word_and_may_have_kept_the_save() {
+    let mut tale = by_process("driver:./mine").saved_by(&[], "t", "a", "s1");
+    tale.saving("t", "s2");
+    let tale = tale.refused("save", "storage_full");
+    let judgement = judge(&tale.lines, &scenario());
+    assert!(judgement.violations.is_empty(), "{:?}", judgement.violations);
+    let mut tale = by_process("reference").saved("t", "a", "s1");
+    tale.saving("t", "s2");
+    breaks(&tale.refused("save", "storage_full"), "K11 kind");
 }
