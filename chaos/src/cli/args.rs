@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -93,25 +94,37 @@ pub(crate) struct Where {
     /// Only on this lane (repeatable, or a,b); every lane of this build if not given.
     #[arg(long, alias = "lanes", value_name = "LANE", value_delimiter = ',', value_parser = lane)]
     pub(crate) lane: Vec<LaneName>,
-    /// Seed, or seeds as a..b without b (repeatable); 0 if not given. A lane in real time runs the
-    /// first one only.
-    #[arg(long, alias = "seeds", value_name = "SEED|A..B", value_parser = parse_seeds)]
-    pub(crate) seed: Vec<std::ops::Range<u64>>,
+    /// Seed, or seeds as a..b without b (repeatable); 0 if not given. With `LANE=` before it, for
+    /// that lane alone, in the place of the others. A lane in real time runs the first one only.
+    #[arg(long, alias = "seeds", value_name = "[LANE=]SEED|A..B", value_parser = seeds)]
+    pub(crate) seed: Vec<Seeds>,
+}
+
+/// Seeds of every lane, or of one.
+#[derive(Clone, Debug)]
+pub(crate) struct Seeds {
+    lane: Option<LaneName>,
+    range: std::ops::Range<u64>,
+}
+
+fn seeds(text: &str) -> Result<Seeds, String> {
+    match text.split_once('=') {
+        None => Ok(Seeds { lane: None, range: parse_seeds(text)? }),
+        Some((name, range)) => Ok(Seeds { lane: Some(lane(name)?), range: parse_seeds(range)? }),
+    }
 }
 
 impl Where {
-    /// The seeds in the order given, without duplicates.
-    pub(crate) fn seeds(&self) -> Vec<u64> {
-        let mut seeds: Vec<u64> = Vec::new();
-        for range in &self.seed {
-            seeds.extend(range.clone().filter(|seed| !self.before(range, *seed)));
-        }
+    /// A lane's seeds in the order given, without duplicates.
+    pub(crate) fn seeds(&self, lane: LaneName) -> Vec<u64> {
+        let own = self.seed.iter().filter(|seeds| seeds.lane == Some(lane));
+        let common = self.seed.iter().filter(|seeds| seeds.lane.is_none());
+        let has_own = own.clone().next().is_some();
+        let ranges: Vec<_> = if has_own { own.collect() } else { common.collect() };
+        let mut known = BTreeSet::new();
+        let all = ranges.iter().flat_map(|seeds| seeds.range.clone());
+        let seeds: Vec<u64> = all.filter(|seed| known.insert(*seed)).collect();
         if seeds.is_empty() { vec![0] } else { seeds }
-    }
-
-    /// True when an earlier range already holds the seed.
-    fn before(&self, range: &std::ops::Range<u64>, seed: u64) -> bool {
-        self.seed.iter().take_while(|r| !std::ptr::eq(*r, range)).any(|r| r.contains(&seed))
     }
 }
 

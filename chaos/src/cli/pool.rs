@@ -30,10 +30,45 @@ pub(crate) fn run(
         cells.into_iter().partition(|cell| cell.lane.is_real_time());
     // the long ones first, so that none is alone at the end
     real.sort_by_key(|cell| std::cmp::Reverse(cell.scenario.budget));
-    // First what is virtual: it takes every processor, and would stall the clocks of the others.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    on_threads(&simulated, jobs.unwrap_or(threads), &mut on_result);
-    in_real_time(real, jobs.unwrap_or(REAL_TIME_JOBS), &mut on_result)
+    let (simulating, attending) = (jobs.unwrap_or(threads), jobs.unwrap_or(REAL_TIME_JOBS));
+    if real.is_empty() || simulated.is_empty() || !can_stand_back() {
+        // First what is virtual: it takes every processor, and would stall the clocks of the others.
+        on_threads(&simulated, simulating, false, &mut on_result);
+        return in_real_time(real, attending, &mut on_result);
+    }
+    // Real time mostly waits. What is virtual takes what it leaves, and stands back for it.
+    let (results, received) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let simulated_results = results.clone();
+        scope.spawn(move || {
+            on_threads(&simulated, simulating, true, &mut |result| {
+                drop(simulated_results.send(result));
+            });
+        });
+        let attended = scope
+            .spawn(move || in_real_time(real, attending, &mut |result| drop(results.send(result))));
+        for result in received {
+            on_result(result);
+        }
+        attended.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Gives the calling thread the least share of the processors; false where the system cannot.
+#[cfg(target_os = "linux")]
+fn stand_back() -> bool {
+    // of the thread alone: its id is asked for, and children are started by others
+    rustix::process::setpriority_process(Some(rustix::thread::gettid()), 19).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stand_back() -> bool {
+    false
+}
+
+fn can_stand_back() -> bool {
+    std::thread::spawn(stand_back).join().unwrap_or(false)
 }
 
 fn input(cell: &Cell) -> RunInput {
@@ -66,13 +101,21 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     format!("the simulation panicked: {}", text.unwrap_or("without a message"))
 }
 
-fn on_threads(cells: &[Cell], jobs: usize, on_result: &mut impl FnMut(CellResult)) {
+fn on_threads(
+    cells: &[Cell],
+    jobs: usize,
+    stands_back: bool,
+    on_result: &mut impl FnMut(CellResult),
+) {
     let next = AtomicUsize::new(0);
     let (results, received) = mpsc::channel();
     std::thread::scope(|scope| {
         for _ in 0..jobs.clamp(1, cells.len().max(1)) {
             let (next, results) = (&next, results.clone());
             scope.spawn(move || {
+                if stands_back {
+                    stand_back();
+                }
                 while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if results.send(simulate(cell.clone())).is_err() {
                         return;

@@ -98,7 +98,6 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
             )));
         }
     }
-    let seeds = args.at.seeds();
     let mut plan = Plan { cells: Vec::new(), absent: BTreeMap::new() };
     for scenario in &chosen {
         for lane in &scenario.lanes {
@@ -111,6 +110,7 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
                 *plan.absent.entry(*lane).or_default() += 1;
                 continue;
             }
+            let seeds = args.at.seeds(*lane);
             let runs = if lane.is_real_time() { 1 } else { scenario.most_seeds };
             plan.cells.extend(seeds.iter().take(runs).map(|seed| Cell {
                 scenario: Arc::clone(scenario),

@@ -250,15 +250,10 @@ fn not_done(index: &Index<'_>) -> Vec<String> {
     for (n, fault) in index.scenario.faults.iter().enumerate() {
         let seen = index.faults.range((n, "")..(n + 1, "")).next();
         let met = seen.is_some_and(|(_, seen)| seen.effect.is_some());
-        let kind = fault.kind.name();
-        let excused = fault.unmet_on.contains_key(&index.lane);
-        if met && excused && !index.lane.is_real_time() {
-            // chance has no part in it: the reason is no longer true
-            why.push(format!("fault {} ({kind}) was met, and `unmet_on` says that none is", n + 1));
-        }
-        if met || excused {
+        if met || fault.unmet_on.contains_key(&index.lane) {
             continue;
         }
+        let kind = fault.kind.name();
         let what = if seen.is_none() { "never began" } else { "was met by nothing" };
         why.push(format!("fault {} ({kind}) {what}", n + 1));
     }

@@ -215,7 +215,7 @@ impl Session {
             |_, _| {},
         );
         self.store = opened.ok();
-        if self.store.is_some() {
+        if self.store.is_some() && !self.ground.is_dead() {
             self.look_for_leftovers();
         }
         self.store.is_some()

@@ -136,7 +136,8 @@ impl Watched {
         let seen = act();
         if let Err(error) = &seen
             && error.raw_os_error().is_some()
-            && error.kind() != io::ErrorKind::NotFound
+            // a file that is not there is an answer, a directory that is not there is trouble
+            && (op == "list" || error.kind() != io::ErrorKind::NotFound)
         {
             self.with(|state| state.tell(op, &path.to_string_lossy(), Some(error)))?;
         }
