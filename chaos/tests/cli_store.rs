@@ -114,7 +114,8 @@ fn verify_names_the_damaged_file_and_its_reason_and_ends_with_a_violation() {
     assert_eq!(code(&ill), exit::VIOLATION);
     assert!(stdout(&ill).contains(&newest), "{}", stdout(&ill));
     let ill = json(&dashproof(&["checkpoint", "verify", path, "--format", "json"]));
-    assert_eq!(ill.len(), 1);
+    assert_eq!(ill.len(), 2, "the file, and a summary");
+    assert_eq!((&ill[1]["ill"], &ill[1]["exit"]), (&1.into(), &exit::VIOLATION.into()));
     assert_eq!((&ill[0]["file"], &ill[0]["reason"]), (&newest.into(), &"payload_crc".into()));
     let threads = json(&dashproof(&["checkpoint", "ls", path, "--format", "json"]));
     assert_eq!(threads[0]["latest"], older, "the newest that is not damaged");

@@ -33,7 +33,7 @@ pub(crate) fn run(
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let (simulating, attending) = (jobs.unwrap_or(threads), jobs.unwrap_or(REAL_TIME_JOBS));
     if real.is_empty() || simulated.is_empty() || !can_stand_back() {
-        // First what is virtual: it takes every processor, and would stall the clocks of the others.
+        // First what is virtual: it takes every processor and would stall the others' clocks.
         on_threads(&simulated, simulating, false, &mut on_result);
         return in_real_time(real, attending, &mut on_result);
     }

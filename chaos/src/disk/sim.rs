@@ -200,8 +200,8 @@ impl SimFs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells every operation that changes the disk, and of the others those that fail by a [`Break`],
-    /// and lists of a directory that is not there.
+    /// Tells every operation that changes the disk, and of the others those that fail by a
+    /// [`Break`], and lists of a directory that is not there.
     pub fn watch(&self, watch: impl Fn(Seen<'_>) + Send + Sync + 'static) {
         self.inner().watch = Some(Arc::new(watch));
     }

@@ -1,8 +1,8 @@
 //! Directories that others have written to before the run.
 //!
 //! The files of version 1 are made here, after the layout that is known of it and not by the
-//! reference: a DCHK header or none, bincode 1.3 or the wrapper with the state as JSON, gzip or not,
-//! and an index that says of each thread which is its latest.
+//! reference: a DCHK header or none, bincode 1.3 or the wrapper with the state as JSON, gzip or
+//! not, and an index that says of each thread which is its latest.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
