@@ -1,4 +1,4 @@
-//! Stores that lock their directory in ways that only real processes can tell from a lock.
+//! Stores whose locks are no locks between processes, and one whose files are everybody's.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -42,7 +42,21 @@ pub(super) const TABLE: &[Saboteur] = &[
         about: "refuses a directory that is taken without saying who has it",
         sabotage: Sabotage::Store(nameless),
     },
+    Saboteur {
+        name: "public-files",
+        row: "SEC-4",
+        law: "K9",
+        rule: "private",
+        lane: Files,
+        scenarios: &["checkpoint/sizes"],
+        about: "makes files that everybody on the machine can read",
+        sabotage: Sabotage::Store(public),
+    },
 ];
+
+fn public(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    over(setup, Trick::Public)
+}
 
 fn outlives(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
     over(setup, Trick::Outlives)
@@ -62,6 +76,8 @@ enum Trick {
     Outlives,
     /// A list in memory is the lock.
     Inside,
+    /// Files are everybody's.
+    Public,
 }
 
 fn over(setup: Setup, trick: Trick) -> Answered<Box<dyn Checkpointer>> {
@@ -114,7 +130,13 @@ impl Fs for Locking {
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
-        self.inner.create_new(path)
+        let file = self.inner.create_new(path)?;
+        #[cfg(unix)]
+        if self.trick == Trick::Public {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))?;
+        }
+        Ok(file)
     }
 
     fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
@@ -143,6 +165,7 @@ impl Fs for Locking {
 
     fn lock(&self, path: &Path, holder: &str) -> Result<Box<dyn FsLock>, LockError> {
         match self.trick {
+            Trick::Public => self.inner.lock(path, holder),
             Trick::Inside if !taken().insert(path.to_owned()) => Err(held(holder)),
             Trick::Inside => Ok(Box::new(ListLock(path.to_owned()))),
             Trick::Outlives => match self.inner.create_new(path) {

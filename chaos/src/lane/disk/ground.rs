@@ -52,6 +52,10 @@ pub(in crate::lane) trait Ground: Send {
     fn elsewhere(&mut self, files: Image, opening: Opening) -> Option<Image>;
     /// The files as programs see them.
     fn live(&self) -> Image;
+    /// Files of the store's own that others on the machine can read, where that can be seen.
+    fn public(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
     /// Changes a file at rest, or with `None` removes it.
     fn put(&mut self, path: &Path, bytes: Option<Vec<u8>>);
     /// Makes the directory.

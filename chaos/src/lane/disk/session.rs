@@ -368,6 +368,10 @@ impl Session {
             Ok(())
         };
         let _ = self.call(StoreCall::of("close"), close, |(), _| {});
+        for path in self.ground.public() {
+            let (op, path) = ("public".to_owned(), path.display().to_string());
+            self.recorder.record(Src::Fs, Kind::Fs { op, path, error: None });
+        }
         let live = self.ground.live();
         let index = live.files.iter().filter(|(path, _)| is_index(path));
         self.indexes.push(index.map(|(path, bytes)| (path.clone(), bytes.to_vec())).collect());

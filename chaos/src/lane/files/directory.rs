@@ -55,6 +55,8 @@ pub(super) struct Directory {
     doomed: bool,
     began: Instant,
     elsewhere: u32,
+    /// Files that the harness has put there: they are as private as it is.
+    put: BTreeSet<PathBuf>,
     /// Files that were there at the last look, where nobody tells of new ones.
     known: BTreeSet<PathBuf>,
 }
@@ -80,6 +82,7 @@ impl Directory {
             doomed: false,
             began: Instant::now(),
             elsewhere: 0,
+            put: BTreeSet::new(),
             known: BTreeSet::new(),
         }
     }
@@ -197,7 +200,26 @@ impl Ground for Directory {
         files(&self.dir)
     }
 
+    #[cfg(unix)]
+    fn public(&self) -> Vec<PathBuf> {
+        use std::os::unix::fs::PermissionsExt as _;
+        if !self.is_watched() {
+            return Vec::new();
+        }
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let path = Path::new(DIR).join(entry.file_name());
+            let mode = entry.metadata().map_or(0, |known| known.permissions().mode());
+            if mode & 0o077 != 0 && !self.put.contains(&path) {
+                all.push(path);
+            }
+        }
+        all.sort();
+        all
+    }
+
     fn put(&mut self, path: &Path, bytes: Option<Vec<u8>>) {
+        self.put.insert(path.to_owned());
         let path = self.real(path);
         let done = match bytes {
             Some(bytes) => std::fs::write(&path, bytes),

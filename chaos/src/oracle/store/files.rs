@@ -58,8 +58,10 @@ pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
                 }
             }
             (Kind::Fs { op, path, error }, Src::Fs) => {
-                if op == "left" {
-                    left(path, at, f);
+                match op.as_str() {
+                    "left" => left(path, at, f),
+                    "public" => public(path, at, f),
+                    _ => {}
                 }
                 if let Some((_, done)) = &mut call {
                     done.operation(op, path, error.is_some());
@@ -77,6 +79,13 @@ fn left(path: &str, at: At, f: &mut Findings) {
     f.broken(K9, "swept", Evidence::line(at), || {
         let expected = "temporary files of an interrupted save are removed at the next open";
         (expected.to_owned(), format!("{path} is still there"))
+    });
+}
+
+fn public(path: &str, at: At, f: &mut Findings) {
+    f.broken(K9, "private", Evidence::line(at), || {
+        let expected = "files of a store are its owner's: nobody else can read them";
+        (expected.to_owned(), format!("{path} can be read by others"))
     });
 }
 

@@ -134,3 +134,16 @@ fn a_full_disk_of_a_driver_is_taken_at_its_word_and_may_have_kept_the_save() {
     tale.saving("t", "s2");
     breaks(&tale.refused("save", "storage_full"), "K11 kind");
 }
+
+#[test]
+fn k9_wants_files_that_nobody_else_can_read() {
+    let closed = |public: bool| {
+        let mut tale = by_process("reference").saved("t", "a", "s1");
+        if public {
+            tale.fs("public", "/store/0000000000000001.dck", None);
+        }
+        tale
+    };
+    keeps(&closed(false), "K9");
+    breaks(&closed(true), "K9 private");
+}
