@@ -211,7 +211,7 @@ pub(crate) struct ReplayArgs {
     /// A history, or the folder that `run --out` wrote it to.
     #[arg(value_name = "events.jsonl|DIR")]
     pub(crate) history: PathBuf,
-    /// Show this crash state of a history of the disk lane: the files of its disk, and what the
+    /// Show this crash state of a history of the lanes disk or sim: the files of its disk, and what the
     /// store answered there. A violation names it, as m0.op17.v3.
     #[arg(long, value_name = "NAME")]
     pub(crate) crash_state: Option<String>,

@@ -99,13 +99,18 @@ fn threads(reports: &[FileReport]) -> String {
             ));
         }
     }
-    let unknown = reports.iter().filter(|r| r.role == Role::Checkpoint && r.info.is_none());
+    let unknown = reports.iter().filter(|report| is_unknown(report));
     let unknown: String = unknown.map(|report| format!("  {}\n", line(report))).collect();
     if !unknown.is_empty() {
         out.push_str("of no known thread\n");
         out.push_str(&unknown);
     }
     out
+}
+
+/// A checkpoint's file that does not say whose it is.
+fn is_unknown(report: &FileReport) -> bool {
+    report.role == Role::Checkpoint && report.info.is_none()
 }
 
 fn threads_json(reports: &[FileReport]) -> Vec<Value> {
@@ -115,7 +120,10 @@ fn threads_json(reports: &[FileReport]) -> Vec<Value> {
         let all: Vec<Value> = all.iter().map(|(report, _)| as_json(report)).collect();
         json!({ "thread": thread, "latest": latest, "checkpoints": all })
     };
-    by_thread(reports).into_iter().map(thread).collect()
+    let unknown: Vec<Value> = reports.iter().filter(|r| is_unknown(r)).map(as_json).collect();
+    let rest = (!unknown.is_empty())
+        .then(|| json!({ "thread": null, "latest": null, "checkpoints": unknown }));
+    by_thread(reports).into_iter().map(thread).chain(rest).collect()
 }
 
 fn health(report: &FileReport) -> String {

@@ -19,12 +19,12 @@ struct Finding {
     remedy: &'static str,
 }
 
-pub(crate) fn doctor(ui: Ui, args: &DoctorArgs) -> u8 {
+pub(crate) fn doctor(ui: Ui, dir: Option<&Path>, args: &DoctorArgs) -> u8 {
     let findings = [
         sim(),
         wire(),
         tls(),
-        scenarios(),
+        scenarios(dir),
         docker(),
         disk(),
         files(),
@@ -132,8 +132,8 @@ fn tls() -> Finding {
     }
 }
 
-fn scenarios() -> Finding {
-    let library = super::library(None);
+fn scenarios(dir: Option<&Path>) -> Finding {
+    let library = super::library(dir);
     let found = match &library {
         Ok(library) => format!("{} scenarios", library.len()),
         Err(failure) => failure.message.lines().next().unwrap_or_default().to_owned(),
@@ -143,7 +143,7 @@ fn scenarios() -> Finding {
         here: library.is_ok(),
         needed: true,
         found,
-        remedy: "run in the project's folder, or `dashproof check` to see what is broken",
+        remedy: "run in the project's folder, name another with --scenarios, or `dashproof check` to see what is broken",
     }
 }
 

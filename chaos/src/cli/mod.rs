@@ -70,7 +70,7 @@ fn execute(ui: Ui, cli: &Cli) -> Result<u8, Failure> {
         Command::Check(args) => check::check(dir, args),
         Command::Checkpoint(args) => checkpoint::checkpoint(args),
         Command::Decode(args) => decode::decode(args),
-        Command::Doctor(args) => Ok(doctor::doctor(ui, args)),
+        Command::Doctor(args) => Ok(doctor::doctor(ui, dir, args)),
     }
 }
 

@@ -283,7 +283,7 @@ fn tried(counts: &RunCounts) -> String {
         (states, 0) => format!("{states} crash states, every one"),
         (states, sampled) => format!("{states} crash states, sampled at {sampled} operations"),
     };
-    format!("{saves}, {crashes}")
+    if counts.saves == 0 { crashes } else { format!("{saves}, {crashes}") }
 }
 
 /// What became of the states.

@@ -323,6 +323,11 @@ fn verdict(
             judged.filter(idle).map(|law| format!("{law} is named, and had nothing to judge")),
         );
     }
+    let about_the_subject = |law: &LawId| !matches!(law, LawId::Protocol | LawId::Expect);
+    let mut checked = findings.checked.iter().filter(|(law, n)| about_the_subject(law) && **n > 0);
+    if !checked.any(|(law, _)| selection.judged.contains(law)) {
+        why.push("no law had anything to judge, so nothing is proven".to_owned());
+    }
     for name in &index.scenario.expect.reached {
         if marks::mark(name).is_none() {
             why.push(format!("mark {name} does not exist"));

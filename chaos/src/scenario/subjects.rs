@@ -105,6 +105,16 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
         };
         walker.refuse(&root.place("lanes"), message, Some(help.to_owned()));
     }
+    if who != Who::Producer {
+        let subject = root.table("subject");
+        let producer = subject.filter(|subject| subject.values.contains_key("producer"));
+        let brokers = root.values.contains_key("cluster").then_some((root, "cluster"));
+        for (fields, key) in producer.map(|fields| (fields, "producer")).into_iter().chain(brokers)
+        {
+            let message = format!("`{key}` says nothing to {}", who.name());
+            walker.refuse(&fields.place(key), message, Some("leave it out".to_owned()));
+        }
+    }
     for (fields, load) in root.tables("load").iter().zip(&scenario.loads) {
         load_of(walker, fields, load, who);
         if who == Who::Store {
@@ -123,6 +133,13 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
         }
         match &fault.kind {
             FaultKind::Fs(FsFault::Error { op, error, .. }) => fits(walker, fields, op, error),
+            FaultKind::Fs(FsFault::Damage { file, how })
+                if file == "directory" && how != "deleted" =>
+            {
+                let message = format!("a directory is not damaged by `{how}`");
+                let help = "write how = \"deleted\", or name files".to_owned();
+                walker.refuse(&fields.place("how"), message, Some(help));
+            }
             FaultKind::SubjectCrash(crash) => crash_of(walker, fields, crash, who),
             _ => {}
         }
@@ -243,6 +260,12 @@ fn load_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, who: Who) {
         let message = format!("[[load]] needs `{wanted}` here, and no {other}");
         let help = format!("write `{wanted} = 100`, or change the subject");
         walker.refuse(&fields.at, message, Some(help));
+    }
+    if who == Who::Producer {
+        for key in ["ids", "writer", "dated"].into_iter().filter(|key| given(key)) {
+            let message = format!("`{key}` is about checkpoints");
+            walker.refuse(&fields.place(key), message, Some("add [subject.checkpoint]".to_owned()));
+        }
     }
     if who != Who::Differ {
         for key in ["states"].iter().chain(OF_STATES).filter(|key| given(key)) {

@@ -24,6 +24,9 @@ use crate::subject::store::{Answered, Checkpointer, Refusal};
 const OPS: &[&str] =
     &["create_dir", "create", "write", "sync", "rename", "remove", "sync_dir", "read", "list"];
 
+/// A process owes answers until it has been told `bye`.
+const ENDED: &str = "the subject's process ended in the middle of the run";
+
 /// What a run in a directory begins with.
 pub(super) struct Start {
     pub(super) recorder: Recorder,
@@ -162,6 +165,9 @@ impl Ground for Directory {
     /// Each open is another process: what the one before left is all that it has.
     fn open(&mut self, opening: Opening) -> Answered<Box<dyn Checkpointer>> {
         if let Some(before) = self.line.take() {
+            if !self.doomed && !before.process.is_alive() {
+                self.broken.set("implementation", ENDED.to_owned());
+            }
             self.goodbye(&before);
         }
         let (dir, recorder) = (self.dir.clone(), self.start.recorder.clone());
@@ -335,8 +341,7 @@ impl Ground for Directory {
 
     fn broken(&self) -> Option<HarnessError> {
         if self.is_dead() && !self.doomed {
-            let text = "the subject's process ended in the middle of the run";
-            self.broken.set("implementation", text.to_owned());
+            self.broken.set("implementation", ENDED.to_owned());
         }
         self.broken.get()
     }

@@ -35,7 +35,11 @@ pub(super) fn errors(
     evidence: &Evidence,
 ) {
     let Some(kind) = answer.error.as_deref() else { return };
-    if is_system(kind) && !walk.sees {
+    let has_cause = walk.trouble || !walk.failed.is_empty();
+    if call.op == "second_open" && !(is_system(kind) && has_cause) {
+        return second_open(walk, kind, answer, evidence);
+    }
+    if is_system(kind) && !walk.sees && walk.trouble {
         walk.f.unjudged(K11, "a driver's file operations are not seen");
         return;
     }
@@ -57,7 +61,6 @@ pub(super) fn errors(
     }
     match call.op.as_str() {
         "open" => walk.not_opened(answer, evidence),
-        "second_open" => second_open(walk, kind, answer, evidence),
         "save" if !REFUSALS.contains(&kind) => {
             walk.f.broken(K7, "refused", evidence.clone(), || {
                 let expected = "a state that can be encoded is saved".to_owned();
@@ -65,6 +68,13 @@ pub(super) fn errors(
             });
         }
         "delete" | "delete_thread" | "retain" if kind != "schema_mismatch" => {
+            let (law, rule) = walk.past.undamaged(&walk.model);
+            walk.f.broken(law, rule, evidence.clone(), || {
+                let expected = format!("{} succeeds, or the system says why not", call.op);
+                (expected, answer.text.clone())
+            });
+        }
+        "list" | "threads" | "verify" | "close" => {
             let (law, rule) = walk.past.undamaged(&walk.model);
             walk.f.broken(law, rule, evidence.clone(), || {
                 let expected = format!("{} succeeds, or the system says why not", call.op);

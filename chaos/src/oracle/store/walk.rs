@@ -56,6 +56,8 @@ pub(super) struct Walk<'a, 'f> {
     pub(super) holder: Option<i64>,
     /// What fails in the file system is seen.
     pub(super) sees: bool,
+    /// A fault of the file system has begun, so that an error of the system can have a cause.
+    pub(super) trouble: bool,
 }
 
 /// Operations that change a disk; `rest` is what somebody else does to a file at rest.
@@ -85,6 +87,7 @@ pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
         started: None,
         holder: None,
         sees: index.shows_files(),
+        trouble: false,
     };
     walk.moment();
     for law in super::CAUSES {
@@ -98,6 +101,9 @@ pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
             (Kind::Fs { op, path, error }, Src::Fs) => walk.operation(op, path, error.as_deref()),
             (Kind::AtRest(there), Src::Fs) => walk.there(there),
             (Kind::DamageSeen(damage), Src::Fs) => walk.damaged(damage),
+            (Kind::Fault { name, phase: FaultPhase::Begin, .. }, _) => {
+                walk.trouble |= name.starts_with("fs.");
+            }
             (Kind::Fault { name, phase: FaultPhase::Effect, .. }, _) => match name.as_str() {
                 "fs.index" => walk.past.add(Met::Index),
                 "clock.back" | "clock.forward" => walk.past.add(Met::Clock),

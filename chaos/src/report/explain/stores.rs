@@ -23,7 +23,17 @@ pub(super) fn load(load: &Load, size: &str) -> String {
         "taken" => ", each twice under one id",
         _ => "",
     };
-    format!("{} states of {size} are saved on {threads}, {pace}{ids}", load.saves)
+    let when = match load.dated.as_str() {
+        "past" => ", dated from 1970 on",
+        "future" => ", dated from 2100 on",
+        _ => "",
+    };
+    let by = match load.writer.as_str() {
+        "subject" => pace,
+        "earlier" => "by the subject itself, before the run".to_owned(),
+        old => format!("as {old} wrote them, before the run{when}"),
+    };
+    format!("{} states of {size} are saved on {threads}, {by}{ids}", load.saves)
 }
 
 /// Where the process dies.
