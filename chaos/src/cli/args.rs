@@ -211,8 +211,8 @@ pub(crate) struct ReplayArgs {
     /// A history, or the folder that `run --out` wrote it to.
     #[arg(value_name = "events.jsonl|DIR")]
     pub(crate) history: PathBuf,
-    /// Show this crash state of a history of the lanes disk or sim: the files of its disk, and what the
-    /// store answered there. A violation names it, as m0.op17.v3.
+    /// Show this crash state of a history of the lanes disk or sim: the files of its disk, and what
+    /// the store or spool answered there. A violation names it, as m0.op17.v3.
     #[arg(long, value_name = "NAME")]
     pub(crate) crash_state: Option<String>,
     /// With --crash-state: write the files of that disk into this new folder.

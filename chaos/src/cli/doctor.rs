@@ -143,7 +143,8 @@ fn scenarios(dir: Option<&Path>) -> Finding {
         here: library.is_ok(),
         needed: true,
         found,
-        remedy: "run in the project's folder, name another with --scenarios, or `dashproof check` to see what is broken",
+        remedy: "run in the project's folder, or name another with --scenarios; `dashproof check` \
+                 tells what is broken",
     }
 }
 

@@ -105,16 +105,7 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
         };
         walker.refuse(&root.place("lanes"), message, Some(help.to_owned()));
     }
-    if who != Who::Producer {
-        let subject = root.table("subject");
-        let producer = subject.filter(|subject| subject.values.contains_key("producer"));
-        let brokers = root.values.contains_key("cluster").then_some((root, "cluster"));
-        for (fields, key) in producer.map(|fields| (fields, "producer")).into_iter().chain(brokers)
-        {
-            let message = format!("`{key}` says nothing to {}", who.name());
-            walker.refuse(&fields.place(key), message, Some("leave it out".to_owned()));
-        }
-    }
+    others(walker, root, who);
     for (fields, load) in root.tables("load").iter().zip(&scenario.loads) {
         load_of(walker, fields, load, who);
         if who == Who::Store {
@@ -155,6 +146,20 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
             let help = format!("at most {}", most.saturating_sub(1));
             walker.refuse(&fields.place("reported_after"), message, Some(help));
         }
+    }
+}
+
+/// What only a producer has.
+fn others(walker: &mut Walker<'_>, root: &Fields, who: Who) {
+    if who == Who::Producer {
+        return;
+    }
+    let subject = root.table("subject");
+    let producer = subject.filter(|subject| subject.values.contains_key("producer"));
+    let brokers = root.values.contains_key("cluster").then_some((root, "cluster"));
+    for (fields, key) in producer.map(|fields| (fields, "producer")).into_iter().chain(brokers) {
+        let message = format!("`{key}` says nothing to {}", who.name());
+        walker.refuse(&fields.place(key), message, Some("leave it out".to_owned()));
     }
 }
 

@@ -273,6 +273,27 @@ fn what_a_store_and_a_producer_cannot_do_is_refused_each_for_itself() {
 }
 
 #[test]
+fn what_lies_there_before_a_run_and_what_breaks_it_must_make_sense() {
+    let text =
+        |store: bool, rest: &str| format!("id = \"a/b\"\nsummary = \"s\"\n{}\n{rest}", head(store));
+    let load = |rest: &str| text(true, &format!("[[load]]\nsaves = 3\n{rest}"));
+    let fault = |rest: &str| text(true, &format!("[[fault]]\nat = \"1s\"\n{rest}"));
+    let refused = [
+        load("writer = \"v1-fil\""),
+        load("writer = \"v1-file\"\nat = \"1s\""),
+        load("writer = \"v1-file\"\nids = \"taken\""),
+        load("dated = \"past\""),
+        load("at = { unanswered = 3 }"),
+        fault("kind = \"fs.damage\"\nfile = \"directory\"\nhow = \"bit\""),
+        fault("kind = \"fs.error\"\nop = \"write\"\nerror = \"lost_pages\""),
+        text(true, "[cluster]\nbrokers = 1"),
+        text(true, "[subject.producer]\nacks = \"all\""),
+        text(false, "[[load]]\nevents = 1\nwriter = \"v1-file\""),
+    ];
+    insta::assert_snapshot!(refused.iter().map(|text| messages(text)).collect::<String>());
+}
+
+#[test]
 fn what_state_diffs_cannot_do_is_refused_with_the_remedy() {
     let text = |rest: &str| format!("id = \"a/b\"\nsummary = \"s\"\n{DIFFS}\n{rest}");
     let load = |rest: &str| text(&format!("[[load]]\nstates = 3\n{rest}"));

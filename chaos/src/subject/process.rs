@@ -41,6 +41,10 @@ pub struct ProcessSubject {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// Lines outside the protocol that are kept of each stream: a child that prints without end is
+/// known by then.
+const PRINTS: u32 = 2_000;
+
 struct Shared {
     recorder: Recorder,
     lines: mpsc::UnboundedSender<String>,
@@ -279,6 +283,7 @@ async fn write_lines(mut stdin: ChildStdin, mut lines: mpsc::UnboundedReceiver<S
 async fn read_lines(from: impl AsyncRead + Unpin, shared: Arc<Shared>, name: &'static str) {
     let mut reader = BufReader::with_capacity(1 << 16, from);
     let mut line = Vec::new();
+    let mut prints = 0;
     loop {
         line.clear();
         match reader.read_until(b'\n', &mut line).await {
@@ -289,7 +294,12 @@ async fn read_lines(from: impl AsyncRead + Unpin, shared: Arc<Shared>, name: &'s
         if let Some(Ok(message)) = message {
             shared.route(message);
         } else {
-            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            prints += 1;
+            let text = match prints {
+                ..PRINTS => String::from_utf8_lossy(&line).trim_end().to_owned(),
+                PRINTS => format!("more lines than {PRINTS}: no more of them are kept"),
+                _ => continue,
+            };
             shared.recorder.record(Src::Os, proc(name, 0, text));
         }
     }

@@ -35,11 +35,11 @@ pub(super) fn errors(
     evidence: &Evidence,
 ) {
     let Some(kind) = answer.error.as_deref() else { return };
-    let has_cause = walk.trouble || !walk.failed.is_empty();
+    let has_cause = walk.trouble.is_some() || !walk.failed.is_empty();
     if call.op == "second_open" && !(is_system(kind) && has_cause) {
         return second_open(walk, kind, answer, evidence);
     }
-    if is_system(kind) && !walk.sees && walk.trouble {
+    if is_system(kind) && !walk.sees && walk.trouble.is_some() {
         walk.f.unjudged(K11, "a driver's file operations are not seen");
         return;
     }

@@ -57,7 +57,7 @@ pub(super) struct Walk<'a, 'f> {
     /// What fails in the file system is seen.
     pub(super) sees: bool,
     /// A fault of the file system has begun, so that an error of the system can have a cause.
-    pub(super) trouble: bool,
+    pub(super) trouble: Option<&'a str>,
 }
 
 /// Operations that change a disk; `rest` is what somebody else does to a file at rest.
@@ -87,7 +87,7 @@ pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
         started: None,
         holder: None,
         sees: index.shows_files(),
-        trouble: false,
+        trouble: None,
     };
     walk.moment();
     for law in super::CAUSES {
@@ -102,7 +102,7 @@ pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
             (Kind::AtRest(there), Src::Fs) => walk.there(there),
             (Kind::DamageSeen(damage), Src::Fs) => walk.damaged(damage),
             (Kind::Fault { name, phase: FaultPhase::Begin, .. }, _) => {
-                walk.trouble |= name.starts_with("fs.");
+                walk.trouble = walk.trouble.or(name.starts_with("fs.").then_some(name));
             }
             (Kind::Fault { name, phase: FaultPhase::Effect, .. }, _) => match name.as_str() {
                 "fs.index" => walk.past.add(Met::Index),

@@ -67,6 +67,16 @@ async fn what_is_printed_outside_the_protocol_is_kept() {
 }
 
 #[tokio::test]
+async fn a_child_that_prints_without_end_does_not_fill_the_history() {
+    let recorder = recorder();
+    let subject = shell("seq 1 5000", &recorder);
+    subject.exit().await;
+    let kept = procs(&recorder, "stdout");
+    assert_eq!(kept.len(), PRINTS as usize);
+    assert!(kept.last().unwrap().1.contains("no more of them are kept"));
+}
+
+#[tokio::test]
 async fn calls_fail_when_the_child_ends_and_say_why() {
     let recorder = recorder();
     let subject = shell("read a; exit 5", &recorder);

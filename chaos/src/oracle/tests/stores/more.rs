@@ -126,6 +126,7 @@ fn what_a_driver_does_to_its_files_is_not_judged_and_what_it_answers_is() {
 #[test]
 fn a_full_disk_of_a_driver_is_taken_at_its_word_and_may_have_kept_the_save() {
     let mut tale = by_process("driver:./mine").saved_by(&[], "t", "a", "s1");
+    tale.line(Src::Harness, full());
     tale.saving("t", "s2");
     let tale = tale.refused("save", "storage_full");
     let judgement = judge(&tale.lines, &scenario());
@@ -146,4 +147,37 @@ fn k9_wants_files_that_nobody_else_can_read() {
     };
     keeps(&closed(false), "K9");
     breaks(&closed(true), "K9 private");
+}
+
+fn full() -> Kind {
+    Kind::Fault { fault: 0, name: "fs.full".to_owned(), phase: FaultPhase::Begin }
+}
+
+#[test]
+fn an_error_of_the_system_that_a_driver_tells_without_any_fault_breaks_k11() {
+    let asked = |trouble: bool| {
+        let mut tale = by_process("driver:./mine").saved_by(&[], "t", "a", "s1");
+        if trouble {
+            tale.line(Src::Harness, full());
+        }
+        tale.call(StoreCall::of("threads"));
+        tale.refused("threads", "io")
+    };
+    breaks(&asked(false), "K11 kind");
+    let judgement = judge(&asked(true).lines, &scenario());
+    assert!(judgement.violations.is_empty(), "{:?}", judgement.violations);
+}
+
+#[test]
+fn a_list_of_threads_that_is_refused_is_a_violation() {
+    let mut tale = two();
+    tale.call(StoreCall::of("threads"));
+    breaks(&tale.refused("threads", "not_found"), "K7 saved");
+}
+
+#[test]
+fn a_directory_that_is_in_use_is_refused_as_that_and_nothing_else() {
+    let mut tale = by_process("driver:./mine").saved_by(&[], "t", "a", "s1");
+    tale.call(StoreCall::of("second_open"));
+    breaks(&tale.refused("second_open", "io"), "K4 locked");
 }
