@@ -149,8 +149,8 @@ pub(crate) struct RunArgs {
     /// Write history, ledger, metrics and scenario of every cell below this folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Cells at once; as many as there are processors (sim, disk) or twenty (real time, they mostly
-    /// wait) if not given.
+    /// Cells at once, of those in virtual time and of those in real time each; as many as there are
+    /// processors (sim, disk) and twenty (real time, they mostly wait) if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) jobs: Option<u16>,
     /// Put this saboteur in the place of the reference: a subject that is wrong on purpose.

@@ -60,6 +60,20 @@ impl Naming {
         }
     }
 
+    /// What is left of it when a directory is gone.
+    fn outside(self, dir: &Path) -> Option<Self> {
+        let inside = |path: &PathBuf| path.starts_with(dir);
+        match self {
+            Self::Move(from, to, number) => match (inside(&from), inside(&to)) {
+                (true, true) => None,
+                (true, false) => Some(Self::Add(to, number)),
+                (false, true) => Some(Self::Drop(from)),
+                (false, false) => Some(Self::Move(from, to, number)),
+            },
+            change => (!change.path().starts_with(dir)).then_some(change),
+        }
+    }
+
     /// What is left of it when something later is durable about this name.
     fn without(self, path: &Path) -> Option<Self> {
         match self {
@@ -175,14 +189,15 @@ impl Medium {
                 here.for_each(|change| change.doubtful = true);
             }
             Op::Gone(dir) => {
-                self.dirs.retain(|known| !known.starts_with(dir));
-                for path in self.live.keys().chain(self.names.keys()).cloned().collect::<Vec<_>>() {
-                    if path.starts_with(dir) {
-                        self.forget(&path);
-                        self.names.remove(&path);
-                        self.live.remove(&path);
-                    }
-                }
+                let outside = |path: &PathBuf| !path.starts_with(dir);
+                self.dirs.retain(outside);
+                self.names.retain(|path, _| outside(path));
+                self.live.retain(|path, _| outside(path));
+                let all = std::mem::take(&mut self.naming).into_iter();
+                let left = all.filter_map(|Changed { naming, doubtful }| {
+                    Some(Changed { naming: naming.outside(dir)?, doubtful })
+                });
+                self.naming = left.collect();
             }
             Op::Rest(path, left) => {
                 self.forget(path);

@@ -212,6 +212,11 @@ fn saves_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, scenario: &Sc
         let message = format!("`{writer}` writes before the run");
         walker.refuse(&fields.place(key), message, Some("leave it out".to_owned()));
     }
+    if old && scenario.loads.iter().any(|load| load.writer == "earlier") {
+        let message = "version 1 and the subject itself cannot both have written before the run";
+        let help = "leave one out: what the subject saves in the run comes after version 1";
+        walker.refuse(&fields.place("writer"), message, Some(help.to_owned()));
+    }
     let typed = scenario.checkpoint.as_ref().is_some_and(|c| c.variant == "versioned");
     if is_untyped(writer) && typed {
         let message = format!("`{writer}` says nothing of its states' schema: no migration fits");

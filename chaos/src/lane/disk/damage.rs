@@ -38,7 +38,10 @@ impl Session {
         }
     }
 
-    fn damage_seen(&self, fault: usize, how: &str, known: &Known) {
+    fn damage_seen(&mut self, fault: usize, how: &str, known: &Known) {
+        if how != "deleted" {
+            self.damaged.push(known.clone());
+        }
         let Known { thread, id, path } = known.clone();
         let (how, path) = (how.to_owned(), path.display().to_string());
         let seen = DamageSeen { fault, how, path, id, thread };

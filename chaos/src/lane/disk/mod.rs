@@ -33,8 +33,9 @@ use crate::scenario::store;
 use crate::subject::state::{self, Start};
 use crate::subject::store::{self as stores, Open};
 
+pub(crate) use audit::SAMPLED;
 pub(super) use session::is_index;
-pub(crate) use states::TOO_LARGE;
+pub(crate) use states::NOT_TRIED;
 pub use states::{Shown, show};
 
 /// The directory that stores are opened on.

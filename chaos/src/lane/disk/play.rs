@@ -263,7 +263,7 @@ impl Play {
         let Some(fault) = scenario.faults.get(index) else { return };
         self.session.recorder.fault(index, fault.kind.name(), FaultPhase::Begin);
         match &fault.kind {
-            FaultKind::SubjectCrash(crash) => self.crash(index, crash, scenario),
+            FaultKind::SubjectCrash(crash) => self.crash(index, crash),
             FaultKind::Fs(kind) => self.break_fs(index, kind),
             _ => return,
         }
@@ -321,7 +321,7 @@ impl Play {
     }
 
     /// The subject dies in the middle of a call, or just after it.
-    fn crash(&mut self, index: usize, crash: &Crash, scenario: &Scenario) {
+    fn crash(&mut self, index: usize, crash: &Crash) {
         if self.session.store.is_some() == (crash.during == "open") {
             return; // nothing that could meet it
         }
@@ -334,7 +334,7 @@ impl Play {
         let met = crash.phase.is_none() || self.session.ground.is_dead();
         self.session.store = None;
         if let Some(disk) = self.session.ground.simulated().cloned() {
-            self.crash_machine(&disk, scenario);
+            self.crash_machine(&disk);
         } else {
             self.session.ground.kill();
             self.crashed(String::new());
@@ -373,13 +373,11 @@ impl Play {
     }
 
     /// The whole machine dies, and its disk is one of those that it can be.
-    fn crash_machine(&mut self, disk: &Simulated, scenario: &Scenario) {
+    fn crash_machine(&mut self, disk: &Simulated) {
         let (log, base) = (disk.fs.log(), disk.fs.base());
         let seed = self.session.rng.u64(..);
         let mut all = crash::states_after(&log, &base, log.0.len() as u64, seed).states;
-        if states::can_be_tried(scenario) {
-            states::record(&mut self.session, seed);
-        }
+        states::record(&mut self.session, seed);
         let at = self.session.rng.usize(..all.len().max(1));
         let chosen = (at < all.len()).then(|| all.swap_remove(at));
         self.crashed(chosen.as_ref().map(|state| state.name.clone()).unwrap_or_default());
@@ -407,8 +405,6 @@ impl Play {
                 self.session.close();
             }
         }
-        if states::can_be_tried(scenario) {
-            states::record(&mut self.session, seed);
-        }
+        states::record(&mut self.session, seed);
     }
 }

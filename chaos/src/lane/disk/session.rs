@@ -65,6 +65,8 @@ pub(super) struct Session {
     pub(super) store: Option<Box<dyn Checkpointer>>,
     pub(super) noticed: Arc<Mutex<Noticed>>,
     pub(super) known: Vec<Known>,
+    /// Checkpoints whose files were damaged and are there.
+    pub(super) damaged: Vec<Known>,
     /// Ids that were deleted, the last ones.
     pub(super) gone: VecDeque<String>,
     pub(super) threads: BTreeSet<String>,
@@ -107,6 +109,7 @@ impl Session {
             store: None,
             noticed: Arc::default(),
             known: Vec::new(),
+            damaged: Vec::new(),
             gone: VecDeque::new(),
             threads: BTreeSet::new(),
             old_secs: 0,

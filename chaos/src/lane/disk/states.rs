@@ -18,11 +18,11 @@ const MOST: usize = 20_000;
 
 /// Files of a disk whose crash states are tried.
 const FILES: usize = 2_000;
-/// Name of the line that says that they were not, because there are more.
-pub(crate) const TOO_LARGE: &str = "crash_states_not_tried";
+/// Name of the line that says that they were not, and why.
+pub(crate) const NOT_TRIED: &str = "crash_states_not_tried";
 
 /// Damage at rest is no crash: what was durable is not, and the laws about crashes say nothing.
-pub(super) fn can_be_tried(scenario: &Scenario) -> bool {
+fn can_be_tried(scenario: &Scenario) -> bool {
     let damages = |kind: &FaultKind| {
         matches!(kind, FaultKind::Fs(FsFault::Damage { .. } | FsFault::Index { .. }))
     };
@@ -33,8 +33,15 @@ pub(super) fn can_be_tried(scenario: &Scenario) -> bool {
 pub(super) fn record(session: &mut Session, seed: u64) {
     let Some(disk) = session.ground.simulated().cloned() else { return };
     let (log, base) = (disk.fs.log(), disk.fs.base());
-    if base.files.len() > FILES {
-        let (what, text) = (TOO_LARGE.to_owned(), format!("{} files", base.files.len()));
+    let why = if !can_be_tried(&session.scenario) {
+        Some("what was durable is damaged at rest".to_owned())
+    } else if base.files.len() > FILES {
+        Some(format!("a disk of {} files has too many", base.files.len()))
+    } else {
+        None
+    };
+    if let Some(text) = why {
+        let what = NOT_TRIED.to_owned();
         session.recorder.harness(Kind::Proc { what, value: 0, text });
         return;
     }
@@ -48,7 +55,8 @@ pub(super) fn record(session: &mut Session, seed: u64) {
         // another phase with each seed, and always the last
         let last = states.iter().map(|state| state.ops).max();
         states.retain(|state| state.ops.wrapping_add(seed) % every == 0 || Some(state.ops) == last);
-        tally.points = before.div_ceil(every);
+        let kept: std::collections::BTreeSet<u64> = states.iter().map(|state| state.ops).collect();
+        tally.points = kept.len() as u64;
         tally.sampled += before - tally.points;
         tally.states = states.len() as u64;
     }
@@ -94,7 +102,11 @@ fn answers(session: &Session, disk: &Simulated, image: &Image) -> CrashState {
             Ok(None) => {}
             Err(refusal) => found.error = Some(refusal.kind),
         }
-        for listed in store.list(thread).unwrap_or_default() {
+        let listed = store.list(thread).unwrap_or_else(|refusal| {
+            found.error.get_or_insert(refusal.kind);
+            Vec::new()
+        });
+        for listed in listed {
             let state = match store.load(&listed.id) {
                 Ok(given) => sha(&given.state),
                 Err(refusal) => format!("error: {}", refusal.kind),

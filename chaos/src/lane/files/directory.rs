@@ -225,8 +225,11 @@ impl Ground for Directory {
     }
 
     fn put(&mut self, path: &Path, bytes: Option<Vec<u8>>) {
-        self.put.insert(path.to_owned());
-        let path = self.real(path);
+        let real = self.real(path);
+        if !real.exists() {
+            self.put.insert(path.to_owned());
+        }
+        let path = real;
         let done = match bytes {
             Some(bytes) => std::fs::write(&path, bytes),
             None => std::fs::remove_file(&path),

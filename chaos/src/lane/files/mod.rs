@@ -68,6 +68,9 @@ fn cannot_express(input: &RunInput) -> Option<String> {
                 "a crash in the middle of a call needs the harness's own file system in the \
                  process, which a driver has not"
             }
+            FaultKind::Fs(FsFault::Full { .. }) => {
+                "whether a driver's write met the full disk is not seen"
+            }
             FaultKind::Fs(FsFault::Leftovers { .. }) => {
                 "how a driver names its temporary files is not known"
             }

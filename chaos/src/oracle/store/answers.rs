@@ -35,11 +35,12 @@ pub(super) fn errors(
     evidence: &Evidence,
 ) {
     let Some(kind) = answer.error.as_deref() else { return };
-    let has_cause = walk.trouble.is_some() || !walk.failed.is_empty();
-    if call.op == "second_open" && !(is_system(kind) && has_cause) {
+    let excused = !walk.sees && walk.trouble.is_some_and(|trouble| trouble.excuses(kind));
+    let has_cause = is_system(kind) && (excused || !walk.failed.is_empty());
+    if call.op == "second_open" && !has_cause {
         return second_open(walk, kind, answer, evidence);
     }
-    if is_system(kind) && !walk.sees && walk.trouble.is_some() {
+    if excused {
         walk.f.unjudged(K11, "a driver's file operations are not seen");
         return;
     }
@@ -96,6 +97,10 @@ fn second_open(walk: &mut Walk<'_, '_>, kind: &str, answer: &StoreAnswer, eviden
         return;
     }
     let Some(holder) = walk.holder else { return };
+    if !walk.sees {
+        let why = "a driver may have started another process, which has the directory";
+        return walk.f.unjudged(K4, why);
+    }
     let numbers = answer.text.split(|c: char| !c.is_ascii_digit());
     if !numbers.into_iter().any(|number| number.parse() == Ok(holder)) {
         walk.f.broken(K4, "holder", evidence.clone(), || {

@@ -21,7 +21,7 @@ use super::findings::Findings;
 use super::index::Index;
 use super::laws::LawId::{K1, K3, K5, K6, K9, K10, K11};
 use crate::history::{CrashTally, Kind};
-use crate::lane::disk::TOO_LARGE;
+use crate::lane::disk::{NOT_TRIED, SAMPLED};
 
 /// Judges everything about stores but their metrics.
 pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
@@ -35,7 +35,7 @@ pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
         f.unjudged(K9, "a driver's file operations are not seen");
     }
     whole(index, f);
-    too_large(index, f);
+    left_out(index, f);
 }
 
 /// A crash state that is not in the history was not judged, whatever the tally says.
@@ -56,10 +56,14 @@ fn whole(index: &Index<'_>, f: &mut Findings) {
     }
 }
 
-/// A disk of very many files is not crashed at every point: that is said.
-fn too_large(index: &Index<'_>, f: &mut Findings) {
-    for proc in index.procs().filter(|proc| proc.what == TOO_LARGE) {
-        f.unjudged(K1, format!("crash states of a disk of {} are not tried", proc.text));
+/// What was not tried, and what was not asked for, is said.
+fn left_out(index: &Index<'_>, f: &mut Findings) {
+    for proc in index.procs() {
+        match proc.what {
+            NOT_TRIED => f.unjudged(K1, format!("no crash states: {}", proc.text)),
+            SAMPLED => f.unjudged(K10, format!("an audit asked for a part: {}", proc.text)),
+            _ => {}
+        }
     }
 }
 

@@ -18,6 +18,25 @@ pub(super) struct Failed<'a> {
     pub(super) error: &'a str,
 }
 
+/// Why the system can refuse what a store asks of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// The disk is full.
+    Full,
+    /// The directory was deleted under the store.
+    Gone,
+}
+
+impl Trouble {
+    /// An answer that it excuses.
+    pub(super) fn excuses(self, kind: &str) -> bool {
+        match self {
+            Self::Full => kind == "storage_full",
+            Self::Gone => kind == "io",
+        }
+    }
+}
+
 /// Where the pass stands.
 pub(super) struct Walk<'a, 'f> {
     pub(super) f: &'f mut Findings,
@@ -56,8 +75,8 @@ pub(super) struct Walk<'a, 'f> {
     pub(super) holder: Option<i64>,
     /// What fails in the file system is seen.
     pub(super) sees: bool,
-    /// A fault of the file system has begun, so that an error of the system can have a cause.
-    pub(super) trouble: Option<&'a str>,
+    /// What a driver, whose file operations nobody sees, may be in trouble with.
+    pub(super) trouble: Option<Trouble>,
 }
 
 /// Operations that change a disk; `rest` is what somebody else does to a file at rest.
@@ -101,8 +120,11 @@ pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
             (Kind::Fs { op, path, error }, Src::Fs) => walk.operation(op, path, error.as_deref()),
             (Kind::AtRest(there), Src::Fs) => walk.there(there),
             (Kind::DamageSeen(damage), Src::Fs) => walk.damaged(damage),
-            (Kind::Fault { name, phase: FaultPhase::Begin, .. }, _) => {
-                walk.trouble = walk.trouble.or(name.starts_with("fs.").then_some(name));
+            (Kind::Fault { name, phase: FaultPhase::Begin, .. }, _) if name == "fs.full" => {
+                walk.trouble = Some(Trouble::Full);
+            }
+            (Kind::Fault { name, phase: FaultPhase::End, .. }, _) if name == "fs.full" => {
+                walk.trouble = walk.trouble.filter(|trouble| *trouble != Trouble::Full);
             }
             (Kind::Fault { name, phase: FaultPhase::Effect, .. }, _) => match name.as_str() {
                 "fs.index" => walk.past.add(Met::Index),
@@ -140,9 +162,13 @@ impl<'a> Walk<'a, '_> {
             self.files.remove(path);
         }
         if op == "rename" && error.is_none() {
-            self.renamed = path.split_once(" -> ").map(|(_, to)| to);
+            let data = |to: &&str| !to.contains("index");
+            self.renamed = path.split_once(" -> ").map(|(_, to)| to).filter(data).or(self.renamed);
         }
         if op == "rest" {
+            if path == crate::lane::disk::DIR {
+                self.trouble = Some(Trouble::Gone);
+            }
             self.moment();
         }
         if let Some(error) = error.filter(|_| self.call.is_some()) {
@@ -200,6 +226,7 @@ impl<'a> Walk<'a, '_> {
         let thread = call.thread.clone().unwrap_or_default();
         match call.op.as_str() {
             "open" => {
+                self.trouble = self.trouble.filter(|trouble| *trouble != Trouble::Gone);
                 self.past.set(Met::Reopened, self.opens > 0);
                 self.opens += 1;
                 self.keep = call.keep.and_then(|keep| usize::try_from(keep).ok());

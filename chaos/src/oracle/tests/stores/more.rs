@@ -110,6 +110,25 @@ fn k4_wants_the_holder_named_where_it_is_a_process() {
 }
 
 #[test]
+fn which_process_of_a_driver_has_the_directory_is_not_judged() {
+    let mut tale = by_process("driver:./wrapper").saved_by(&[], "t", "a", "s1");
+    tale.call(StoreCall::of("second_open"));
+    let error = Some("locked".to_owned());
+    let text = "in use by pid 4800".to_owned();
+    let tale = tale.answer("second_open", StoreAnswer { error, text, ..Default::default() });
+    assert!(judge(&tale.lines, &scenario()).violations.is_empty());
+}
+
+#[test]
+fn a_driver_that_blames_the_system_for_a_damaged_index_breaks_k11() {
+    let mut tale = by_process("driver:./mine").saved_by(&[], "t", "a", "s1");
+    let name = "fs.index".to_owned();
+    tale.line(Src::Harness, Kind::Fault { fault: 0, name, phase: FaultPhase::Begin });
+    tale.call(StoreCall { thread: Some("t".into()), ..StoreCall::of("latest") });
+    breaks(&tale.refused("latest", "io"), "K11 kind");
+}
+
+#[test]
 fn what_a_driver_does_to_its_files_is_not_judged_and_what_it_answers_is() {
     let unsynced = ["create", "write", "rename", "sync_dir"];
     let tale = by_process("reference").saved_by(&unsynced, "t", "a", "s1");
@@ -161,7 +180,7 @@ fn an_error_of_the_system_that_a_driver_tells_without_any_fault_breaks_k11() {
             tale.line(Src::Harness, full());
         }
         tale.call(StoreCall::of("threads"));
-        tale.refused("threads", "io")
+        tale.refused("threads", "storage_full")
     };
     breaks(&asked(false), "K11 kind");
     let judgement = judge(&asked(true).lines, &scenario());
