@@ -188,17 +188,7 @@ impl Medium {
                 let here = self.naming.iter_mut().filter(|c| c.naming.path().parent() == Some(dir));
                 here.for_each(|change| change.doubtful = true);
             }
-            Op::Gone(dir) => {
-                let outside = |path: &PathBuf| !path.starts_with(dir);
-                self.dirs.retain(outside);
-                self.names.retain(|path, _| outside(path));
-                self.live.retain(|path, _| outside(path));
-                let all = std::mem::take(&mut self.naming).into_iter();
-                let left = all.filter_map(|Changed { naming, doubtful }| {
-                    Some(Changed { naming: naming.outside(dir)?, doubtful })
-                });
-                self.naming = left.collect();
-            }
+            Op::Gone(dir) => self.gone(dir),
             Op::Rest(path, left) => {
                 self.forget(path);
                 match left {
@@ -215,6 +205,18 @@ impl Medium {
                 }
             }
         }
+    }
+
+    fn gone(&mut self, dir: &Path) {
+        let outside = |path: &PathBuf| !path.starts_with(dir);
+        self.dirs.retain(outside);
+        self.names.retain(|path, _| outside(path));
+        self.live.retain(|path, _| outside(path));
+        let all = std::mem::take(&mut self.naming).into_iter();
+        let left = all.filter_map(|Changed { naming, doubtful }| {
+            Some(Changed { naming: naming.outside(dir)?, doubtful })
+        });
+        self.naming = left.collect();
     }
 
     /// A file that is about to change.
