@@ -255,6 +255,20 @@ fn tokio_is_built_without_the_features_that_bring_wall_clock_fairness() {
 }
 
 #[test]
+fn every_dependency_has_its_reason_in_the_manual() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let page = fs::read_to_string(root().join("chaos/src/manual/dependencies.md")).unwrap();
+    let (_, list) = manifest.split_once("[workspace.dependencies]").unwrap();
+    let list = list.split_once("\n[").map_or(list, |(list, _)| list);
+    let names = list.lines().filter_map(|line| Some(line.split_once(" = ")?.0.trim()));
+    let wanted: Vec<&str> =
+        names.filter(|name| !name.starts_with('#') && !name.starts_with("dashproof")).collect();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+    let told: Vec<&str> = rows.filter(|name| *name != "crate").collect();
+    assert_eq!(told, wanted);
+}
+
+#[test]
 fn every_rule_bites() {
     assert_eq!(banned("let t = SystemTime::now();", DETERMINISM, false).len(), 1);
     assert_eq!(banned("// SystemTime::now", DETERMINISM, false).len(), 0);

@@ -28,6 +28,9 @@ pub mod _laws {}
 #[doc = include_str!("marks.md")]
 pub mod _marks {}
 
+#[doc = include_str!("dependencies.md")]
+pub mod _dependencies {}
+
 #[doc = include_str!("metrics.md")]
 pub mod _metrics {}
 
