@@ -54,15 +54,30 @@ pub fn states(log: &Log, base: &Image, seed: u64) -> States {
     out
 }
 
+/// The disks of each of these points, which are numbers of operations, in their order: the log is
+/// gone through once.
+pub fn states_at<'l>(
+    log: &'l Log,
+    base: &Image,
+    points: &'l BTreeSet<u64>,
+    seed: u64,
+) -> impl Iterator<Item = States> + use<'l> {
+    let mut medium = Medium::new(base);
+    let mut done = 0_usize;
+    points.iter().map(move |point| {
+        let end = usize::try_from(*point).unwrap_or(usize::MAX).min(log.0.len());
+        log.0.get(done..end).unwrap_or_default().iter().for_each(|op| medium.apply(op));
+        done = end;
+        let mut out = States::default();
+        at(&medium, end as u64, seed, &mut out);
+        out
+    })
+}
+
 /// The disks of one point: after so many operations.
 #[must_use]
 pub fn states_after(log: &Log, base: &Image, ops: u64, seed: u64) -> States {
-    let mut out = States::default();
-    let mut medium = Medium::new(base);
-    let ops = ops.min(log.0.len() as u64);
-    log.0.iter().take(usize::try_from(ops).unwrap_or(usize::MAX)).for_each(|op| medium.apply(op));
-    at(&medium, ops, seed, &mut out);
-    out
+    states_at(log, base, &BTreeSet::from([ops]), seed).next().unwrap_or_default()
 }
 
 /// The disk of this name, if there is one.

@@ -29,12 +29,12 @@ impl Session {
         threads.dedup();
         let most = if large { LOADS / 8 } else { LOADS };
         let loads = (most / threads.len().max(1)).max(1);
-        let mut asked = 0;
+        let mut partly = large || threads.len() < all.len();
         for thread in &threads {
             self.latest(thread);
             let listed = self.list(thread);
             let mut ids = self.drawn(&listed, loads);
-            asked += usize::from(ids.len() < listed.len());
+            partly |= ids.len() < listed.len();
             let damaged = self.damaged.iter().filter(|known| known.thread == *thread);
             let unlisted = self.known.iter().filter(|known| known.thread == *thread);
             let unlisted = unlisted.filter(|known| !listed.contains(&known.id)).rev();
@@ -53,7 +53,7 @@ impl Session {
         if !large {
             self.verify();
         }
-        if large || threads.len() < all.len() || asked > 0 {
+        if partly {
             let (what, value) = (SAMPLED.to_owned(), 0);
             let text = format!(
                 "{} of {} threads{}",

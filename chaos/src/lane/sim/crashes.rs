@@ -24,14 +24,14 @@ pub(super) fn record(recorder: &Recorder, number: usize, machine: &Machine, reop
     // Equal disks get equal answers, whenever the crash was; what they must be differs.
     let mut known: BTreeMap<[u8; 32], Result<SpoolFound, String>> = BTreeMap::new();
     let chosen = points(log, *seed);
-    for ops in &chosen {
-        let (states, at) = thinned(crash::states_after(log, base, *ops, *seed));
+    for states in crash::states_at(log, base, &chosen, *seed) {
+        let (states, at) = thinned(states);
         tally.points += at.points;
         tally.states += at.states;
         tally.duplicates += at.duplicates;
         tally.sampled += at.sampled;
         for state in states {
-            let answer = known.entry(state.image.digest());
+            let answer = known.entry(state.digest);
             let answer = answer.or_insert_with(|| answer_on(state.image, reopen)).clone();
             let (spool, error) = match answer {
                 Ok(found) => (Some(found), None),

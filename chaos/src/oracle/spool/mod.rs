@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use super::findings::Findings;
 use super::index::{At, Index};
 use super::laws::LawId::D11;
-use super::store::CHANGES;
+use super::store::{CHANGES, whole};
 use crate::history::{CrashState, EventId, FaultPhase, Kind, Outcome, Route, Src};
 use crate::scenario::model::FaultKind;
 use model::{Change, Model};
@@ -36,8 +36,6 @@ struct Walk<'a, 'f> {
     attempts: BTreeMap<Attempt, &'a [EventId]>,
     /// Calls of `close`: when each must have returned.
     closes: BTreeMap<u64, u64>,
-    /// Crash states since the last tally.
-    states: u64,
 }
 
 pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
@@ -53,7 +51,6 @@ pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
         then: None,
         attempts: BTreeMap::new(),
         closes: BTreeMap::new(),
-        states: 0,
     };
     for (n, line) in index.lines.iter().enumerate() {
         let at = At { line: n, t_us: line.t_us };
@@ -61,17 +58,10 @@ pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
             (Kind::Fs { op, .. }, Src::Fs) if CHANGES.contains(&op.as_str()) => walk.ops += 1,
             (Kind::Proc { what, .. }, _) if what == "crash" => walk.another_disk(),
             (Kind::CrashState(state), Src::Fs) => walk.state(state, at),
-            (Kind::CrashTally(tally), _) => {
-                let there = std::mem::take(&mut walk.states);
-                if there != tally.states {
-                    let all = tally.states;
-                    let why = format!("the history holds {there} of {all} crash states");
-                    walk.f.undecided(D11, why);
-                }
-            }
             (kind, src) => walk.line(kind, src, line.inc, line.t_us),
         }
     }
+    whole(index, D11, walk.f);
 }
 
 impl<'a> Walk<'a, '_> {
@@ -135,7 +125,6 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn state(&mut self, state: &CrashState, at: At) {
-        self.states += 1;
         let usable = self.then.take().filter(|(_, _, ops)| *ops <= state.ops);
         let (mut model, from, _) = usable.unwrap_or_else(|| (self.start.clone(), 0, 0));
         let to = self.learnt.partition_point(|(ops, _)| *ops <= state.ops);

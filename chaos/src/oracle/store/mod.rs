@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 
 use super::findings::Findings;
 use super::index::Index;
+use super::laws::LawId;
 use super::laws::LawId::{K1, K3, K5, K6, K9, K10, K11};
 use crate::history::{CrashTally, Kind};
 use crate::lane::disk::{NOT_TRIED, SAMPLED};
@@ -34,12 +35,12 @@ pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
     } else {
         f.unjudged(K9, "a driver's file operations are not seen");
     }
-    whole(index, f);
+    whole(index, K1, f);
     left_out(index, f);
 }
 
 /// A crash state that is not in the history was not judged, whatever the tally says.
-fn whole(index: &Index<'_>, f: &mut Findings) {
+pub(super) fn whole(index: &Index<'_>, law: LawId, f: &mut Findings) {
     let mut there = 0;
     for line in index.lines {
         match &line.kind {
@@ -48,7 +49,7 @@ fn whole(index: &Index<'_>, f: &mut Findings) {
                 let said = std::mem::take(&mut there);
                 if said != tally.states {
                     let all = tally.states;
-                    f.undecided(K1, format!("the history holds {said} of {all} crash states"));
+                    f.undecided(law, format!("the history holds {said} of {all} crash states"));
                 }
             }
             _ => {}
@@ -141,4 +142,4 @@ pub(super) fn tried(index: &Index<'_>) -> BTreeMap<String, u64> {
 type Listing = BTreeMap<String, Vec<String>>;
 
 /// The laws that a wrong answer can break by its cause.
-const CAUSES: [crate::oracle::LawId; 6] = [K1, K3, K5, K6, K10, K11];
+const CAUSES: [LawId; 6] = [K1, K3, K5, K6, K10, K11];
