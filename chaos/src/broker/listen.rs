@@ -59,6 +59,23 @@ pub struct HeldPort {
     held: Option<tokio::net::TcpSocket>,
 }
 
+impl HeldPort {
+    /// A free port, held.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn free() -> io::Result<Self> {
+        let socket = bound(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        Ok(Self { at: socket.local_addr()?, held: Some(socket) })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.at.port()
+    }
+}
+
 fn bound(at: SocketAddr) -> io::Result<tokio::net::TcpSocket> {
     let socket = tokio::net::TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;

@@ -1,12 +1,13 @@
 //! Executes cells: virtual lanes on threads, lanes in real time a few at once on a runtime.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
 
 use super::failure::Failure;
+use crate::lane::kafka::Fleet;
 use crate::lane::{self, HarnessError, RunInput, RunOutput};
 use crate::report::cell::{Cell, CellResult};
 use crate::scenario::model::LaneName;
@@ -73,7 +74,7 @@ fn can_stand_back() -> bool {
 
 fn input(cell: &Cell) -> RunInput {
     RunInput {
-        scenario: std::sync::Arc::clone(&cell.scenario),
+        scenario: Arc::clone(&cell.scenario),
         seed: cell.seed,
         subject: cell.subject.clone(),
     }
@@ -131,7 +132,7 @@ fn on_threads(
 }
 
 /// Runs one cell in real time, again where a mark was not reached. A violation is never retried.
-pub(crate) async fn attend(cell: Cell) -> CellResult {
+pub(crate) async fn attend(cell: Cell, fleet: &Fleet) -> CellResult {
     let begun = Instant::now();
     let mut tries = 0;
     loop {
@@ -139,6 +140,7 @@ pub(crate) async fn attend(cell: Cell) -> CellResult {
         let output = match cell.lane {
             LaneName::Wire => lane::wire::run(&input(&cell)).await,
             LaneName::Files => lane::files::run(&input(&cell)).await,
+            LaneName::Kafka => lane::kafka::run(&input(&cell), fleet).await,
             other => RunOutput {
                 lines: Vec::new(),
                 error: Some(HarnessError {
@@ -173,15 +175,17 @@ fn in_real_time(
         return Ok(());
     }
     let runtime = runtime()?;
-    let waiting = std::sync::Arc::new(Mutex::new(cells.into_iter()));
+    let waiting = Arc::new(Mutex::new(cells.into_iter()));
+    let fleet = Arc::new(Fleet::default());
     let (results, received) = mpsc::channel();
     for _ in 0..jobs.max(1) {
-        let (waiting, results) = (std::sync::Arc::clone(&waiting), results.clone());
+        let (waiting, results) = (Arc::clone(&waiting), results.clone());
+        let fleet = Arc::clone(&fleet);
         runtime.spawn(async move {
             loop {
                 let cell = waiting.lock().ok().and_then(|mut cells| cells.next());
                 let Some(cell) = cell else { return };
-                if results.send(attend(cell).await).is_err() {
+                if results.send(attend(cell, &fleet).await).is_err() {
                     return;
                 }
             }
@@ -190,6 +194,9 @@ fn in_real_time(
     drop(results);
     for result in received {
         on_result(result);
+    }
+    if let Some(fleet) = Arc::into_inner(fleet) {
+        runtime.block_on(fleet.end());
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use super::ui::{self, Ui};
 use super::{library, pool, run};
 use crate::exit;
 use crate::lane::SubjectSpec;
+use crate::lane::kafka::Fleet;
 use crate::oracle::Verdict;
 use crate::report::cell::{Cell, CellResult};
 use crate::report::table::aligned;
@@ -135,12 +136,12 @@ impl Prover<'_> {
     }
 
     /// One seed in real time: the reference beside the saboteur, since both do little but wait.
-    async fn attend(&self, trial: &mut Trial, seed: u64) {
+    async fn attend(&self, trial: &mut Trial, seed: u64, fleet: &Fleet) {
         let wrong = self.wrong(trial, seed);
         let Some((wrong, right)) = wrong.zip(self.cell(trial, seed, SubjectSpec::Reference)) else {
             return unknown(trial);
         };
-        let (wrong, right) = tokio::join!(pool::attend(wrong), pool::attend(right));
+        let (wrong, right) = tokio::join!(pool::attend(wrong, fleet), pool::attend(right, fleet));
         if let Some(broken) = caught(trial, &wrong) {
             compared(trial, seed, broken, right.verdict);
         }
@@ -213,16 +214,18 @@ fn attempt_all(ui: Ui, prover: &Prover<'_>, trials: Vec<Trial>) -> Result<Vec<Tr
         // Real time is expensive: a saboteur that is not caught at once is not caught.
         let seed = prover.seeds.start;
         let runtime = pool::runtime()?;
+        let fleet = Fleet::default();
         std::thread::scope(|scope| {
             for mut trial in real_time {
-                let (runtime, finished, tell) = (&runtime, &finished, &tell);
+                let (runtime, finished, tell, fleet) = (&runtime, &finished, &tell, &fleet);
                 scope.spawn(move || {
-                    runtime.block_on(prover.attend(&mut trial, seed));
+                    runtime.block_on(prover.attend(&mut trial, seed, fleet));
                     tell();
                     finished.lock().unwrap_or_else(PoisonError::into_inner).push(trial);
                 });
             }
         });
+        runtime.block_on(fleet.end());
     }
     let mut finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
     let place = |trial: &Trial| saboteur::all().position(|s| s.name == trial.saboteur.name);

@@ -19,7 +19,8 @@ use crate::scenario::model::{LaneName, Scenario};
 use crate::scenario::{select, suggest};
 
 /// Lanes that this build can run.
-const LANES: [LaneName; 4] = [LaneName::Sim, LaneName::Disk, LaneName::Files, LaneName::Wire];
+const LANES: [LaneName; 5] =
+    [LaneName::Sim, LaneName::Disk, LaneName::Files, LaneName::Wire, LaneName::Kafka];
 /// Where histories of failed cells go when nothing is said.
 const FAILED: &str = "out";
 /// Cells up to which each is shown with a line of its own.

@@ -3,7 +3,9 @@
 mod child;
 pub mod disk;
 pub mod files;
+pub mod kafka;
 pub mod pool;
+mod real;
 pub mod sim;
 pub mod spool;
 pub mod watchdog;

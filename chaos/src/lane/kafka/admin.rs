@@ -1,0 +1,137 @@
+//! Administration of a cluster over its plaintext listener, without any client library.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{
+    CreateTopicsRequest, DeleteTopicsRequest, MetadataRequest, MetadataResponse, TopicName,
+};
+use kafka_protocol::protocol::{Request, StrBytes};
+use tokio::net::TcpStream;
+
+use crate::broker::client::Client;
+use crate::broker::codes;
+use crate::broker::reader::Dial;
+
+/// Versions that every Kafka since 2.4 serves.
+const METADATA: i16 = 9;
+const CREATE_TOPICS: i16 = 5;
+const DELETE_TOPICS: i16 = 3;
+/// How long the brokers may take to carry out a change.
+const TIMEOUT_MS: i32 = 15_000;
+
+/// Dials brokers by the address that they tell: the proxy's, behind which each really is elsewhere.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Behind {
+    /// Advertised port → the port of the container.
+    pub(super) ports: BTreeMap<u16, u16>,
+}
+
+impl Dial for Behind {
+    type Stream = TcpStream;
+
+    async fn dial(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        let port = self.ports.get(&port).copied().unwrap_or(port);
+        TcpStream::connect((host, port)).await
+    }
+}
+
+/// A topic to be made.
+#[derive(Clone, Debug)]
+pub(super) struct NewTopic {
+    pub(super) name: String,
+    pub(super) partitions: i32,
+    pub(super) replicas: i16,
+    pub(super) settings: Vec<(&'static str, String)>,
+}
+
+/// Administers a cluster through any of its brokers; requests for the controller are passed on by
+/// them (KRaft).
+pub(super) struct Admin {
+    dial: Behind,
+    /// Advertised ports of the listener that is used.
+    brokers: Vec<u16>,
+}
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+impl Admin {
+    pub(super) fn new(dial: Behind, brokers: Vec<u16>) -> Self {
+        Self { dial, brokers }
+    }
+
+    /// Asks the brokers in turn until one answers.
+    pub(super) async fn call<R: Request>(
+        &self,
+        version: i16,
+        request: &R,
+    ) -> io::Result<R::Response> {
+        let mut last = io::Error::other("the cluster has no broker");
+        for port in &self.brokers {
+            match self.ask(*port, version, request).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn ask<R: Request>(
+        &self,
+        port: u16,
+        version: i16,
+        request: &R,
+    ) -> io::Result<R::Response> {
+        let stream = self.dial.dial("127.0.0.1", port).await?;
+        Client::new(stream).call(version, request).await
+    }
+
+    /// Brokers that the cluster knows, and these topics.
+    pub(super) async fn metadata(&self, topics: &[&str]) -> io::Result<MetadataResponse> {
+        let wanted = |name: &&str| MetadataRequestTopic::default().with_name(Some(topic(name)));
+        let request = MetadataRequest::default()
+            .with_topics(Some(topics.iter().map(wanted).collect()))
+            .with_allow_auto_topic_creation(false);
+        self.call(METADATA, &request).await
+    }
+
+    /// Makes topics; ends when they are made, not yet when every broker knows their leaders.
+    pub(super) async fn create(&self, topics: &[NewTopic]) -> io::Result<()> {
+        let setting = |(key, value): &(&str, String)| {
+            CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(value)))
+        };
+        let creatable = |new: &NewTopic| {
+            CreatableTopic::default()
+                .with_name(topic(&new.name))
+                .with_num_partitions(new.partitions)
+                .with_replication_factor(new.replicas)
+                .with_configs(new.settings.iter().map(setting).collect())
+        };
+        let request = CreateTopicsRequest::default()
+            .with_topics(topics.iter().map(creatable).collect())
+            .with_timeout_ms(TIMEOUT_MS);
+        let answer = self.call(CREATE_TOPICS, &request).await?;
+        let refused = answer.topics.iter().find(|t| t.error_code != codes::NONE);
+        refused.map_or(Ok(()), |t| {
+            let why = t.error_message.as_ref().map(ToString::to_string).unwrap_or_default();
+            let name = t.name.as_str();
+            Err(io::Error::other(format!("topic {name}: Kafka error {} {why}", t.error_code)))
+        })
+    }
+
+    /// Removes topics. Those that are not there are no trouble.
+    pub(super) async fn delete(&self, topics: &[String]) -> io::Result<()> {
+        let request = DeleteTopicsRequest::default()
+            .with_topic_names(topics.iter().map(|name| topic(name)).collect())
+            .with_timeout_ms(TIMEOUT_MS);
+        self.call(DELETE_TOPICS, &request).await.map(drop)
+    }
+}
+
+fn topic(name: &str) -> TopicName {
+    TopicName(text(name))
+}
