@@ -15,7 +15,7 @@ SEEDS ?= 0..8
 DISK_SEEDS ?= 0..3
 OUT ?= target/chaos
 
-.PHONY: help chaos test prove lint fmt bench docs build fuzz-check clean
+.PHONY: help chaos chaos-full kafka-image test prove lint fmt bench docs build fuzz-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -31,6 +31,14 @@ chaos: build ## Run every scenario on the embedded lanes, then prove the laws wi
 	echo; echo "== make chaos"; \
 	tail -n 1 target/chaos-run.txt; tail -n 1 target/chaos-prove.txt; \
 	if [ $$run -ne 0 ]; then exit $$run; fi; exit $$prove
+
+chaos-full: build ## The same, and every scenario on Apache Kafka in containers (needs Docker)
+	@code=0; $(MAKE) chaos || code=$$?; \
+	$(DASHPROOF) run --lanes kafka --out $(OUT) || { kafka=$$?; [ $$code -ne 0 ] || code=$$kafka; }; \
+	exit $$code
+
+kafka-image: ## Build the image of the lane kafka where no container registry can be reached
+	chaos/containers/build
 
 prove: build ## Put every known weakness back and show that it is caught
 	$(DASHPROOF) prove

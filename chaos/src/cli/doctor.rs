@@ -1,13 +1,14 @@
 //! `dashproof doctor`: what is there, what is missing, and what to do about it.
 
+use std::borrow::Cow;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::json;
 
 use super::args::{DoctorArgs, Format};
 use super::ui::{self, Tone, Ui};
 use crate::exit;
+use crate::lane::kafka::{self, Missing};
 
 /// One thing that was looked at.
 struct Finding {
@@ -16,7 +17,7 @@ struct Finding {
     /// `make chaos` needs it.
     needed: bool,
     found: String,
-    remedy: &'static str,
+    remedy: Cow<'static, str>,
 }
 
 pub(crate) fn doctor(ui: Ui, dir: Option<&Path>, args: &DoctorArgs) -> u8 {
@@ -53,7 +54,7 @@ fn as_json(finding: &Finding) -> serde_json::Value {
         "here": finding.here,
         "needed": finding.needed,
         "found": finding.found,
-        "remedy": if finding.here { "" } else { finding.remedy },
+        "remedy": if finding.here { "" } else { &*finding.remedy },
     })
 }
 
@@ -95,7 +96,9 @@ fn sim() -> Finding {
         here,
         needed: true,
         found: found.to_owned(),
-        remedy: "build in the project's folder, where .cargo/config.toml sets the flag",
+        remedy: Cow::Borrowed(
+            "build in the project's folder, where .cargo/config.toml sets the flag",
+        ),
     }
 }
 
@@ -112,7 +115,7 @@ fn wire() -> Finding {
         here: bound.is_ok() && exe.is_ok(),
         needed: true,
         found,
-        remedy: "allow sockets on the loopback interface",
+        remedy: Cow::Borrowed("allow sockets on the loopback interface"),
     }
 }
 
@@ -128,7 +131,9 @@ fn tls() -> Finding {
         here,
         needed: false,
         found: found.to_owned(),
-        remedy: "build with --features tls, or tls-vendored where OpenSSL's headers are missing",
+        remedy: Cow::Borrowed(
+            "build with --features tls, or tls-vendored where OpenSSL's headers are missing",
+        ),
     }
 }
 
@@ -143,30 +148,23 @@ fn scenarios(dir: Option<&Path>) -> Finding {
         here: library.is_ok(),
         needed: true,
         found,
-        remedy: "run in the project's folder, or name another with --scenarios; `dashproof check` \
+        remedy: Cow::Borrowed(
+            "run in the project's folder, or name another with --scenarios; `dashproof check` \
                  tells what is broken",
+        ),
     }
 }
 
 fn docker() -> Finding {
-    let version = Command::new("docker")
-        .args(["version", "--format", "{{.Server.Version}}"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output();
-    let answered = version.ok().filter(|output| output.status.success());
-    let found = match &answered {
-        Some(output) => format!("docker {}", String::from_utf8_lossy(&output.stdout).trim()),
-        None if Path::new("/var/run/docker.sock").exists() => "docker does not answer".to_owned(),
-        None => "no docker".to_owned(),
+    let look = super::pool::runtime().map(|runtime| runtime.block_on(kafka::look()));
+    let (here, found, remedy) = match look {
+        Ok(Ok(docked)) => {
+            (true, format!("Docker {}, image {}", docked.version, docked.image), String::new())
+        }
+        Ok(Err(Missing { what, remedy })) => (false, what, remedy),
+        Err(error) => (false, error.message, String::new()),
     };
-    Finding {
-        what: "docker",
-        here: answered.is_some(),
-        needed: false,
-        found,
-        remedy: "only the lane kafka needs it",
-    }
+    Finding { what: "lane kafka", here, needed: false, found, remedy: remedy.into() }
 }
 
 fn disk() -> Finding {
@@ -175,7 +173,7 @@ fn disk() -> Finding {
         here: true,
         needed: true,
         found: "a simulated file system, virtual time".to_owned(),
-        remedy: "",
+        remedy: Cow::Borrowed(""),
     }
 }
 
@@ -190,7 +188,7 @@ fn files() -> Finding {
         here: dir.is_ok(),
         needed: true,
         found,
-        remedy: "give TMPDIR a directory that can be written to",
+        remedy: Cow::Borrowed("give TMPDIR a directory that can be written to"),
     }
 }
 
@@ -205,8 +203,10 @@ fn tmpfs() -> Finding {
         here: mounted.is_ok(),
         needed: false,
         found,
-        remedy: "full disks are not run on the lane files, and the report says so; run as root, or \
+        remedy: Cow::Borrowed(
+            "full disks are not run on the lane files, and the report says so; run as root, or \
                  with CAP_SYS_ADMIN",
+        ),
     }
 }
 
@@ -220,6 +220,6 @@ fn lane(name: &'static str) -> Finding {
         here: false,
         needed: false,
         found: "not in this version".to_owned(),
-        remedy: "scenarios that list it are not run there, and the report says so",
+        remedy: Cow::Borrowed("scenarios that list it are not run there, and the report says so"),
     }
 }

@@ -1,9 +1,9 @@
 //! Executes cells: virtual lanes on threads, lanes in real time a few at once on a runtime.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::failure::Failure;
@@ -99,7 +99,7 @@ pub(crate) fn simulate(cell: Cell) -> CellResult {
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("the simulation panicked: {}", text.unwrap_or("without a message"))
+    format!("the harness panicked: {}", text.unwrap_or("without a message"))
 }
 
 fn on_threads(
@@ -166,6 +166,37 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|e| Failure::environment(format!("no runtime for lanes in real time: {e}")))
 }
 
+/// As [`attend`]; a panic of the harness is the cell's result, not its silence.
+async fn attend_safely(cell: Cell, fleet: Arc<Fleet>) -> CellResult {
+    let begun = Instant::now();
+    let attended = {
+        let cell = cell.clone();
+        tokio::spawn(async move { attend(cell, &fleet).await }).await
+    };
+    attended.unwrap_or_else(|error| {
+        let message = match error.try_into_panic() {
+            Ok(panic) => panic_text(panic.as_ref()),
+            Err(error) => error.to_string(),
+        };
+        let error = Some(HarnessError { blame: "harness", message });
+        CellResult::of(cell, RunOutput { error, ..RunOutput::default() }, begun.elapsed())
+    })
+}
+
+/// Ends the program when it is told to, after it has removed its containers.
+async fn leave_on_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return };
+    let code = tokio::select! {
+        _ = interrupt.recv() => 130,
+        _ = terminate.recv() => 143,
+    };
+    lane::kafka::abandon().await;
+    // the shell's own codes for a program that ended by these signals
+    std::process::exit(code);
+}
+
 fn in_real_time(
     cells: Vec<Cell>,
     jobs: usize,
@@ -175,28 +206,35 @@ fn in_real_time(
         return Ok(());
     }
     let runtime = runtime()?;
+    if cells.iter().any(|cell| cell.lane == LaneName::Kafka) {
+        runtime.spawn(leave_on_signal());
+    }
     let waiting = Arc::new(Mutex::new(cells.into_iter()));
     let fleet = Arc::new(Fleet::default());
     let (results, received) = mpsc::channel();
+    let mut workers = tokio::task::JoinSet::new();
     for _ in 0..jobs.max(1) {
         let (waiting, results) = (Arc::clone(&waiting), results.clone());
         let fleet = Arc::clone(&fleet);
-        runtime.spawn(async move {
+        let work = async move {
             loop {
                 let cell = waiting.lock().ok().and_then(|mut cells| cells.next());
                 let Some(cell) = cell else { return };
-                if results.send(attend(cell, &fleet).await).is_err() {
+                if results.send(attend_safely(cell, Arc::clone(&fleet)).await).is_err() {
                     return;
                 }
             }
-        });
+        };
+        workers.spawn_on(work, runtime.handle());
     }
     drop(results);
-    for result in received {
-        on_result(result);
-    }
-    if let Some(fleet) = Arc::into_inner(fleet) {
-        runtime.block_on(fleet.end());
-    }
+    let told = catch_unwind(AssertUnwindSafe(|| received.into_iter().for_each(on_result)));
+    runtime.block_on(async {
+        workers.shutdown().await;
+        if let Some(fleet) = Arc::into_inner(fleet) {
+            fleet.end().await;
+        }
+    });
+    told.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::ui::{self, Tone, Ui};
 use super::{files, library_for, pool};
 use crate::exit;
 use crate::lane::SubjectSpec;
+use crate::lane::kafka::{self, Missing};
 use crate::oracle::{LawId, RunCounts, Verdict};
 use crate::report::cell::{Cell, CellResult};
 use crate::report::summary::Summary;
@@ -31,8 +32,8 @@ const TOLD: u64 = 2;
 /// What is to be run, and what is not.
 struct Plan {
     cells: Vec<Cell>,
-    /// Lanes that scenarios list and this build does not have: how many scenarios list each.
-    absent: BTreeMap<LaneName, usize>,
+    /// Lanes that scenarios list and that cannot run: why, and how many scenarios list each.
+    absent: BTreeMap<LaneName, (String, usize)>,
 }
 
 pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Failure> {
@@ -100,6 +101,8 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
         }
     }
     let mut plan = Plan { cells: Vec::new(), absent: BTreeMap::new() };
+    let not_built = Missing { what: "not in this build".to_owned(), remedy: String::new() };
+    let mut kafka = None;
     for scenario in &chosen {
         for lane in &scenario.lanes {
             // A driver is a process: it has no virtual time to run in.
@@ -107,8 +110,15 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
             if !fits || (!asked.is_empty() && !asked.contains(lane)) {
                 continue;
             }
-            if !LANES.contains(lane) {
-                *plan.absent.entry(*lane).or_default() += 1;
+            let missing = match lane {
+                LaneName::Kafka => kafka.get_or_insert_with(kafka_is_missing).as_ref(),
+                other => (!LANES.contains(other)).then_some(&not_built),
+            };
+            if let Some(missing) = missing {
+                if asked.contains(lane) {
+                    return Err(not_there(*lane, missing));
+                }
+                plan.absent.entry(*lane).or_insert_with(|| (missing.what.clone(), 0)).1 += 1;
                 continue;
             }
             let seeds = args.at.seeds(*lane);
@@ -164,11 +174,25 @@ fn available(lane: LaneName) -> Result<(), Failure> {
     if LANES.contains(&lane) {
         return Ok(());
     }
-    Err(Failure::inconclusive(format!(
-        "lane {} is not available in this build; nothing was run\nhelp: `dashproof doctor` tells \
-         what is there",
+    let remedy = "`dashproof doctor` tells what is there".to_owned();
+    Err(not_there(lane, &Missing { what: "not in this build".to_owned(), remedy }))
+}
+
+fn not_there(lane: LaneName, missing: &Missing) -> Failure {
+    let Missing { what, remedy } = missing;
+    Failure::inconclusive(format!(
+        "lane {} is not available: {what}; nothing was run\nhelp: {remedy}",
         lane.as_str()
-    )))
+    ))
+}
+
+/// What the lane kafka lacks on this machine, if anything.
+fn kafka_is_missing() -> Option<Missing> {
+    let missing = |error: Failure| Missing { what: error.message, remedy: String::new() };
+    match pool::runtime() {
+        Ok(runtime) => runtime.block_on(kafka::look()).err(),
+        Err(error) => Some(missing(error)),
+    }
 }
 
 fn driver(command: &str) -> Result<SubjectSpec, Failure> {
@@ -238,7 +262,11 @@ impl Reporter {
         self.ui.progress(&format!("{}/{total} cells{bad}", v.total()));
     }
 
-    fn finish(&mut self, absent: &BTreeMap<LaneName, usize>, elapsed: std::time::Duration) {
+    fn finish(
+        &mut self,
+        absent: &BTreeMap<LaneName, (String, usize)>,
+        elapsed: std::time::Duration,
+    ) {
         if self.format == Format::Json {
             ui::print(&format!("{}\n", json::summary(&self.summary, elapsed)));
             return;
@@ -262,12 +290,10 @@ impl Reporter {
             out.push('\n');
         }
         out.push_str(&table::summary(&self.summary, self.each));
-        for (lane, scenarios) in absent {
+        for (lane, (why, scenarios)) in absent {
             let listed = count(*scenarios, "scenario");
-            out.push_str(&format!(
-                "NOT RUN: lane {} is not in this build; {listed} would run there\n",
-                lane.as_str()
-            ));
+            let lane = lane.as_str();
+            out.push_str(&format!("NOT RUN: lane {lane}: {why}; {listed} would run there\n"));
         }
         self.not_run.sort();
         out.extend(self.not_run.iter().map(String::as_str));

@@ -5,9 +5,7 @@ use std::io;
 
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::{
-    CreateTopicsRequest, DeleteTopicsRequest, MetadataRequest, MetadataResponse, TopicName,
-};
+use kafka_protocol::messages::{CreateTopicsRequest, MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::{Request, StrBytes};
 use tokio::net::TcpStream;
 
@@ -18,7 +16,6 @@ use crate::broker::reader::Dial;
 /// Versions that every Kafka since 2.4 serves.
 const METADATA: i16 = 9;
 const CREATE_TOPICS: i16 = 5;
-const DELETE_TOPICS: i16 = 3;
 /// How long the brokers may take to carry out a change.
 const TIMEOUT_MS: i32 = 15_000;
 
@@ -121,14 +118,6 @@ impl Admin {
             let name = t.name.as_str();
             Err(io::Error::other(format!("topic {name}: Kafka error {} {why}", t.error_code)))
         })
-    }
-
-    /// Removes topics. Those that are not there are no trouble.
-    pub(super) async fn delete(&self, topics: &[String]) -> io::Result<()> {
-        let request = DeleteTopicsRequest::default()
-            .with_topic_names(topics.iter().map(|name| topic(name)).collect())
-            .with_timeout_ms(TIMEOUT_MS);
-        self.call(DELETE_TOPICS, &request).await.map(drop)
     }
 }
 

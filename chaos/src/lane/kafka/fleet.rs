@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
@@ -148,7 +148,8 @@ impl Ground {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let stem = format!("dashproof-{}-{number}", std::process::id());
         let brokers = shape.brokers();
-        let slots = slots(brokers).map_err(|e| format!("no port on the loopback interface: {e}"))?;
+        let slots =
+            slots(brokers).map_err(|e| format!("no port on the loopback interface: {e}"))?;
         let network = (shape == Shape::Cluster).then(|| format!("{stem}-net"));
         if let Some(network) = &network {
             docker::network(&docked.docker, network).await?;
@@ -251,6 +252,3 @@ fn listeners(slots: &[Slot], at: usize) -> Vec<Listener> {
     };
     slots.iter().map(listener).collect()
 }
-
-/// Shared by the cells of a run.
-pub type SharedFleet = Arc<Fleet>;

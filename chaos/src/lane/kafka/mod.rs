@@ -24,7 +24,7 @@ use crate::scenario::model::{LaneName, Scenario};
 use crate::subject::runner::World;
 use admin::{Admin, Behind, NewTopic};
 pub use docker::{Docked, IMAGE_VARIABLE, Missing, OFFICIAL, OWN, look};
-pub use fleet::{Fleet, SharedFleet, abandon};
+pub use fleet::{Fleet, abandon};
 use fleet::{Ground, Lent, Shape};
 use relay::Relay;
 

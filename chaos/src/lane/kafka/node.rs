@@ -123,8 +123,8 @@ impl NodeSpec {
 
     fn request(&self) -> ContainerRequest<GenericImage> {
         let (name, tag) = self.image.rsplit_once(':').unwrap_or((&self.image, "latest"));
-        let mut image = GenericImage::new(name, tag)
-            .with_wait_for(WaitFor::message_on_stdout(STARTED));
+        let mut image =
+            GenericImage::new(name, tag).with_wait_for(WaitFor::message_on_stdout(STARTED));
         let ports: Vec<u16> = self.inside().into_values().collect();
         for port in &ports {
             image = image.with_exposed_port(ContainerPort::Tcp(*port));

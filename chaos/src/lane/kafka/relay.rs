@@ -28,7 +28,9 @@ async fn accept(listener: TcpListener, to: u16) {
     loop {
         let Ok((mut client, _)) = listener.accept().await else { continue };
         open.spawn(async move {
-            let Ok(mut broker) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await else { return };
+            let Ok(mut broker) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await else {
+                return;
+            };
             drop(tokio::io::copy_bidirectional(&mut client, &mut broker).await);
         });
     }
