@@ -7,6 +7,7 @@ use dashproof_reference::core::BoxFuture;
 use crate::broker::{Cluster, ClusterConfig};
 use crate::fault::FaultPlan;
 use crate::history::Recorder;
+use crate::lane::HarnessError;
 use crate::scenario::model::Scenario;
 use crate::subject::runner::World;
 
@@ -77,7 +78,8 @@ impl World for ModelWorld {
         Box::pin(self.cluster.until_unanswered(records))
     }
 
-    fn snapshot(&self) {
+    fn snapshot(&self) -> BoxFuture<'_, Result<(), HarnessError>> {
         self.cluster.snapshot_logs();
+        Box::pin(async { Ok(()) })
     }
 }

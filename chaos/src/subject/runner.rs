@@ -48,7 +48,10 @@ pub trait World: Send + Sync {
     /// Ends when at least this many records are appended or held without an answer.
     fn until_unanswered(&self, records: u64) -> BoxFuture<'_, ()>;
     /// Writes what every log holds into the history.
-    fn snapshot(&self);
+    ///
+    /// # Errors
+    /// A log cannot be read: nothing of the run may be judged.
+    fn snapshot(&self) -> BoxFuture<'_, Result<(), HarnessError>>;
 }
 
 /// What the director can do to the place where the subject lives.
@@ -103,11 +106,11 @@ pub async fn drive(stage: Stage) -> Result<(), HarnessError> {
     let limit = stage.scenario.budget * 3;
     let director = Director::new(stage);
     let ended = timeout(limit, director.clone().run()).await;
-    director.stage.world.snapshot();
+    let read = director.stage.world.snapshot().await;
     if director.stage.scenario.producer.pointer("/spool/directory").is_some() {
         spool::record(&director.stage.recorder, &director.stage.control.spool());
     }
-    ended.unwrap_or_else(|_| {
+    let ended = ended.unwrap_or_else(|_| {
         Err(HarnessError {
             blame: "harness",
             message: format!(
@@ -116,7 +119,8 @@ pub async fn drive(stage: Stage) -> Result<(), HarnessError> {
                 director.board().describe()
             ),
         })
-    })
+    });
+    ended.and(read)
 }
 
 /// A run under way. Shared by the director's own task and the application's.
