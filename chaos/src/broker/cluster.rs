@@ -2,11 +2,15 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::api::{self, From, Hopeless, Reply};
 use super::identity::Identity;
+use super::links::{Links, Peer, Site};
 use super::script::{Script, Topics};
 use super::state::State;
+use crate::fault::Target;
 use crate::history::{EventId, Recorder};
 use crate::scenario::model::FaultKind;
 
@@ -89,89 +93,19 @@ impl Cluster {
         &self.recorder
     }
 
-    /// Randomness of one connection.
-    pub(crate) fn rng(&self, broker: i32, conn: u64) -> fastrand::Rng {
-        let broker = u64::from(broker.unsigned_abs());
-        fastrand::Rng::with_seed(
-            self.seed ^ (broker << 48) ^ conn.wrapping_mul(0x9e37_79b9_7f4a_7c15),
-        )
-    }
-
-    pub(crate) fn changed(&self) -> &Notify {
-        &self.changed
-    }
-
     pub(crate) fn appended(&self) -> &Notify {
         &self.appended
     }
 
     /// Changes what is in force, then tells every connection and listener.
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change_all<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let now_us = self.recorder.now_us();
         let mut state = self.state();
         let done = change(&mut state);
-        state.refresh(now_us);
+        state.links.refresh(now_us);
         drop(state);
         self.changed.notify_waiters();
         done
-    }
-
-    /// Puts a fault in force; `brokers` are those it is about. An instant takes place and is over.
-    pub(crate) fn arm(&self, index: usize, kind: &FaultKind, brokers: &[i32]) {
-        self.change(|state| {
-            state.script.arm(index, kind.clone(), brokers.to_vec());
-            match kind {
-                FaultKind::NetReset { .. } => {
-                    if state.reset(brokers) {
-                        state.script.meet(index);
-                    }
-                    state.script.disarm(index);
-                }
-                FaultKind::LeaderMoved { topic } => {
-                    state.move_leaders(index, *topic);
-                    state.script.disarm(index);
-                }
-                FaultKind::Leaderless { topic } => state.bump_epochs(*topic),
-                _ => {}
-            }
-        });
-    }
-
-    /// Lifts a fault; false when it was not in force.
-    pub(crate) fn disarm(&self, index: usize, kind: &FaultKind, brokers: &[i32]) -> bool {
-        self.change(|state| {
-            let lifted = state.script.disarm(index);
-            if lifted {
-                match kind {
-                    FaultKind::NetPartition { .. } | FaultKind::NetConnectBlackhole { .. } => {
-                        state.heal(brokers);
-                    }
-                    FaultKind::Leaderless { topic } => state.bump_epochs(*topic),
-                    _ => {}
-                }
-            }
-            lifted
-        })
-    }
-
-    /// The brokers that a flapping or rolling fault keeps down from now on.
-    pub(crate) fn set_down(&self, index: usize, down: Vec<i32>) {
-        self.change(|state| state.script.set_down(index, down));
-    }
-
-    /// A controlled shutdown of this broker begins: its leaderships move.
-    pub(crate) fn retire(&self, broker: i32) {
-        self.change(|state| state.retire(broker));
-    }
-
-    /// Records that the fault was met, unless that is known.
-    pub(crate) fn meet(&self, index: usize) {
-        self.state().script.meet(index);
-    }
-
-    /// True while the fault is in force.
-    pub(crate) fn armed(&self, index: usize) -> bool {
-        self.state().script.armed(index)
     }
 
     /// Ids of the brokers, ascending.
@@ -195,12 +129,7 @@ impl Cluster {
     /// True while no fault keeps the broker down.
     #[must_use]
     pub fn is_up(&self, broker: i32) -> bool {
-        self.state().is_up(broker)
-    }
-
-    /// Ends when the broker is up (or down) as asked.
-    pub(crate) async fn until_up(&self, broker: i32, up: bool) {
-        self.until(&self.changed, |state| state.is_up(broker) == up).await;
+        self.state().links.is_up(broker)
     }
 
     /// Ends when `holds`, which is asked again at every notification.
@@ -226,29 +155,105 @@ impl Cluster {
     /// held back by a fault or on its way. Lost connections do not count.
     #[must_use]
     pub fn unanswered(&self) -> u64 {
-        self.state().unanswered
+        self.state().links.unanswered
     }
 
     /// Ends when at least `records` are [`unanswered`](Cluster::unanswered).
     pub async fn until_unanswered(&self, records: u64) {
-        self.until(&self.waiting, |state| state.unanswered >= records).await;
+        self.until(&self.waiting, |state| state.links.unanswered >= records).await;
+    }
+}
+
+impl Site for Cluster {
+    type Peer = Model;
+
+    fn peer(self: &Arc<Self>, from: From) -> Model {
+        Model { cluster: Arc::clone(self), from }
     }
 
-    pub(crate) fn add_unanswered(&self, records: u64) {
-        if records > 0 {
-            self.state().unanswered += records;
-            self.waiting.notify_waiters();
-        }
+    fn with<T>(&self, act: impl FnOnce(&mut Links) -> T) -> T {
+        act(&mut self.state().links)
     }
 
-    pub(crate) fn remove_unanswered(&self, records: u64) {
-        if records > 0 {
-            self.state().unanswered -= records;
-        }
+    fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
-    /// Lifts a counted fault whose last use is settled.
-    pub(crate) fn lift(&self, index: usize) {
-        self.change(|state| state.script.disarm(index));
+    fn changed(&self) -> &Notify {
+        &self.changed
+    }
+
+    fn waiting(&self) -> &Notify {
+        &self.waiting
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+}
+
+/// The model broker behind a connection.
+pub(crate) struct Model {
+    cluster: Arc<Cluster>,
+    from: From,
+}
+
+impl Peer for Model {
+    async fn request(&self, frame: Bytes) -> Result<Reply, Hopeless> {
+        api::serve(&self.cluster, self.from, frame).await
+    }
+
+    async fn gone(&self) {
+        std::future::pending().await
+    }
+}
+
+impl Target for Cluster {
+    fn arm(&self, index: usize, kind: &FaultKind, brokers: &[i32]) {
+        self.change_all(|state| {
+            state.links.arm(index, kind, brokers);
+            match kind {
+                FaultKind::LeaderMoved { topic } => {
+                    state.move_leaders(index, *topic);
+                    state.links.script.disarm(index);
+                }
+                FaultKind::Leaderless { topic } => state.bump_epochs(*topic),
+                _ => {}
+            }
+        });
+    }
+
+    fn disarm(&self, index: usize, kind: &FaultKind, brokers: &[i32]) -> bool {
+        self.change_all(|state| {
+            let lifted = state.links.disarm(index, kind, brokers);
+            if let (true, FaultKind::Leaderless { topic }) = (lifted, kind) {
+                state.bump_epochs(*topic);
+            }
+            lifted
+        })
+    }
+
+    fn set_down(&self, index: usize, down: Vec<i32>) {
+        self.change(|links| links.script.set_down(index, down));
+    }
+
+    fn retire(&self, broker: i32) {
+        self.change_all(|state| state.retire(broker));
+    }
+
+    fn meet(&self, index: usize) {
+        self.with(|links| links.script.meet(index));
+    }
+
+    fn armed(&self, index: usize) -> bool {
+        self.with(|links| links.script.armed(index))
+    }
+
+    fn broker_ids(&self) -> Vec<i32> {
+        Self::broker_ids(self)
+    }
+
+    fn first_leader(&self) -> Option<i32> {
+        self.leader(&self.main_topic(), 0)
     }
 }

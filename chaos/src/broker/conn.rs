@@ -1,6 +1,8 @@
 //! One connection: requests are carried out as they arrive, answers leave in order.
 //!
-//! Every network fault acts here, so that it is the same over simulated and real sockets:
+//! Every network fault acts here, so that it is the same over simulated and real sockets, and the
+//! same for the model broker and for the proxy, which differ in what stands behind a connection
+//! ([`Peer`]):
 //! * a broker that goes down, or a reset: the connection is reset;
 //! * a partition towards the broker: bytes are taken off the wire up to a bound and kept back,
 //!   never looked at; away from it: requests are carried out and their answers kept back;
@@ -20,8 +22,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::api::{self, From, Reply};
+use super::api::{From, Reply};
 use super::cluster::Cluster;
+use super::links::{Peer, Site, until};
 use super::script::{Met, Net};
 
 /// Largest request, without its length. Kafka's `socket.request.max.bytes` is about three times it.
@@ -30,8 +33,6 @@ pub const MAX_REQUEST: usize = 32 << 20;
 const MAX_ANSWERS: usize = 512;
 /// Bytes kept back from a peer that is cut off.
 const MAX_KEPT_BACK: usize = 64 << 10;
-/// Connections that a broker serves at a time; more are closed at once.
-const MAX_CONNECTIONS: usize = 1_000;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,49 +46,47 @@ pub(crate) enum Ending {
 struct Queued {
     reply: Reply,
     due: Instant,
+    /// Delay of an answer that is still to come.
+    late: Duration,
 }
 
 /// What reader and writer of a connection share.
-struct Conn {
-    cluster: Arc<Cluster>,
-    from: From,
+pub(crate) struct Conn<S: Site> {
+    pub(crate) site: Arc<S>,
+    pub(crate) from: From,
     /// Value of the broker's reset count when the connection came.
-    resets: u64,
+    pub(crate) resets: u64,
 }
 
-impl Conn {
+impl<S: Site> Conn<S> {
     /// State of the network and the broker's count of heals, of one moment.
-    fn net(&self) -> (Net, u64) {
-        let state = self.cluster.state();
-        let heals = state.broker(self.from.broker).map_or(0, |b| b.heals);
-        (state.script.net(self.from.broker), heals)
-    }
-
-    fn met(&self, what: Met) {
-        self.cluster.state().script.met_net(self.from.broker, what);
-    }
-
-    async fn until_net(&self, holds: impl Fn(Net) -> bool) {
+    pub(crate) fn net(&self) -> (Net, u64) {
         let broker = self.from.broker;
-        self.cluster.until(self.cluster.changed(), |s| holds(s.script.net(broker))).await;
+        self.site.with(|links| (links.script.net(broker), links.heals(broker)))
     }
 
-    async fn until_reset(&self) {
+    pub(crate) fn met(&self, what: Met) {
+        self.site.with(|links| links.script.met_net(self.from.broker, what));
+    }
+
+    pub(crate) async fn until_net(&self, holds: impl Fn(Net) -> bool) {
         let broker = self.from.broker;
-        let reset = |count: u64| count != self.resets;
-        let changed = self.cluster.changed();
-        self.cluster.until(changed, |s| s.broker(broker).is_none_or(|b| reset(b.resets))).await;
+        until(&*self.site, self.site.changed(), |links| holds(links.script.net(broker))).await;
+    }
+
+    pub(crate) async fn until_reset(&self) {
+        let (broker, resets) = (self.from.broker, self.resets);
+        until(&*self.site, self.site.changed(), |links| links.was_reset(broker, resets)).await;
     }
 
     /// Ends when what this connection met is lifted.
-    async fn until_healed(&self, heals: u64) {
+    pub(crate) async fn until_healed(&self, heals: u64) {
         let broker = self.from.broker;
-        let changed = self.cluster.changed();
-        self.cluster.until(changed, |s| s.broker(broker).is_none_or(|b| b.heals != heals)).await;
+        until(&*self.site, self.site.changed(), |links| links.was_healed(broker, heals)).await;
     }
 
     /// Takes bytes off the wire without looking at them until the peer leaves or the cut is lifted.
-    async fn keep_back<R>(&self, read: &mut R, what: Met, heals: u64) -> Ending
+    pub(crate) async fn keep_back<R>(&self, read: &mut R, what: Met, heals: u64) -> Ending
     where
         R: AsyncRead + Unpin,
     {
@@ -158,8 +157,25 @@ impl Conn {
             self.met(Met::Connect);
             return self.keep_back(read, Met::Connect, heals).await;
         }
-        let From { broker, conn } = self.from;
-        let mut rng = self.cluster.rng(broker, conn);
+        let peer = self.site.peer(self.from);
+        tokio::select! {
+            biased;
+            ending = self.carry_out(&peer, read, answers) => ending,
+            () = peer.gone() => Ending::Close,
+        }
+    }
+
+    async fn carry_out<R>(
+        &self,
+        peer: &S::Peer,
+        read: &mut R,
+        answers: mpsc::Sender<Queued>,
+    ) -> Ending
+    where
+        R: AsyncRead + Unpin,
+    {
+        let broker = self.from.broker;
+        let mut rng = self.site.rng(self.from);
         let mut buf = BytesMut::new();
         let mut due = Instant::now();
         loop {
@@ -167,18 +183,21 @@ impl Conn {
                 Ok(frame) => frame,
                 Err(ending) => return ending,
             };
-            let Ok(reply) = api::serve(&self.cluster, self.from, frame).await else {
+            let Ok(reply) = peer.request(frame).await else {
                 return Ending::Close;
             };
             if reply.close {
                 return Ending::Close;
             }
             let mute = reply.mute;
-            if reply.frame.is_some() {
-                let latency = self.cluster.state().script.latency(broker, &mut rng);
-                due = due.max(Instant::now() + latency + reply.delay);
-                self.cluster.add_unanswered(reply.records);
-                if answers.send(Queued { reply, due }).await.is_err() {
+            if reply.answers() {
+                let latency = self.site.with(|links| links.script.latency(broker, &mut rng));
+                let late = latency + reply.delay;
+                if !reply.is_awaited() {
+                    due = due.max(Instant::now() + late);
+                }
+                self.site.add_unanswered(reply.records);
+                if answers.send(Queued { reply, due, late }).await.is_err() {
                     return Ending::Close;
                 }
             }
@@ -198,10 +217,14 @@ impl Conn {
         W: AsyncWrite + Unpin,
     {
         while let Some(queued) = answers.recv().await {
-            let (frame, due) = (queued.reply.frame.clone().unwrap_or_default(), queued.due);
             let queued = current.insert(queued);
-            if due > Instant::now() {
-                sleep_until(due).await;
+            if queued.reply.is_awaited() {
+                let Some(at) = queued.reply.arrive().await else { return Ending::Close };
+                queued.due = queued.due.max(at + queued.late);
+            }
+            let frame = queued.reply.frame.clone().unwrap_or_default();
+            if queued.due > Instant::now() {
+                sleep_until(queued.due).await;
             }
             let (net, heals) = self.net();
             if net.responses_cut {
@@ -209,14 +232,14 @@ impl Conn {
                 self.until_healed(heals).await;
                 return Ending::Reset;
             }
-            let cut = self.cluster.state().script.cut(self.from.broker);
+            let cut = self.site.with(|links| links.script.cut(self.from.broker));
             let most = cut.unwrap_or(frame.len()).min(frame.len());
             let Some(bytes) = frame.get(..most) else { return Ending::Close };
             if self.send(write, bytes).await.is_err() {
                 return Ending::Close;
             }
             if most == frame.len() {
-                queued.reply.written(&self.cluster);
+                queued.reply.written(self.site.recorder());
             }
             if cut.is_some() {
                 return Ending::Close;
@@ -228,37 +251,33 @@ impl Conn {
         std::future::pending().await
     }
 
-    async fn send<W: AsyncWrite + Unpin>(&self, write: &mut W, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn send<W: AsyncWrite + Unpin>(
+        &self,
+        write: &mut W,
+        bytes: &[u8],
+    ) -> io::Result<()> {
         write.write_all(bytes).await?;
         write.flush().await
     }
 
     /// An answer left or is lost.
     fn settle(&self, reply: &Reply) {
-        self.cluster.remove_unanswered(reply.records);
+        self.site.remove_unanswered(reply.records);
         if let Some(index) = reply.lifts {
-            self.cluster.lift(index);
+            self.site.change(|links| links.script.disarm(index));
         }
     }
 }
 
 /// Serves one connection until it ends; gives the stream back for closing it as `Ending` says.
-pub(crate) async fn run<S>(cluster: Arc<Cluster>, broker: i32, stream: S) -> (S, Ending)
+pub(crate) async fn run<S, T>(site: Arc<S>, broker: i32, stream: T) -> (T, Ending)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Site,
+    T: AsyncRead + AsyncWrite + Unpin,
 {
-    let (conn, resets) = {
-        let mut state = cluster.state();
-        let conn = state.next_conn;
-        state.next_conn += 1;
-        let known = state.broker(broker).filter(|b| b.connections < MAX_CONNECTIONS);
-        let Some(resets) = known.map(|b| b.resets).filter(|_| state.is_up(broker)) else {
-            return (stream, Ending::Reset);
-        };
-        state.connected(broker);
-        (conn, resets)
-    };
-    let shared = Conn { cluster, from: From { broker, conn }, resets };
+    let (conn, resets) = site.with(|links| links.connected(broker));
+    let Some(resets) = resets else { return (stream, Ending::Reset) };
+    let shared = Conn { site, from: From { broker, conn }, resets };
     let (mut read, mut write) = tokio::io::split(stream);
     let (queue, mut answers) = mpsc::channel(MAX_ANSWERS);
     let mut current = None;
@@ -272,7 +291,7 @@ where
     for queued in lost {
         shared.settle(&queued.reply);
     }
-    shared.cluster.state().disconnected(broker);
+    shared.site.with(|links| links.disconnected(broker));
     (read.unsplit(write), ending)
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::cluster::Cluster;
-use super::conn::{self, Ending};
+use super::conn::Ending;
+use super::links::{Site, until_up};
 
 /// Something that takes connections on a port, can give the port up and take it again.
 pub trait Listen: Send + Sized + 'static {
@@ -67,6 +68,15 @@ impl HeldPort {
     pub fn free() -> io::Result<Self> {
         let socket = bound(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         Ok(Self { at: socket.local_addr()?, held: Some(socket) })
+    }
+
+    /// Listens on it. The port stays held when the listener is gone. Must be called in a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn listen(&self) -> io::Result<tokio::net::TcpListener> {
+        bound(self.at)?.listen(1024)
     }
 
     /// Its number.
@@ -131,13 +141,18 @@ const REBIND: Duration = Duration::from_millis(20);
 
 /// Accepts connections for a broker for ever. While a fault keeps the broker down nothing listens
 /// on its port: connects are refused.
-pub async fn accept_loop<L: Listen>(cluster: Arc<Cluster>, broker: i32, mut listener: L) {
+pub async fn accept_loop<L: Listen>(cluster: Arc<Cluster>, broker: i32, listener: L) {
+    listen(cluster, broker, listener).await;
+}
+
+/// As [`accept_loop`], for whoever has brokers.
+pub(crate) async fn listen<S: Site, L: Listen>(site: Arc<S>, broker: i32, mut listener: L) {
     loop {
         let accept = async {
             loop {
                 match listener.accept().await {
                     Ok(stream) => {
-                        tokio::spawn(connection::<L>(Arc::clone(&cluster), broker, stream));
+                        tokio::spawn(connection::<S, L>(Arc::clone(&site), broker, stream));
                     }
                     // Out of descriptors, or the peer was faster: the listener itself is sound.
                     Err(_) => tokio::time::sleep(REBIND).await,
@@ -146,11 +161,11 @@ pub async fn accept_loop<L: Listen>(cluster: Arc<Cluster>, broker: i32, mut list
         };
         tokio::select! {
             biased;
-            () = cluster.until_up(broker, false) => {}
+            () = until_up(&*site, broker, false) => {}
             () = accept => {}
         }
         let mut parked = listener.park();
-        cluster.until_up(broker, true).await;
+        until_up(&*site, broker, true).await;
         listener = loop {
             match L::unpark(parked).await {
                 Ok(listener) => break listener,
@@ -161,8 +176,8 @@ pub async fn accept_loop<L: Listen>(cluster: Arc<Cluster>, broker: i32, mut list
     }
 }
 
-async fn connection<L: Listen>(cluster: Arc<Cluster>, broker: i32, stream: L::Stream) {
-    let (mut stream, ending) = conn::run(cluster, broker, stream).await;
+async fn connection<S: Site, L: Listen>(site: Arc<S>, broker: i32, stream: L::Stream) {
+    let (mut stream, ending) = site.serve(broker, stream).await;
     match ending {
         Ending::Reset => L::reset(stream),
         // The peer may be gone already: nothing is lost if this fails.

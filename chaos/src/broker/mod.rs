@@ -4,20 +4,21 @@
 //! the history with what was appended and answered. Faults act inside it ([`crate::fault`]), so
 //! that they are the same in every lane that uses it.
 
-mod api;
+pub(crate) mod api;
 pub mod batch;
 pub mod client;
 mod cluster;
 pub mod codes;
-mod conn;
+pub(crate) mod conn;
 mod identity;
 mod inspect;
 mod letter;
+pub(crate) mod links;
 mod listen;
 mod log;
 pub mod reader;
-mod script;
-mod shape;
+pub(crate) mod script;
+pub(crate) mod shape;
 mod state;
 mod truth;
 
@@ -28,4 +29,5 @@ pub use api::{SERVED, name as api_name};
 pub use cluster::{Cluster, ClusterConfig};
 pub use conn::{MAX_REQUEST, serve};
 pub use identity::Identity;
+pub(crate) use listen::listen;
 pub use listen::{HeldPort, Listen, accept_loop, bind_loopback};

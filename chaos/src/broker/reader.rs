@@ -235,19 +235,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Whole<'_, S> {
 }
 
 /// Records the logs of a run's two topics, as [`Cluster::snapshot_logs`](super::Cluster) does for
-/// the model broker. `main` and `dlq` are what a [`Reader`] read.
+/// the model broker. `main` and `dlq` are what a [`Reader`] read; `name` gives the topics' names in
+/// the scenario.
 pub fn record_logs(
     recorder: &Recorder,
     identity: &mut Identity,
     main: &[PartitionLog],
     dlq: &[PartitionLog],
+    name: impl Fn(Route) -> Arc<str>,
 ) {
     let dlq_topic = dlq.first().map(|log| Arc::clone(&log.topic)).unwrap_or_default();
     let mut inspector = Inspector::new(identity, &dlq_topic);
     let main = main.iter().map(|log| (Route::Main, log));
     for (route, log) in main.chain(dlq.iter().map(|log| (Route::Dlq, log))) {
-        let PartitionLog { topic, partition, batches } = log;
-        let (topic, partition, route) = (Arc::clone(topic), *partition, Some(route));
+        let PartitionLog { partition, batches, .. } = log;
+        let (topic, partition, route) = (name(route), *partition, Some(route));
         let data = batches.iter().filter(|(_, batch)| !batch.is_control());
         let read = data.flat_map(|(base, batch)| inspector.batch(route, partition, *base, batch));
         let records = read.collect();

@@ -8,6 +8,8 @@ use kafka_protocol::messages::ApiKey;
 
 /// Array elements and tagged fields that one request may hold.
 pub(crate) const MAX_ELEMENTS: u32 = 50_000;
+/// The same for an answer: a cluster may have many partitions.
+const MAX_ANSWERED: u32 = 1_000_000;
 
 enum Kind {
     /// So many bytes.
@@ -94,6 +96,53 @@ fn outline(api: ApiKey) -> Option<&'static [Field]> {
         ApiKey::ListOffsets => LIST_OFFSETS,
         ApiKey::FindCoordinator => FIND_COORDINATOR,
         ApiKey::CreateTopics => CREATE_TOPICS,
+        _ => return None,
+    })
+}
+
+const PRODUCE_ANSWER: &[Field] = &[
+    all(Array(&[
+        f(0, 12, Text),
+        f(13, ANY, Fixed(16)),
+        all(Array(&[
+            all(Fixed(22)),
+            f(5, ANY, Fixed(8)),
+            f(8, ANY, Array(&[all(Fixed(4)), all(Text)])),
+            f(8, ANY, Text),
+        ])),
+    ])),
+    all(Fixed(4)),
+];
+const METADATA_ANSWER: &[Field] = &[
+    f(3, ANY, Fixed(4)),
+    all(Array(&[all(Fixed(4)), all(Text), all(Fixed(4)), f(1, ANY, Text)])),
+    f(2, ANY, Text),
+    f(1, ANY, Fixed(4)),
+    all(Array(&[
+        all(Fixed(2)),
+        all(Text),
+        f(10, ANY, Fixed(16)),
+        f(1, ANY, Fixed(1)),
+        all(Array(&[
+            all(Fixed(10)),
+            f(7, ANY, Fixed(4)),
+            all(Plain(&Fixed(4))),
+            all(Plain(&Fixed(4))),
+            f(5, ANY, Plain(&Fixed(4))),
+        ])),
+        f(8, ANY, Fixed(4)),
+    ])),
+    f(8, 10, Fixed(4)),
+    f(13, ANY, Fixed(2)),
+];
+const API_VERSIONS_ANSWER: &[Field] =
+    &[all(Fixed(2)), all(Array(&[all(Fixed(6))])), f(1, ANY, Fixed(4))];
+
+fn answer_outline(api: ApiKey) -> Option<&'static [Field]> {
+    Some(match api {
+        ApiKey::Produce => PRODUCE_ANSWER,
+        ApiKey::Metadata => METADATA_ANSWER,
+        ApiKey::ApiVersions => API_VERSIONS_ANSWER,
         _ => return None,
     })
 }
@@ -200,10 +249,22 @@ impl Walk<'_> {
 
 /// True when `body` has the outline of this request: safe to decode.
 pub(crate) fn sound(api: ApiKey, version: i16, body: &[u8]) -> bool {
+    fits(outline(api), api, version, body, MAX_ELEMENTS)
+}
+
+/// True when `body` has the outline of an answer to this request: safe to decode.
+pub(crate) fn sound_answer(api: ApiKey, version: i16, body: &[u8]) -> bool {
+    fits(answer_outline(api), api, version, body, MAX_ANSWERED)
+}
+
+fn fits(
+    fields: Option<&'static [Field]>,
+    api: ApiKey,
+    version: i16,
+    body: &[u8],
+    budget: u32,
+) -> bool {
     let flexible = api.request_header_version(version) >= 2;
-    let walk = |fields| {
-        let mut walk = Walk { rest: body, version, flexible, budget: MAX_ELEMENTS };
-        walk.fields(fields).is_some()
-    };
-    outline(api).is_some_and(walk)
+    let mut walk = Walk { rest: body, version, flexible, budget };
+    fields.is_some_and(|fields| walk.fields(fields).is_some())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::identity::Identity;
+use super::links::Links;
 use super::log::Log;
 use super::script::Script;
 use super::{ClusterConfig, codes};
@@ -30,48 +31,25 @@ pub(crate) struct Partition {
     stale: Option<(usize, i32)>,
 }
 
-/// One broker.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Broker {
-    /// Since when it is down, microseconds of the run.
-    down_since: Option<u64>,
-    /// Raised when all its connections must be reset.
-    pub(crate) resets: u64,
-    /// Raised when a cut or black hole is lifted: the connections that met it must be reset.
-    pub(crate) heals: u64,
-    /// Open connections.
-    pub(crate) connections: usize,
-    /// A fault took it down while no connection was open: its effect is the first client that
-    /// comes back.
-    missed: Option<(usize, &'static str)>,
-}
-
 /// Everything that changes.
 pub(crate) struct State {
     pub(crate) config: ClusterConfig,
-    pub(crate) script: Script,
+    pub(crate) links: Links,
     pub(crate) identity: Identity,
     pub(crate) topics: BTreeMap<Arc<str>, Vec<Partition>>,
-    brokers: BTreeMap<i32, Broker>,
     /// Newest epoch of each producer id that was given out or seen.
     pub(crate) pids: BTreeMap<i64, i16>,
     pub(crate) next_pid: i64,
-    pub(crate) next_conn: u64,
-    pub(crate) unanswered: u64,
 }
 
 impl State {
     pub(crate) fn new(config: ClusterConfig, script: Script, identity: Identity) -> Self {
-        let brokers = (1..=config.broker_count()).map(|id| (id, Broker::default())).collect();
         let mut state = Self {
-            script,
+            links: Links::new(script, 1..=config.broker_count()),
             identity,
             topics: BTreeMap::new(),
-            brokers,
             pids: BTreeMap::new(),
             next_pid: 1000,
-            next_conn: 0,
-            unanswered: 0,
             config,
         };
         let (main, dlq) = (state.config.main_topic.clone(), state.config.dlq_topic.clone());
@@ -101,52 +79,16 @@ impl State {
         self.topics.get_mut(topic)?.get_mut(usize::try_from(partition).ok()?)
     }
 
-    pub(crate) fn broker(&self, id: i32) -> Option<&Broker> {
-        self.brokers.get(&id)
-    }
-
-    pub(crate) fn is_up(&self, id: i32) -> bool {
-        self.brokers.get(&id).is_some_and(|b| b.down_since.is_none())
-    }
-
-    /// Brokers that are up, ascending.
-    pub(crate) fn live(&self) -> Vec<i32> {
-        self.brokers.iter().filter(|(_, b)| b.down_since.is_none()).map(|(id, _)| *id).collect()
-    }
-
     /// Replicas that are up; the leader only, while a fault says so.
     pub(crate) fn insync(&self, topic: &str, partition: &Partition) -> Vec<i32> {
-        let lost = self.script.insync_lost(topic);
-        let insync = |id: &&i32| self.is_up(**id) && (!lost || **id == partition.leader);
+        let lost = self.links.script.insync_lost(topic);
+        let insync = |id: &&i32| self.links.is_up(**id) && (!lost || **id == partition.leader);
         partition.replicas.iter().filter(insync).copied().collect()
-    }
-
-    /// Brings what brokers are up in line with the faults in force.
-    pub(crate) fn refresh(&mut self, now_us: u64) {
-        let Self { brokers, script, .. } = self;
-        for (id, broker) in brokers {
-            match (script.downed_by(*id), broker.down_since) {
-                (Some((index, name)), None) => {
-                    broker.down_since = Some(now_us);
-                    broker.resets += 1;
-                    if broker.connections > 0 {
-                        script.meet(index);
-                    } else {
-                        broker.missed = Some((index, name));
-                    }
-                }
-                (None, Some(_)) => broker.down_since = None,
-                _ => {}
-            }
-        }
     }
 
     /// A controller's duty: partitions whose leader is down long enough get another one.
     pub(crate) fn elect(&mut self, now_us: u64) {
-        let gone =
-            |b: &Broker| b.down_since.is_some_and(|t| now_us.saturating_sub(t) >= ELECTION_US);
-        let gone: Vec<i32> =
-            self.brokers.iter().filter(|(_, b)| gone(b)).map(|(i, _)| *i).collect();
+        let gone = self.links.gone(now_us, ELECTION_US);
         if !gone.is_empty() {
             self.hand_over(|_, partition| gone.contains(&partition.leader), None);
         }
@@ -154,9 +96,9 @@ impl State {
 
     /// Leaders of the partitions that `which` names move to the next replica that is up.
     fn hand_over(&mut self, which: impl Fn(&str, &Partition) -> bool, cause: Option<usize>) {
-        let live = self.live();
+        let live = self.links.live();
         for (topic, partitions) in &mut self.topics {
-            if cause.is_none() && self.script.insync_lost(topic) {
+            if cause.is_none() && self.links.script.insync_lost(topic) {
                 continue; // only the leader is in sync: there is no clean candidate
             }
             for partition in partitions.iter_mut().filter(|p| which(topic, p)) {
@@ -175,7 +117,7 @@ impl State {
 
     /// `topic.leader_moved`.
     pub(crate) fn move_leaders(&mut self, index: usize, sel: TopicSel) {
-        let names = self.script.topics().clone();
+        let names = self.links.script.topics().clone();
         self.hand_over(|topic, _| names.selected(sel, topic), Some(index));
     }
 
@@ -186,45 +128,11 @@ impl State {
 
     /// Leader epochs rise when leaders go away and when they come back.
     pub(crate) fn bump_epochs(&mut self, sel: TopicSel) {
-        let names = self.script.topics().clone();
+        let names = self.links.script.topics().clone();
         for (_, partitions) in self.topics.iter_mut().filter(|(t, _)| names.selected(sel, t)) {
             for partition in partitions {
                 partition.epoch += 1;
             }
-        }
-    }
-
-    /// Connections of these brokers must be reset; says whether there were any.
-    pub(crate) fn reset(&mut self, ids: &[i32]) -> bool {
-        let mut any = false;
-        for (_, broker) in self.brokers.iter_mut().filter(|(id, _)| ids.contains(id)) {
-            broker.resets += 1;
-            any |= broker.connections > 0;
-        }
-        any
-    }
-
-    /// Connections of these brokers that met a cut must be reset.
-    pub(crate) fn heal(&mut self, ids: &[i32]) {
-        for (_, broker) in self.brokers.iter_mut().filter(|(id, _)| ids.contains(id)) {
-            broker.heals += 1;
-        }
-    }
-
-    /// A connection came to this broker.
-    pub(crate) fn connected(&mut self, id: i32) {
-        if let Some(broker) = self.brokers.get_mut(&id) {
-            broker.connections += 1;
-            if let Some((index, name)) = broker.missed.take() {
-                self.script.met_late(index, name);
-            }
-        }
-    }
-
-    /// A connection of this broker is gone.
-    pub(crate) fn disconnected(&mut self, id: i32) {
-        if let Some(broker) = self.brokers.get_mut(&id) {
-            broker.connections -= 1;
         }
     }
 
@@ -233,7 +141,7 @@ impl State {
     /// # Errors
     /// `UNKNOWN_TOPIC_OR_PARTITION` or `NOT_LEADER_OR_FOLLOWER`.
     pub(crate) fn lead(&mut self, broker: i32, topic: &str, partition: i32) -> Result<(), i16> {
-        if self.script.missing(topic) {
+        if self.links.script.missing(topic) {
             return Err(codes::UNKNOWN_TOPIC_OR_PARTITION);
         }
         let Some(found) = self.partition_mut(topic, partition) else {
@@ -243,7 +151,7 @@ impl State {
         if let Some((index, _)) = found.stale.filter(|(_, old)| *old == broker && !leads) {
             self.met_move(index);
         }
-        if !leads || self.script.leaderless(topic) {
+        if !leads || self.links.script.leaderless(topic) {
             return Err(codes::NOT_LEADER_OR_FOLLOWER);
         }
         Ok(())
@@ -251,7 +159,7 @@ impl State {
 
     /// A client asked a leader of before: the move was met. Once is enough.
     fn met_move(&mut self, index: usize) {
-        self.script.met_late(index, MOVED);
+        self.links.script.met_late(index, MOVED);
         for partition in self.topics.values_mut().flatten() {
             partition.stale = partition.stale.filter(|(of, _)| *of != index);
         }

@@ -7,9 +7,10 @@
 
 mod lanes;
 mod plan;
+pub mod proxy;
 pub mod spool;
 #[cfg(test)]
 mod tests;
 
 pub use lanes::can_inject;
-pub use plan::FaultPlan;
+pub use plan::{FaultPlan, Target};

@@ -5,15 +5,34 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use crate::broker::Cluster;
 use crate::scenario::model::{Brokers, Fault, FaultKind, Scenario};
+
+/// What faults are put in force in: the model broker, or the proxy in front of a real one.
+pub trait Target: Send + Sync + 'static {
+    /// Puts a fault in force; `brokers` are those it is about. An instant takes place and is over.
+    fn arm(&self, index: usize, kind: &FaultKind, brokers: &[i32]);
+    /// Lifts a fault; false when it was not in force.
+    fn disarm(&self, index: usize, kind: &FaultKind, brokers: &[i32]) -> bool;
+    /// The brokers that a flapping or rolling fault keeps down from now on.
+    fn set_down(&self, index: usize, down: Vec<i32>);
+    /// A controlled shutdown of this broker begins: its leaderships move, if they can.
+    fn retire(&self, broker: i32);
+    /// Records that the fault was met, unless that is known.
+    fn meet(&self, index: usize);
+    /// True while the fault is in force.
+    fn armed(&self, index: usize) -> bool;
+    /// Ids of the brokers, ascending.
+    fn broker_ids(&self) -> Vec<i32>;
+    /// The broker that leads partition 0 of the main topic, as far as it is known.
+    fn first_leader(&self) -> Option<i32>;
+}
 
 /// The faults of a scenario against one cluster. `begin` and `end` of a fault may be called in any
 /// order and any number of times: a fault that is in force is not begun again, and one that is not
 /// is not ended.
 pub struct FaultPlan {
     faults: Vec<Fault>,
-    cluster: Arc<Cluster>,
+    target: Arc<dyn Target>,
     slots: Mutex<Vec<Slot>>,
 }
 
@@ -26,22 +45,16 @@ struct Slot {
 impl FaultPlan {
     /// The plan of a scenario.
     #[must_use]
-    pub fn new(scenario: &Scenario, cluster: Arc<Cluster>) -> Self {
+    pub fn new<T: Target>(scenario: &Scenario, target: Arc<T>) -> Self {
         let faults = scenario.faults.clone();
         let slots = faults.iter().map(|_| Slot::default()).collect();
-        Self { faults, cluster, slots: Mutex::new(slots) }
+        Self { faults, target, slots: Mutex::new(slots) }
     }
 
     /// The faults, in the order of the file.
     #[must_use]
     pub fn faults(&self) -> &[Fault] {
         &self.faults
-    }
-
-    /// The cluster that the faults are injected into.
-    #[must_use]
-    pub fn cluster(&self) -> &Arc<Cluster> {
-        &self.cluster
     }
 
     fn slot<T>(&self, index: usize, with: impl FnOnce(&mut Slot) -> T) -> Option<T> {
@@ -62,11 +75,9 @@ impl FaultPlan {
             _ => return Vec::new(),
         };
         match brokers {
-            Brokers::All => self.cluster.broker_ids(),
+            Brokers::All => self.target.broker_ids(),
             Brokers::Ids(ids) => ids.clone(),
-            Brokers::Leader => {
-                self.cluster.leader(&self.cluster.main_topic(), 0).into_iter().collect()
-            }
+            Brokers::Leader => self.target.first_leader().into_iter().collect(),
         }
     }
 
@@ -76,31 +87,31 @@ impl FaultPlan {
     /// [`FaultPlan::met`] and [`FaultPlan::end`].
     pub fn begin(&self, index: usize) {
         let Some(fault) = self.faults.get(index) else { return };
-        if self.cluster.armed(index) {
+        if self.target.armed(index) {
             return;
         }
         let brokers = self.resolve(&fault.kind);
         self.slot(index, |slot| slot.brokers.clone_from(&brokers));
-        self.cluster.arm(index, &fault.kind, &brokers);
-        let cluster = Arc::clone(&self.cluster);
+        self.target.arm(index, &fault.kind, &brokers);
+        let target = Arc::clone(&self.target);
         let task = match fault.kind.clone() {
             FaultKind::BrokerFlap { down, up, .. } => tokio::spawn(async move {
                 loop {
-                    cluster.set_down(index, brokers.clone());
+                    target.set_down(index, brokers.clone());
                     sleep(down).await;
-                    cluster.set_down(index, Vec::new());
+                    target.set_down(index, Vec::new());
                     sleep(up).await;
                 }
             }),
             kind @ FaultKind::BrokerRollingRestart { down, up } => tokio::spawn(async move {
                 for broker in &brokers {
-                    cluster.retire(*broker);
-                    cluster.set_down(index, vec![*broker]);
+                    target.retire(*broker);
+                    target.set_down(index, vec![*broker]);
                     sleep(down).await;
-                    cluster.set_down(index, Vec::new());
+                    target.set_down(index, Vec::new());
                     sleep(up).await;
                 }
-                cluster.disarm(index, &kind, &brokers);
+                target.disarm(index, &kind, &brokers);
             }),
             _ => return,
         };
@@ -115,7 +126,7 @@ impl FaultPlan {
         if let Some(schedule) = taken.schedule {
             schedule.abort();
         }
-        self.cluster.disarm(index, &fault.kind, &taken.brokers);
+        self.target.disarm(index, &fault.kind, &taken.brokers);
     }
 
     /// Lifts every fault that is in force.
@@ -126,7 +137,7 @@ impl FaultPlan {
     /// Records that fault `index`, which is in force, was really met: for effects that only the
     /// caller sees, such as the death of the subject, or a connect that was refused.
     pub fn met(&self, index: usize) {
-        self.cluster.meet(index);
+        self.target.meet(index);
     }
 }
 

@@ -229,6 +229,15 @@ pub struct ProduceTruth {
     pub appended: Option<i64>,
     /// Kafka error code that was answered; `None` when the answer was withheld or lost.
     pub answered: Option<i16>,
+    /// The proxy passed it on and no broker's answer tells whether it was appended: the final log
+    /// does.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unknown: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// How a frame was made.

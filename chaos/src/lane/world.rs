@@ -80,6 +80,6 @@ impl World for ModelWorld {
 
     fn snapshot(&self) -> BoxFuture<'_, Result<(), HarnessError>> {
         self.cluster.snapshot_logs();
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(async { Ok(()) })
     }
 }

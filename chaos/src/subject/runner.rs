@@ -50,7 +50,7 @@ pub trait World: Send + Sync {
     /// Writes what every log holds into the history.
     ///
     /// # Errors
-    /// A log cannot be read: nothing can be judged.
+    /// A log cannot be read: nothing of the run may be judged.
     fn snapshot(&self) -> BoxFuture<'_, Result<(), HarnessError>>;
 }
 

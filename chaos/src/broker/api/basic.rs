@@ -24,9 +24,9 @@ fn api_versions(code: i16) -> ApiVersionsResponse {
 
 pub(super) fn versions(cluster: &Cluster, head: &Head) -> Result<Reply, Hopeless> {
     let mut state = cluster.state();
-    let scripted = state.script.error(name(head.api), &[]);
+    let scripted = state.links.script.error(name(head.api), &[]);
     let code = scripted.map_or(codes::NONE, |s| s.code);
-    let (delay, lifts) = state.script.delay(name(head.api), &[]);
+    let (delay, lifts) = state.links.script.delay(name(head.api), &[]);
     let reply = head.answer(&api_versions(code), code)?;
     Ok(Reply { delay, lifts, ..reply })
 }
@@ -45,8 +45,8 @@ pub(super) fn init_producer_id(
 ) -> Result<Reply, Hopeless> {
     let request: InitProducerIdRequest = body(head, &mut frame)?;
     let mut state = cluster.state();
-    let scripted = state.script.error(name(head.api), &[]);
-    let (delay, lifts) = state.script.delay(name(head.api), &[]);
+    let scripted = state.links.script.error(name(head.api), &[]);
+    let (delay, lifts) = state.links.script.delay(name(head.api), &[]);
     let transactional = request.transactional_id.is_some();
     let given = match scripted {
         Some(scripted) => Err(scripted.code),
@@ -100,8 +100,8 @@ pub(super) fn find_coordinator(
 ) -> Result<Reply, Hopeless> {
     let request: FindCoordinatorRequest = body(head, &mut frame)?;
     let mut state = cluster.state();
-    let code = state.script.error(name(head.api), &[]).map_or(codes::NONE, |s| s.code);
-    let (delay, lifts) = state.script.delay(name(head.api), &[]);
+    let code = state.links.script.error(name(head.api), &[]).map_or(codes::NONE, |s| s.code);
+    let (delay, lifts) = state.links.script.delay(name(head.api), &[]);
     let (host, port) = state.config.address(from.broker).unwrap_or(("", 0));
     let (host, port) = (StrBytes::from_string(host.to_owned()), i32::from(port));
     let node = BrokerId(if code == codes::NONE { from.broker } else { -1 });

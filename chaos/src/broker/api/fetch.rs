@@ -38,7 +38,7 @@ fn look(
     let (mut bytes, mut failed, mut responses) = (0, false, Vec::new());
     for topic in &request.topics {
         let mut partitions = Vec::new();
-        let code = state.script.code_for(scripted, &topic.topic);
+        let code = state.links.script.code_for(scripted, &topic.topic);
         for wanted in &topic.partitions {
             let index = wanted.partition;
             let led = code.map_or_else(|| state.lead(broker, &topic.topic, index), Err);
@@ -85,8 +85,8 @@ pub(super) async fn serve(
     let (scripted, delay, lifts) = {
         let mut state = cluster.state();
         let topics: Vec<&str> = request.topics.iter().map(|t| t.topic.as_str()).collect();
-        let scripted = state.script.error(name(head.api), &topics);
-        let (delay, lifts) = state.script.delay(name(head.api), &topics);
+        let scripted = state.links.script.error(name(head.api), &topics);
+        let (delay, lifts) = state.links.script.delay(name(head.api), &topics);
         (scripted, delay, lifts)
     };
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(MAX_WAIT);
@@ -122,12 +122,12 @@ pub(super) fn list_offsets(
     let request: ListOffsetsRequest = body(head, &mut frame)?;
     let mut state = cluster.state();
     let names: Vec<&str> = request.topics.iter().map(|t| t.name.as_str()).collect();
-    let scripted = state.script.error(name(head.api), &names);
-    let (delay, lifts) = state.script.delay(name(head.api), &names);
+    let scripted = state.links.script.error(name(head.api), &names);
+    let (delay, lifts) = state.links.script.delay(name(head.api), &names);
     let mut topics = Vec::new();
     for topic in &request.topics {
         let mut partitions = Vec::new();
-        let code = state.script.code_for(scripted, &topic.name);
+        let code = state.links.script.code_for(scripted, &topic.name);
         for wanted in &topic.partitions {
             let index = wanted.partition_index;
             let led = code.map_or_else(|| state.lead(from.broker, &topic.name, index), Err);

@@ -40,14 +40,14 @@ pub(super) fn serve(cluster: &Cluster, head: &Head, mut frame: Bytes) -> Result<
         topics.into_iter().filter_map(|t| t.name).map(|n| n.to_string()).collect()
     } else {
         let all: Vec<String> = state.topics.keys().map(ToString::to_string).collect();
-        all.into_iter().filter(|topic| !state.script.hidden(topic)).collect()
+        all.into_iter().filter(|topic| !state.links.script.hidden(topic)).collect()
     };
     let asked: Vec<&str> = names.iter().map(String::as_str).collect();
-    let scripted = state.script.error(name(head.api), &asked);
-    let (delay, lifts) = state.script.delay(name(head.api), &asked);
+    let scripted = state.links.script.error(name(head.api), &asked);
+    let (delay, lifts) = state.links.script.delay(name(head.api), &asked);
     let create = request.allow_auto_topic_creation && state.config.auto_create;
     let topics = asked.iter().map(|t| topic(&mut state, t, scripted, create)).collect();
-    let brokers = state.live().into_iter().filter_map(|id| {
+    let brokers = state.links.live().into_iter().filter_map(|id| {
         let (host, port) = state.config.address(id)?;
         let broker = MetadataResponseBroker::default().with_node_id(BrokerId(id));
         Some(broker.with_host(StrBytes::from_string(host.to_owned())).with_port(port.into()))
@@ -70,10 +70,10 @@ fn topic(
     create: bool,
 ) -> MetadataResponseTopic {
     let answer = MetadataResponseTopic::default().with_name(Some(topic_name(topic)));
-    if let Some(code) = state.script.code_for(scripted, topic) {
+    if let Some(code) = state.links.script.code_for(scripted, topic) {
         return answer.with_error_code(code);
     }
-    if state.script.missing(topic) {
+    if state.links.script.missing(topic) {
         return answer.with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION);
     }
     if !legal(topic) {
@@ -85,7 +85,7 @@ fn topic(
         }
         state.create(topic, state.config.partitions);
     }
-    let leaderless = state.script.leaderless(topic);
+    let leaderless = state.links.script.leaderless(topic);
     let found = state.topics.get(topic).map(Vec::as_slice).unwrap_or_default();
     let partitions = found.iter().zip(0..);
     let partitions = partitions.map(|(p, index)| partition(state, topic, p, index, leaderless));
@@ -101,7 +101,7 @@ fn partition(
 ) -> MetadataResponsePartition {
     let leader = if leaderless { -1 } else { partition.leader };
     let offline: Vec<i32> =
-        partition.replicas.iter().filter(|id| !state.is_up(**id)).copied().collect();
+        partition.replicas.iter().filter(|id| !state.links.is_up(**id)).copied().collect();
     MetadataResponsePartition::default()
         .with_error_code(if leaderless { codes::LEADER_NOT_AVAILABLE } else { codes::NONE })
         .with_partition_index(index)
@@ -120,8 +120,8 @@ pub(super) fn create_topics(
     let request: CreateTopicsRequest = body(head, &mut frame)?;
     let mut state = cluster.state();
     let names: Vec<&str> = request.topics.iter().map(|t| t.name.as_str()).collect();
-    let scripted = state.script.error(name(head.api), &names);
-    let (delay, lifts) = state.script.delay(name(head.api), &names);
+    let scripted = state.links.script.error(name(head.api), &names);
+    let (delay, lifts) = state.links.script.delay(name(head.api), &names);
     let mut results = Vec::new();
     for topic in &request.topics {
         let wanted = match topic.num_partitions {
@@ -129,7 +129,7 @@ pub(super) fn create_topics(
             given => given,
         };
         let most = i16::try_from(state.config.brokers).unwrap_or(i16::MAX);
-        let code = if let Some(code) = state.script.code_for(scripted, &topic.name) {
+        let code = if let Some(code) = state.links.script.code_for(scripted, &topic.name) {
             code
         } else if !legal(&topic.name) {
             codes::INVALID_TOPIC

@@ -11,9 +11,12 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
+
 use super::cluster::Cluster;
 use super::shape;
-use crate::history::{Kind, ProduceTruth, Src};
+use crate::history::{Kind, ProduceTruth, Recorder, Src};
 
 /// APIs served and their lowest and highest version. Topic ids are not modelled, so every range
 /// ends before they are needed.
@@ -59,11 +62,11 @@ pub(crate) struct Reply {
     /// What to write, length included; `None` for acks=0.
     pub(crate) frame: Option<Bytes>,
     /// Number of the request's line in the history.
-    line: Option<u64>,
+    pub(crate) line: Option<u64>,
     /// Error code at the top.
-    top: i16,
+    pub(crate) top: i16,
     /// Error codes per partition of a Produce, in the order of the request.
-    codes: Vec<i16>,
+    pub(crate) codes: Vec<i16>,
     /// Records of a Produce that wait for this answer.
     pub(crate) records: u64,
     /// Held back by a scripted delay.
@@ -74,13 +77,50 @@ pub(crate) struct Reply {
     pub(crate) mute: Duration,
     /// The connection is closed instead of an answer.
     pub(crate) close: bool,
+    /// The answer comes from elsewhere and is not here yet.
+    pub(crate) awaited: Option<oneshot::Receiver<Late>>,
+    /// Room that the answer takes among those that wait.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
+}
+
+/// An answer that came from elsewhere.
+#[derive(Debug)]
+pub(crate) struct Late {
+    /// What to write, length included.
+    pub(crate) frame: Bytes,
+    /// Error code at the top.
+    pub(crate) top: i16,
+    /// Error codes per partition of a Produce, in the order of the request.
+    pub(crate) codes: Vec<i16>,
+    /// When it came.
+    pub(crate) at: Instant,
+    /// Room that it takes among the answers that wait.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 impl Reply {
+    /// True when there is an answer, or one will come.
+    pub(crate) fn answers(&self) -> bool {
+        self.frame.is_some() || self.is_awaited()
+    }
+
+    /// True when the answer is not here yet.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.awaited.is_some()
+    }
+
+    /// Waits for the answer and says when it came; `None` when it never will.
+    pub(crate) async fn arrive(&mut self) -> Option<Instant> {
+        let Late { frame, top, codes, at, room } = self.awaited.as_mut()?.await.ok()?;
+        (self.frame, self.top, self.codes) = (Some(frame), top, codes);
+        (self.awaited, self.room) = (None, room);
+        Some(at)
+    }
+
     /// Notes in the history that the answer left.
-    pub(crate) fn written(&self, cluster: &Cluster) {
+    pub(crate) fn written(&self, recorder: &Recorder) {
         let Some(line) = self.line else { return };
-        cluster.recorder().amend(line, |kind| {
+        recorder.amend(line, |kind| {
             let Kind::Request { produce, answered, .. } = kind else { return };
             *answered = Some(self.top);
             for (truth, code) in produce.iter_mut().zip(&self.codes) {

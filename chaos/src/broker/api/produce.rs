@@ -74,7 +74,7 @@ impl Leader<'_> {
         flaw: Option<i16>,
         batch: Option<&Batch>,
     ) -> Result<(i16, Appended), i16> {
-        let names = self.state.script.topics();
+        let names = self.state.links.script.topics();
         let scripted = self.scripted.filter(|s| names.selected(s.topic, offer.topic));
         if let Some(scripted) = scripted.filter(|s| !s.after_append) {
             return Err(scripted.code);
@@ -108,7 +108,7 @@ impl Leader<'_> {
             return Err(code);
         }
         let batch = batch.ok_or(codes::CORRUPT_MESSAGE)?;
-        if self.state.script.too_large(offer.topic, batch.bytes.len()) {
+        if self.state.links.script.too_large(offer.topic, batch.bytes.len()) {
             return Err(codes::MESSAGE_TOO_LARGE);
         }
         if batch.compression == Compression::Zstd && self.version < 7 {
@@ -119,7 +119,7 @@ impl Leader<'_> {
 
     /// Too few replicas: `Some(true)` when that is found out only after the append.
     fn short(&mut self, offer: &Offer<'_>) -> Option<bool> {
-        if let Some(after) = self.state.script.replicas_short(offer.topic) {
+        if let Some(after) = self.state.links.script.replicas_short(offer.topic) {
             return Some(after);
         }
         let partition = self.state.partition(offer.topic, offer.partition)?;
@@ -152,6 +152,7 @@ impl Leader<'_> {
             events: batch.map_or_else(Vec::new, |b| self.state.identity.batch(b)),
             appended: verdict.appended,
             answered: None,
+            unknown: false,
         }
     }
 
@@ -186,9 +187,9 @@ pub(super) fn serve(
     let topics: BTreeSet<&str> = request.topic_data.iter().map(|t| t.name.as_str()).collect();
     let topics: Vec<&str> = topics.into_iter().collect();
     let mut state = cluster.state();
-    let scripted = state.script.error(name(head.api), &topics);
-    let (delay, lifts) = state.script.delay(name(head.api), &topics);
-    let throttle = state.script.throttle().unwrap_or(Duration::ZERO);
+    let scripted = state.links.script.error(name(head.api), &topics);
+    let (delay, lifts) = state.links.script.delay(name(head.api), &topics);
+    let throttle = state.links.script.throttle().unwrap_or(Duration::ZERO);
     let (broker, version) = (from.broker, head.version);
     let mut leader = Leader { state: &mut state, broker, acks, version, scripted };
     let (mut truths, mut codes_, mut responses) = (Vec::new(), Vec::new(), Vec::new());
@@ -237,5 +238,5 @@ fn endpoints(state: &State, version: i16) -> Vec<NodeEndpoint> {
         let node = NodeEndpoint::default().with_node_id(BrokerId(id)).with_port(port.into());
         Some(node.with_host(StrBytes::from_string(host.to_owned())))
     };
-    state.live().into_iter().filter_map(endpoint).collect()
+    state.links.live().into_iter().filter_map(endpoint).collect()
 }

@@ -6,7 +6,7 @@ use tokio::io::DuplexStream;
 use crate::broker::reader::{Dial, ReadError, Reader, record_logs};
 use crate::broker::tests::kit::*;
 use crate::broker::{Cluster, Identity, codes, serve};
-use crate::history::{Kind, Line};
+use crate::history::{Kind, Line, Route};
 use crate::scenario::model::{FaultKind, TopicSel};
 
 struct InMemory(Arc<Cluster>);
@@ -46,7 +46,9 @@ async fn what_is_read_over_the_wire_is_what_the_broker_holds() {
     let held: i64 = main.iter().flat_map(|log| &log.batches).map(|(_, b)| b.offsets()).sum();
     assert_eq!((main.len(), held), (3, 60));
     let _ = recorder.take();
-    record_logs(&recorder, &mut Identity::new([7; 10]), &main, &dlq);
+    record_logs(&recorder, &mut Identity::new([7; 10]), &main, &dlq, |route| {
+        Arc::from(if route == Route::Main { "events" } else { "dead" })
+    });
     let read = logs(recorder.take());
     cluster.snapshot_logs();
     assert_eq!(read, logs(recorder.take()));

@@ -60,10 +60,20 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn produce() -> impl Strategy<Value = ProduceTruth> {
-    let numbers = any::<(i32, i64, i16, i32, Option<i64>, Option<i16>)>();
+    let numbers = any::<(i32, i64, i16, i32, Option<i64>, Option<i16>, bool)>();
     (shared(), numbers, prop::collection::vec(prop::option::of(event()), 0..4)).prop_map(
-        |(topic, (partition, pid, epoch, base_sequence, appended, answered), events)| {
-            ProduceTruth { topic, partition, pid, epoch, base_sequence, events, appended, answered }
+        |(topic, (partition, pid, epoch, base_sequence, appended, answered, unknown), events)| {
+            ProduceTruth {
+                topic,
+                partition,
+                pid,
+                epoch,
+                base_sequence,
+                events,
+                appended,
+                answered,
+                unknown,
+            }
         },
     )
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::Ipv4Addr;
 
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -11,7 +12,6 @@ use tokio::net::TcpStream;
 
 use crate::broker::client::Client;
 use crate::broker::codes;
-use crate::broker::reader::Dial;
 
 /// Versions that every Kafka since 2.4 serves.
 const METADATA: i16 = 9;
@@ -19,19 +19,17 @@ const CREATE_TOPICS: i16 = 5;
 /// How long the brokers may take to carry out a change.
 const TIMEOUT_MS: i32 = 15_000;
 
-/// Dials brokers by the address that they tell: the proxy's, behind which each really is elsewhere.
+/// Where brokers really are: the address that they tell is the proxy's.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Behind {
     /// Advertised port → the port of the container.
     pub(super) ports: BTreeMap<u16, u16>,
 }
 
-impl Dial for Behind {
-    type Stream = TcpStream;
-
-    async fn dial(&self, host: &str, port: u16) -> io::Result<TcpStream> {
-        let port = self.ports.get(&port).copied().unwrap_or(port);
-        TcpStream::connect((host, port)).await
+impl Behind {
+    /// The port of the container behind an advertised one.
+    pub(super) fn port(&self, advertised: u16) -> u16 {
+        self.ports.get(&advertised).copied().unwrap_or(advertised)
     }
 }
 
@@ -47,7 +45,7 @@ pub(super) struct NewTopic {
 /// Administers a cluster through any of its brokers; requests for the controller are passed on by
 /// them (KRaft).
 pub(super) struct Admin {
-    dial: Behind,
+    behind: Behind,
     /// Advertised ports of the listener that is used.
     brokers: Vec<u16>,
 }
@@ -57,8 +55,8 @@ fn text(text: &str) -> StrBytes {
 }
 
 impl Admin {
-    pub(super) fn new(dial: Behind, brokers: Vec<u16>) -> Self {
-        Self { dial, brokers }
+    pub(super) fn new(behind: Behind, brokers: Vec<u16>) -> Self {
+        Self { behind, brokers }
     }
 
     /// Asks the brokers in turn until one answers.
@@ -83,7 +81,7 @@ impl Admin {
         version: i16,
         request: &R,
     ) -> io::Result<R::Response> {
-        let stream = self.dial.dial("127.0.0.1", port).await?;
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.behind.port(port))).await?;
         Client::new(stream).call(version, request).await
     }
 

@@ -210,6 +210,11 @@ impl Ground {
         }
     }
 
+    /// Ids of the brokers, ascending.
+    pub(super) fn ids(&self) -> Vec<i32> {
+        (1..).take(self.nodes.len()).collect()
+    }
+
     /// Waits for a slot that nobody uses.
     pub(super) async fn lend(&self) -> Result<Lent<'_>, String> {
         let permit = self.free.acquire().await.map_err(|error| error.to_string())?;

@@ -4,29 +4,25 @@ mod admin;
 mod docker;
 mod fleet;
 mod node;
-mod relay;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dashproof_reference::core::BoxFuture;
-use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use super::child::environment;
 use super::real::{self, Arena};
 use super::world::cluster_config;
-use super::{HarnessError, RunInput, RunOutput};
-use crate::broker::reader::{PartitionLog, Reader, record_logs};
-use crate::broker::{Identity, codes};
+use super::{RunInput, RunOutput};
+use crate::broker::{HeldPort, codes};
+use crate::fault::proxy::{Mode, Proxy, ProxyConfig, ProxyWorld, TopicNames};
 use crate::history::Recorder;
 use crate::scenario::model::{LaneName, Scenario};
 use crate::subject::runner::World;
-use admin::{Admin, Behind, NewTopic};
+use admin::{Admin, NewTopic};
 pub use docker::{Docked, IMAGE_VARIABLE, Missing, OFFICIAL, OWN, look};
 pub use fleet::{Fleet, abandon};
 use fleet::{Ground, Lent, Shape};
-use relay::Relay;
 
 /// How long the leaders of fresh topics may take to be known everywhere.
 const LEADERS: Duration = Duration::from_secs(30);
@@ -58,7 +54,7 @@ pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
         let place = Place::prepare(&scenario, input, fleet, ground, slot, recorder).await;
         let place = place.map_err(|error| environment(&error))?;
         let scenario = place.scenario(&scenario);
-        let bootstrap = place.bootstrap();
+        let bootstrap = place.world.proxy().bootstrap();
         let world = Arc::clone(&place.world) as Arc<dyn World>;
         Ok((Arena { scenario, bootstrap, world }, place))
     };
@@ -67,11 +63,10 @@ pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
 
 /// Topics and listeners of one cell.
 struct Place<'a> {
-    slot: Lent<'a>,
+    _slot: Lent<'a>,
     main: String,
     dlq: String,
-    world: Arc<KafkaWorld>,
-    _relays: Vec<Relay>,
+    world: Arc<ProxyWorld>,
 }
 
 impl<'a> Place<'a> {
@@ -83,16 +78,19 @@ impl<'a> Place<'a> {
         slot: Lent<'a>,
         recorder: Recorder,
     ) -> Result<Self, String> {
-        let digest = input.digest(LaneName::Kafka);
-        let config = cluster_config(scenario, digest, Vec::new());
+        let run = input.digest(LaneName::Kafka);
+        let config = cluster_config(scenario, run, Vec::new());
         let number = fleet.next_cell();
-        let (main, dlq) =
-            (format!("{}-{number}", config.main_topic), format!("{}-{number}", config.dlq_topic));
+        let own = |topic: &str| TopicNames {
+            real: format!("{topic}-{number}"),
+            logical: Arc::from(topic),
+        };
+        let (main, dlq) = (own(&config.main_topic), own(&config.dlq_topic));
         let behind = ground.behind(&slot).await?;
         let admin = Admin::new(behind.clone(), slot.advertised());
         let replicas = i16::try_from(ground.shape.brokers()).unwrap_or(1);
-        let topic = |name: &str, partitions| NewTopic {
-            name: name.to_owned(),
+        let topic = |names: &TopicNames, partitions| NewTopic {
+            name: names.real.clone(),
             partitions,
             replicas,
             settings: vec![
@@ -103,22 +101,22 @@ impl<'a> Place<'a> {
         let topics = [topic(&main, config.partitions), topic(&dlq, 1)];
         admin.create(&topics).await.map_err(|error| format!("cannot make topics: {error}"))?;
         led(&admin, &topics).await?;
-        let relay = |(from, to): (&u16, &u16)| Relay::start(*from, *to);
-        let relays: std::io::Result<Vec<Relay>> = behind.ports.iter().map(relay).collect();
-        let relays = relays.map_err(|error| format!("cannot listen: {error}"))?;
-        let world = KafkaWorld {
-            behind,
-            bootstrap: slot.advertised().first().copied().unwrap_or_default(),
-            topics: [main.clone(), dlq.clone()],
-            identity: Mutex::new(Identity::new(digest)),
-            recorder,
+        let brokers: Vec<i32> = ground.ids();
+        let proxy = ProxyConfig {
+            brokers: brokers.clone(),
+            main: main.clone(),
+            dlq: dlq.clone(),
+            run,
+            mode: Mode::Frames,
         };
-        Ok(Self { slot, main, dlq, world: Arc::new(world), _relays: relays })
-    }
-
-    fn bootstrap(&self) -> String {
-        let ports = self.slot.advertised().into_iter();
-        ports.map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+        let listeners: std::io::Result<_> = slot.held.iter().map(HeldPort::listen).collect();
+        let proxy = listeners.and_then(|l| Proxy::on(l, proxy, recorder, input.seed));
+        let proxy = proxy.map_err(|error| format!("cannot listen: {error}"))?;
+        for (id, port) in brokers.into_iter().zip(slot.advertised()) {
+            proxy.connect_to(id, "127.0.0.1", behind.port(port));
+        }
+        let world = ProxyWorld::new(scenario, Arc::new(proxy));
+        Ok(Self { _slot: slot, main: main.real, dlq: dlq.real, world })
     }
 
     /// The scenario, with the topics of this cell.
@@ -158,43 +156,5 @@ async fn led(admin: &Admin, topics: &[NewTopic]) -> Result<(), String> {
             return Err(format!("{led} of {wanted} partitions have leaders after {LEADERS:?}"));
         }
         sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// The brokers as the director sees them.
-struct KafkaWorld {
-    behind: Behind,
-    /// Advertised port of the broker that a reader begins at.
-    bootstrap: u16,
-    topics: [String; 2],
-    identity: Mutex<Identity>,
-    recorder: Recorder,
-}
-
-impl KafkaWorld {
-    async fn logs(&self) -> Result<[Vec<PartitionLog>; 2], String> {
-        let mut reader = Reader::new(self.behind.clone(), "127.0.0.1", self.bootstrap);
-        let [main, dlq] = &self.topics;
-        let read = |error: crate::broker::reader::ReadError| error.to_string();
-        Ok([reader.topic(main).await.map_err(read)?, reader.topic(dlq).await.map_err(read)?])
-    }
-}
-
-impl World for KafkaWorld {
-    fn begin(&self, _fault: usize) {}
-    fn met(&self, _fault: usize) {}
-    fn end(&self, _fault: usize) {}
-
-    fn until_unanswered(&self, _records: u64) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::pending())
-    }
-
-    fn snapshot(&self) -> BoxFuture<'_, Result<(), HarnessError>> {
-        Box::pin(async move {
-            let [main, dlq] = self.logs().await.map_err(|error| environment(&error))?;
-            let mut identity = self.identity.lock().await;
-            record_logs(&self.recorder, &mut identity, &main, &dlq);
-            Ok(())
-        })
     }
 }

@@ -218,6 +218,7 @@ impl Story {
             events: vec![Some(id(n))],
             appended,
             answered,
+            unknown: false,
         };
         self.line(
             Src::Broker,

@@ -45,7 +45,9 @@ impl World for Quiet {
     fn begin(&self, _: usize) {}
     fn met(&self, _: usize) {}
     fn end(&self, _: usize) {}
-    fn snapshot(&self) {}
+    fn snapshot(&self) -> BoxFuture<'_, Result<(), HarnessError>> {
+        Box::pin(async { Ok(()) })
+    }
     fn until_unanswered(&self, _: u64) -> BoxFuture<'_, ()> {
         Box::pin(pending())
     }

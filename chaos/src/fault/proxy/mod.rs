@@ -1,0 +1,130 @@
+//! The wire-aware proxy: faults in front of brokers that nobody can script.
+//!
+//! It stands before each broker of a cluster whose advertised listeners point to it: Apache Kafka,
+//! the model broker, or a cluster that the user names. Connections, partitions, resets and delays
+//! are those of the model broker, in the same code ([`crate::broker`]); what a request fault means
+//! is asked of the same list of faults. What differs is who carries a request out: a broker behind
+//! a connection of its own, one for each connection of a client.
+//!
+//! Requests are passed on at once and answers come back in order. A frame that no fault touches
+//! passes byte for byte, with one exception: an `ApiVersions` answer never offers a Produce that
+//! names topics by id, since a fault could not tell them apart.
+//!
+//! Every request stands in the history ([`Kind::Request`](crate::history::Kind), source proxy)
+//! where it was passed on, before its answer leaves. Until its broker has answered it is *unknown*
+//! whether a Produce was appended; where no answer ever comes, that is how it stays, and the final
+//! log tells. A client that leaves, or is thrown out, does not end the connection to the broker:
+//! the answers to what was passed on are waited for, for the sake of this truth.
+
+mod answer;
+mod frame;
+mod raw;
+mod request;
+mod site;
+mod upstream;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+pub use raw::applies_to_bytes;
+pub use site::{Mode, TopicNames};
+pub use world::ProxyWorld;
+
+use crate::broker::{bind_loopback, listen};
+use crate::history::Recorder;
+use site::Shared;
+
+/// What a proxy is told at its start.
+#[derive(Clone, Debug)]
+pub struct ProxyConfig {
+    /// Ids of the brokers, one listener each.
+    pub brokers: Vec<i32>,
+    /// The telemetry topic.
+    pub main: TopicNames,
+    /// The dead-letter topic.
+    pub dlq: TopicNames,
+    /// First bytes of the run's digest: part of every message id.
+    pub run: [u8; 10],
+    /// Frames, or bytes only.
+    pub mode: Mode,
+}
+
+/// A listener on the loopback interface for each broker. Ends with this value.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    ports: Vec<(i32, u16)>,
+    _listeners: JoinSet<()>,
+}
+
+impl Proxy {
+    /// Takes a free port per broker and listens. Where the brokers are is said later
+    /// ([`Proxy::connect_to`]): they advertise these ports, so the ports come first.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub async fn bind(config: ProxyConfig, recorder: Recorder, seed: u64) -> io::Result<Self> {
+        let mut held = Vec::new();
+        for _ in &config.brokers {
+            held.push(bind_loopback().await?.0);
+        }
+        Self::on(held, config, recorder, seed)
+    }
+
+    /// As [`Proxy::bind`], on ports that the caller holds: one for each broker.
+    ///
+    /// # Errors
+    /// The operating system's; `InvalidInput` for another number of listeners than of brokers.
+    pub fn on(
+        listeners: Vec<TcpListener>,
+        config: ProxyConfig,
+        recorder: Recorder,
+        seed: u64,
+    ) -> io::Result<Self> {
+        if listeners.len() != config.brokers.len() {
+            let text = "one listener is needed for each broker";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let ids = config.brokers.clone();
+        let shared = Arc::new(Shared::new(config, recorder, seed));
+        let (mut ports, mut tasks) = (Vec::new(), JoinSet::new());
+        for (id, listener) in ids.into_iter().zip(listeners) {
+            ports.push((id, listener.local_addr()?.port()));
+            tasks.spawn(listen(Arc::clone(&shared), id, listener));
+        }
+        Ok(Self { shared, ports, _listeners: tasks })
+    }
+
+    /// Broker ids and the ports that stand for them on 127.0.0.1.
+    #[must_use]
+    pub fn ports(&self) -> &[(i32, u16)] {
+        &self.ports
+    }
+
+    /// `127.0.0.1:port,…` of all brokers.
+    #[must_use]
+    pub fn bootstrap(&self) -> String {
+        let servers: Vec<String> =
+            self.ports.iter().map(|(_, port)| format!("127.0.0.1:{port}")).collect();
+        servers.join(",")
+    }
+
+    /// Says where the broker is from now on. Connections that are open stay where they are. Until
+    /// it is said, a connection to this broker is closed.
+    pub fn connect_to(&self, broker: i32, host: &str, port: u16) {
+        self.shared.connect_to(broker, host, port);
+    }
+
+    /// Ends when every Produce that was passed on is answered or its connection has ended, or after
+    /// `limit`.
+    pub async fn settled(&self, limit: Duration) {
+        self.shared.settled(limit).await;
+    }
+}

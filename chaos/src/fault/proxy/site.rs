@@ -1,0 +1,273 @@
+//! What all connections of a proxy share.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, mpsc};
+
+use super::request::Front;
+use super::{ProxyConfig, raw, upstream};
+use crate::broker::Identity;
+use crate::broker::api::From;
+use crate::broker::conn::{self, Ending};
+use crate::broker::links::{Links, Site};
+use crate::broker::script::{Script, Topics};
+use crate::fault::Target;
+use crate::history::Recorder;
+use crate::scenario::model::FaultKind;
+
+/// Requests that wait on a connection until they are written to its broker.
+const ONWARD: usize = 4;
+/// Batches of one producer in one partition that are remembered with their offsets.
+const REMEMBERED: usize = 64;
+
+/// A topic's name in the cluster, and its name in the scenario, which histories use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicNames {
+    /// In the cluster.
+    pub real: String,
+    /// In the scenario.
+    pub logical: Arc<str>,
+}
+
+impl TopicNames {
+    /// A topic that has one name.
+    #[must_use]
+    pub fn same(name: &str) -> Self {
+        Self { real: name.to_owned(), logical: Arc::from(name) }
+    }
+}
+
+/// What a proxy understands of the bytes that pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Kafka frames.
+    Frames,
+    /// Nothing, as under TLS: faults act on bytes and connections only, and no request is on
+    /// record.
+    Bytes,
+}
+
+/// Everything that changes.
+pub(super) struct Core {
+    pub(super) links: Links,
+    pub(super) identity: Identity,
+    pub(super) told: Told,
+    /// Leader of partition 0 of the main topic, as metadata said last.
+    pub(super) leader: Option<i32>,
+    brokers: BTreeMap<i32, (String, u16)>,
+    /// Produce requests that were passed on and may still be answered.
+    open: usize,
+}
+
+/// A proxy.
+pub(crate) struct Shared {
+    core: Mutex<Core>,
+    pub(super) main: TopicNames,
+    pub(super) dlq: TopicNames,
+    mode: Mode,
+    recorder: Recorder,
+    seed: u64,
+    changed: Notify,
+    waiting: Notify,
+    settled: Notify,
+}
+
+impl Shared {
+    pub(super) fn new(config: ProxyConfig, recorder: Recorder, seed: u64) -> Self {
+        let ProxyConfig { brokers, main, dlq, run, mode } = config;
+        let topics = Topics { main: main.real.clone(), dlq: dlq.real.clone() };
+        let script = Script::new(topics, recorder.clone());
+        let core = Core {
+            links: Links::new(script, brokers),
+            identity: Identity::new(run),
+            told: Told::default(),
+            leader: None,
+            brokers: BTreeMap::new(),
+            open: 0,
+        };
+        Self {
+            core: Mutex::new(core),
+            main,
+            dlq,
+            mode,
+            recorder,
+            seed,
+            changed: Notify::new(),
+            waiting: Notify::new(),
+            settled: Notify::new(),
+        }
+    }
+
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
+        // A panic under this lock is a defect of the harness; what is there is still the truth.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn connect_to(&self, broker: i32, host: &str, port: u16) {
+        self.core().brokers.insert(broker, (host.to_owned(), port));
+    }
+
+    /// Where a broker is.
+    pub(super) fn address(&self, broker: i32) -> Option<(String, u16)> {
+        self.core().brokers.get(&broker).cloned()
+    }
+
+    /// Where all brokers are, by id.
+    pub(super) fn addresses(&self) -> BTreeMap<i32, (String, u16)> {
+        self.core().brokers.clone()
+    }
+
+    /// The name that histories use.
+    pub(super) fn logical(&self, topic: &str) -> Arc<str> {
+        let known = [&self.main, &self.dlq].into_iter().find(|names| names.real == topic);
+        known.map_or_else(|| Arc::from(topic), |names| Arc::clone(&names.logical))
+    }
+
+    /// Ends when at least this many records are unanswered.
+    pub(super) async fn until_unanswered(&self, records: u64) {
+        crate::broker::links::until(self, &self.waiting, |links| links.unanswered >= records).await;
+    }
+
+    pub(super) async fn settled(&self, limit: Duration) {
+        let all = async {
+            loop {
+                let notified = self.settled.notified();
+                tokio::pin!(notified);
+                notified.as_mut().enable();
+                if self.core().open == 0 {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        // What is open after that is unknown, which is said where it stands.
+        let _ = tokio::time::timeout(limit, all).await;
+    }
+
+    /// A Produce is about to be passed on.
+    pub(super) fn opened(self: &Arc<Self>) -> Open {
+        self.core().open += 1;
+        Open(Arc::clone(self))
+    }
+}
+
+/// A Produce that may still be answered.
+pub(super) struct Open(Arc<Shared>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.core().open -= 1;
+        self.0.settled.notify_waiters();
+    }
+}
+
+impl Site for Shared {
+    type Peer = Front;
+
+    fn peer(self: &Arc<Self>, from: From) -> Front {
+        let (onward, requests) = mpsc::channel(ONWARD);
+        // It outlives the connection of the client, to learn what became of its last requests.
+        tokio::spawn(upstream::run(Arc::clone(self), from.broker, requests));
+        Front::new(Arc::clone(self), from, onward)
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Links) -> T) -> T {
+        act(&mut self.core().links)
+    }
+
+    fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    fn changed(&self) -> &Notify {
+        &self.changed
+    }
+
+    fn waiting(&self) -> &Notify {
+        &self.waiting
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    async fn serve<T>(self: Arc<Self>, broker: i32, stream: T) -> (T, Ending)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        match self.mode {
+            Mode::Frames => conn::run(self, broker, stream).await,
+            Mode::Bytes => raw::run(self, broker, stream).await,
+        }
+    }
+}
+
+impl Target for Shared {
+    fn arm(&self, index: usize, kind: &FaultKind, brokers: &[i32]) {
+        self.change(|links| links.arm(index, kind, brokers));
+    }
+
+    fn disarm(&self, index: usize, kind: &FaultKind, brokers: &[i32]) -> bool {
+        self.change(|links| links.disarm(index, kind, brokers))
+    }
+
+    fn set_down(&self, index: usize, down: Vec<i32>) {
+        self.change(|links| links.script.set_down(index, down));
+    }
+
+    fn retire(&self, _broker: i32) {
+        // Nobody tells the real broker: clients lose it, and its partitions wait for it.
+    }
+
+    fn meet(&self, index: usize) {
+        self.with(|links| links.script.meet(index));
+    }
+
+    fn armed(&self, index: usize) -> bool {
+        self.with(|links| links.script.armed(index))
+    }
+
+    fn broker_ids(&self) -> Vec<i32> {
+        self.with(|links| links.ids())
+    }
+
+    fn first_leader(&self) -> Option<i32> {
+        let known = self.core().leader;
+        known.or_else(|| self.broker_ids().first().copied())
+    }
+}
+
+/// The producer of a batch and where it went.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Sender {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    pub(super) pid: i64,
+    pub(super) epoch: i16,
+}
+
+/// Offsets that brokers answered. A batch that comes a second time is answered with the offset of
+/// the first, and was not appended again.
+#[derive(Default)]
+pub(super) struct Told(BTreeMap<Sender, VecDeque<(i32, i64)>>);
+
+impl Told {
+    /// True when this batch was not answered with this offset before.
+    pub(super) fn is_new(&mut self, sender: &Sender, sequence: i32, offset: i64) -> bool {
+        if sender.pid < 0 {
+            return true;
+        }
+        let known = self.0.entry(sender.clone()).or_default();
+        if known.contains(&(sequence, offset)) {
+            return false;
+        }
+        if known.len() >= REMEMBERED {
+            known.pop_front();
+        }
+        known.push_back((sequence, offset));
+        true
+    }
+}
