@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{CreateTopicsRequest, MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::{Request, StrBytes};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use crate::broker::client::Client;
 use crate::broker::codes;
@@ -18,6 +20,8 @@ const METADATA: i16 = 9;
 const CREATE_TOPICS: i16 = 5;
 /// How long the brokers may take to carry out a change.
 const TIMEOUT_MS: i32 = 15_000;
+/// How long the leaders of fresh topics may take to be known everywhere.
+const LEADERS: Duration = Duration::from_secs(30);
 
 /// Where brokers really are: the address that they tell is the proxy's.
 #[derive(Clone, Debug, Default)]
@@ -87,11 +91,7 @@ impl Admin {
 
     /// Brokers that the cluster knows, and these topics.
     pub(super) async fn metadata(&self, topics: &[&str]) -> io::Result<MetadataResponse> {
-        let wanted = |name: &&str| MetadataRequestTopic::default().with_name(Some(topic(name)));
-        let request = MetadataRequest::default()
-            .with_topics(Some(topics.iter().map(wanted).collect()))
-            .with_allow_auto_topic_creation(false);
-        self.call(METADATA, &request).await
+        self.call(METADATA, &metadata(topics)).await
     }
 
     /// Makes topics; ends when they are made, not yet when every broker knows their leaders.
@@ -119,6 +119,37 @@ impl Admin {
     }
 }
 
-fn topic(name: &str) -> TopicName {
+fn metadata(topics: &[&str]) -> MetadataRequest {
+    let wanted = |name: &&str| MetadataRequestTopic::default().with_name(Some(topic(name)));
+    MetadataRequest::default()
+        .with_topics(Some(topics.iter().map(wanted).collect()))
+        .with_allow_auto_topic_creation(false)
+}
+
+pub(super) fn topic(name: &str) -> TopicName {
     TopicName(text(name))
+}
+
+/// Ends when every partition of these topics has a leader that every broker knows.
+pub(super) async fn led(admin: &Admin, topics: &[NewTopic]) -> Result<(), String> {
+    let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+    let wanted: usize = topics.iter().map(|t| usize::try_from(t.partitions).unwrap_or(0)).sum();
+    let until = Instant::now() + LEADERS;
+    loop {
+        let mut least = wanted;
+        for broker in &admin.brokers {
+            let asked = admin.ask(*broker, METADATA, &metadata(&names)).await;
+            let metadata = asked.map_err(|error| error.to_string())?;
+            let partitions = metadata.topics.iter().flat_map(|topic| &topic.partitions);
+            let led = partitions.filter(|p| p.error_code == codes::NONE && *p.leader_id > 0);
+            least = least.min(led.count());
+        }
+        if least == wanted {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(format!("{least} of {wanted} partitions have leaders after {LEADERS:?}"));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use super::admin::{Admin, Behind};
 use super::docker::{self, Docked, Missing, Whose};
 use super::node::{Listener, Node, NodeSpec};
+use super::warm::warm;
 use crate::broker::HeldPort;
 
 /// Cells that use a cluster at the same time. Each has listeners of its own on every broker, so
@@ -191,14 +192,15 @@ impl Ground {
         Ok(ground)
     }
 
-    /// Ends when every broker is known to the others.
+    /// Ends when every broker is known to the others and takes records.
     async fn assembled(&self) -> Result<(), String> {
         let slot = self.lend().await?;
-        let admin = Admin::new(self.behind(&slot).await?, slot.advertised());
+        let behind = self.behind(&slot).await?;
+        let admin = Admin::new(behind.clone(), slot.advertised());
         let until = Instant::now() + ASSEMBLE;
         loop {
             let seen = match admin.metadata(&[]).await {
-                Ok(metadata) if metadata.brokers.len() == self.nodes.len() => return Ok(()),
+                Ok(metadata) if metadata.brokers.len() == self.nodes.len() => break,
                 Ok(metadata) => format!("{} brokers", metadata.brokers.len()),
                 Err(error) => error.to_string(),
             };
@@ -208,6 +210,8 @@ impl Ground {
             }
             sleep(Duration::from_millis(50)).await;
         }
+        let brokers = i16::try_from(self.nodes.len()).unwrap_or(1);
+        warm(&admin, &behind, brokers).await
     }
 
     /// Ids of the brokers, ascending.

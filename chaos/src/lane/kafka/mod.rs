@@ -4,28 +4,23 @@ mod admin;
 mod docker;
 mod fleet;
 mod node;
+mod warm;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use tokio::time::sleep;
 
 use super::child::environment;
 use super::real::{self, Arena};
 use super::world::cluster_config;
 use super::{RunInput, RunOutput};
-use crate::broker::{HeldPort, codes};
+use crate::broker::HeldPort;
 use crate::fault::proxy::{Mode, Proxy, ProxyConfig, ProxyWorld, TopicNames};
 use crate::history::Recorder;
 use crate::scenario::model::{LaneName, Scenario};
 use crate::subject::runner::World;
-use admin::{Admin, NewTopic};
+use admin::{Admin, NewTopic, led};
 pub use docker::{Docked, IMAGE_VARIABLE, Missing, OFFICIAL, OWN, look};
 pub use fleet::{Fleet, abandon};
 use fleet::{Ground, Lent, Shape};
-
-/// How long the leaders of fresh topics may take to be known everywhere.
-const LEADERS: Duration = Duration::from_secs(30);
 
 /// Runs one cell on the clusters of this run. A few may run at once.
 pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
@@ -138,23 +133,4 @@ fn with(object: serde_json::Value, path: &[&str], text: &str) -> serde_json::Val
     let inner = map.remove(*first).unwrap_or_default();
     map.insert((*first).to_owned(), with(inner, rest, text));
     map.into()
-}
-
-/// Ends when every partition of these topics has a leader.
-async fn led(admin: &Admin, topics: &[NewTopic]) -> Result<(), String> {
-    let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
-    let wanted: usize = topics.iter().map(|t| usize::try_from(t.partitions).unwrap_or(0)).sum();
-    let until = Instant::now() + LEADERS;
-    loop {
-        let metadata = admin.metadata(&names).await.map_err(|error| error.to_string())?;
-        let partitions = metadata.topics.iter().flat_map(|topic| &topic.partitions);
-        let led = partitions.filter(|p| p.error_code == codes::NONE && *p.leader_id > 0).count();
-        if led == wanted {
-            return Ok(());
-        }
-        if Instant::now() > until {
-            return Err(format!("{led} of {wanted} partitions have leaders after {LEADERS:?}"));
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
 }

@@ -1,0 +1,124 @@
+//! Work for a fresh cluster before anything is judged on it.
+//!
+//! A broker answers its first requests slowly: its code is not compiled yet, the coordinator of
+//! producer ids loads its state, a first append makes files. A second of this would look like an
+//! outage that no scenario asked for.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{
+    InitProducerIdRequest, ProduceRequest, ProducerId, TransactionalId,
+};
+use kafka_protocol::records::{
+    Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
+};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
+use super::admin::{Admin, Behind, NewTopic, led, topic};
+use crate::broker::client::Client;
+use crate::broker::codes;
+
+/// Versions that every Kafka since 2.4 serves.
+const INIT_PRODUCER_ID: i16 = 2;
+const PRODUCE: i16 = 8;
+/// Requests to each broker.
+const ROUNDS: i32 = 100;
+/// Bytes of a record.
+const BYTES: usize = 512;
+/// How long all of it may take.
+const LIMIT: Duration = Duration::from_secs(30);
+/// Where it goes.
+const TOPIC: &str = "dashproof-warm";
+
+/// Produces to a topic of its own, to every broker.
+///
+/// # Errors
+/// A broker does not take records.
+pub(super) async fn warm(admin: &Admin, behind: &Behind, brokers: i16) -> Result<(), String> {
+    let failed = |error: io::Error| format!("the fresh cluster takes no records: {error}");
+    let new = NewTopic {
+        name: TOPIC.to_owned(),
+        partitions: i32::from(brokers),
+        replicas: brokers,
+        settings: Vec::new(),
+    };
+    admin.create(std::slice::from_ref(&new)).await.map_err(failed)?;
+    led(admin, &[new]).await?;
+    let metadata = admin.metadata(&[TOPIC]).await.map_err(failed)?;
+    let partitions = metadata.topics.iter().flat_map(|topic| &topic.partitions);
+    for partition in partitions {
+        let leader = metadata.brokers.iter().find(|broker| broker.node_id == partition.leader_id);
+        let port = leader.and_then(|broker| u16::try_from(broker.port).ok());
+        let port = behind.port(port.ok_or("a partition has no leader")?);
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(failed)?;
+        produce(&mut Client::new(stream), partition.partition_index).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+async fn produce(client: &mut Client<TcpStream>, partition: i32) -> io::Result<()> {
+    let until = Instant::now() + LIMIT;
+    let refused = |code| io::Error::other(format!("Kafka error {code}"));
+    let id = loop {
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(None::<TransactionalId>)
+            .with_transaction_timeout_ms(60_000);
+        let answer = client.call(INIT_PRODUCER_ID, &request).await?;
+        match answer.error_code {
+            codes::NONE => break answer.producer_id,
+            code if Instant::now() > until => return Err(refused(code)),
+            // the coordinator is loading
+            _ => sleep(Duration::from_millis(20)).await,
+        }
+    };
+    let mut round = 0;
+    while round < ROUNDS {
+        let data = PartitionProduceData::default()
+            .with_index(partition)
+            .with_records(Some(batch(id, round)?));
+        let to = TopicProduceData::default().with_name(topic(TOPIC));
+        let request = ProduceRequest::default()
+            .with_acks(-1)
+            .with_timeout_ms(10_000)
+            .with_topic_data(vec![to.with_partition_data(vec![data])]);
+        let answer = client.call(PRODUCE, &request).await?;
+        let code = answer
+            .responses
+            .first()
+            .and_then(|topic| topic.partition_responses.first())
+            .map_or(codes::NONE, |partition| partition.error_code);
+        match code {
+            codes::NONE => round += 1,
+            code if Instant::now() > until => return Err(refused(code)),
+            // the leader does not know yet that it is one, or waits for its followers
+            _ => sleep(Duration::from_millis(20)).await,
+        }
+    }
+    Ok(())
+}
+
+fn batch(id: ProducerId, round: i32) -> io::Result<Bytes> {
+    let record = Record {
+        transactional: false,
+        control: false,
+        delete_horizon: false,
+        partition_leader_epoch: -1,
+        producer_id: *id,
+        producer_epoch: 0,
+        timestamp_type: TimestampType::Creation,
+        offset: 0,
+        sequence: round,
+        timestamp: 0,
+        key: None,
+        value: Some(Bytes::from(vec![0; BYTES])),
+        headers: [].into_iter().collect(),
+    };
+    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+    let mut out = BytesMut::new();
+    RecordBatchEncoder::encode(&mut out, [&record], &options).map_err(io::Error::other)?;
+    Ok(out.freeze())
+}
