@@ -187,6 +187,8 @@ fn fault_kind(kind: &FaultKind) -> String {
             format!("{} lacks replicas, told {when}", topic(*t))
         }
         FaultKind::TopicMissing { topic: t } => format!("{} does not exist", topic(*t)),
+        FaultKind::AclDenied { topic: t } => format!("alice may not write to {}", topic(*t)),
+        FaultKind::TokenStale => "tokens are not renewed".to_owned(),
         FaultKind::RequestError { api, code, count, topic: t, after_append } => format!(
             "{} for {} answered with code {code}{}{}",
             requests(api, *count),

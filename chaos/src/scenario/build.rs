@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::model::{
-    Action, ActionKind, At, Expect, Fault, FaultKind, LaneName, Laws, Load, OnLane, Scenario, Size,
-    SpoolDamage, TopicSel,
+    Action, ActionKind, At, Expect, Fault, FaultKind, LaneName, Laws, Listener, Load, OnLane,
+    Refused, Scenario, Size, SpoolDamage, TopicSel, Why,
 };
 use super::value::Fields;
 use super::{state, store};
@@ -34,6 +34,7 @@ pub(crate) fn scenario(root: &Fields, text: &str, path: &str) -> Scenario {
         min_insync: cluster.count("min_insync").unwrap_or(default.min_insync.min(brokers)),
         auto_create: cluster.flag("auto_create").unwrap_or(default.auto_create),
         message_max_bytes: cluster.count("message_max_bytes").unwrap_or(default.message_max_bytes),
+        listener: listener(cluster),
         checkpoint: root.table("subject").and_then(|s| s.table("checkpoint")).map(store::subject),
         state: root.table("subject").and_then(|s| s.table("state")).map(state::subject),
         producer: producer.map_or(default.producer, super::node::Node::to_json),
@@ -45,6 +46,18 @@ pub(crate) fn scenario(root: &Fields, text: &str, path: &str) -> Scenario {
         path: path.to_owned(),
         named_by_file: false,
     }
+}
+
+fn listener(cluster: &Fields) -> Listener {
+    let named = cluster.text("listener");
+    let found = Listener::ALL.into_iter().find(|(name, _)| named.as_deref() == Some(*name));
+    found.map_or_else(Listener::default, |(_, listener)| listener)
+}
+
+fn refused(fields: &Fields) -> Option<Refused> {
+    let named = fields.text("why")?;
+    let (_, why, _) = Why::ALL.into_iter().find(|(name, _, _)| *name == named)?;
+    Some(Refused { why, within: fields.span("within").unwrap_or_default() })
 }
 
 fn start(fields: &Fields) -> At {
@@ -136,6 +149,8 @@ fn topic_or_request(name: &str, fields: &Fields, main: TopicSel) -> Option<Fault
         "topic.leaderless" => FaultKind::Leaderless { topic: main },
         "topic.not_enough_replicas" => FaultKind::NotEnoughReplicas { topic: main, after_append },
         "topic.missing" => FaultKind::TopicMissing { topic: main },
+        "acl.denied" => FaultKind::AclDenied { topic: main },
+        "token.stale" => FaultKind::TokenStale,
         "request.error" => FaultKind::RequestError {
             api: api(),
             code: fields.code("code").unwrap_or(-1),
@@ -188,6 +203,7 @@ fn expect(fields: &Fields) -> Expect {
         outcomes: fields.outcomes(),
         recovery: fields.span("recovery"),
         lost_in_crash: fields.bound("lost_in_crash"),
+        refused: fields.table("refused").and_then(refused),
         on: fields.table("on").map(on_lanes).unwrap_or_default(),
     }
 }

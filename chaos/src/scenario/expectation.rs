@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::model::LaneName;
+use super::security::Refused;
 
 /// Which laws are to be judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +63,8 @@ pub struct Expect {
     pub recovery: Option<Duration>,
     /// Unresolved events a crash may lose at most.
     pub lost_in_crash: Option<Bound>,
+    /// S2: the subject must not get through.
+    pub refused: Option<Refused>,
     /// What holds on one lane only, over what is said for all.
     pub on: BTreeMap<LaneName, OnLane>,
 }
@@ -100,6 +103,7 @@ impl Default for Expect {
             outcomes: Vec::new(),
             recovery: None,
             lost_in_crash: None,
+            refused: None,
             on: BTreeMap::new(),
         }
     }

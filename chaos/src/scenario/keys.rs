@@ -121,6 +121,8 @@ const IDS: Names = Names { what: "kind of ids", list: || super::store::IDS.to_ve
 const APIS: Names = Names { what: "API", list: || super::names::APIS.to_vec() };
 const WANTS: Names = Names { what: "result", list: || super::names::WANTS.to_vec() };
 const DAMAGE: Names = Names { what: "damage", list: super::names::damage };
+const LISTENERS: Names = Names { what: "listener", list: super::names::listeners };
+const REFUSALS: Names = Names { what: "reason", list: super::names::refusals };
 const DIRECTIONS: Names = Names { what: "direction", list: || super::names::DIRECTIONS.to_vec() };
 
 /// The top level of a file.
@@ -153,6 +155,11 @@ const CLUSTER: &[Key] = &[
     may("min_insync", Shape::Count(1, 9), "min.insync.replicas of both topics."),
     may("auto_create", Shape::Flag, "Brokers create a topic that is asked for."),
     may("message_max_bytes", Shape::Bytes, "Brokers' limit for a record batch."),
+    may(
+        "listener",
+        Shape::Name(LISTENERS),
+        "kafka: which listener the subject is sent to, `plaintext` if not given.",
+    ),
 ];
 
 const SUBJECT: &[Key] = &[
@@ -295,6 +302,16 @@ pub(crate) const FAULTS: &[Variant] = &[
         ],
     },
     Variant {
+        name: "acl.denied",
+        about: "kafka: the user `alice` may not write to the topic.",
+        keys: &[TOPIC, FOR],
+    },
+    Variant {
+        name: "token.stale",
+        about: "kafka: no new tokens are put in the place of those that expire.",
+        keys: &[FOR],
+    },
+    Variant {
         name: "topic.missing",
         about: "The topic does not exist and is not created.",
         keys: &[TOPIC, FOR],
@@ -414,7 +431,13 @@ const EXPECT: &[Key] = &[
     may("outcomes", Shape::Outcomes, "Bounds on counts of events by where they ended."),
     may("recovery", Shape::Ceiling, "From the last fault's end to convergence, at most."),
     may("lost_in_crash", Shape::Bound, "Unresolved events that a crash may lose."),
+    may("refused", Shape::Table(REFUSED), "The subject must not get through (law S2)."),
     may("on", Shape::Table(ON), "What holds on one lane only, over what is said for all."),
+];
+
+const REFUSED: &[Key] = &[
+    need("why", Shape::Name(REFUSALS), "What the subject's error must be about."),
+    need("within", Shape::Span { zero: false }, "From the first offer to the error, at most."),
 ];
 
 /// One table for each lane.

@@ -14,6 +14,7 @@ pub mod model;
 mod names;
 mod node;
 mod schema;
+pub mod security;
 mod select;
 pub mod state;
 pub mod store;

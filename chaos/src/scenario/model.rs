@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub use super::damage::SpoolDamage;
 pub use super::expectation::{Amount, Bound, Cmp, Expect, Laws, OnLane};
+pub use super::security::{Listener, Refused, Why};
 pub use super::state::{StateLoad, StateSubject};
 pub use super::store::{CheckpointSubject, Crash, FsFault, Phase, StoreAction};
 
@@ -233,6 +234,13 @@ pub enum FaultKind {
         /// Which topic.
         topic: TopicSel,
     },
+    /// `acl.denied`: the user of the SASL listeners may not write to the topic.
+    AclDenied {
+        /// Which topic.
+        topic: TopicSel,
+    },
+    /// `token.stale`: the file with the OAUTHBEARER token is not renewed any more.
+    TokenStale,
     /// `request.error`: the next `count` requests of `api` get `code` (all if `None`).
     RequestError {
         /// API name, as `Produce`.
@@ -302,6 +310,8 @@ impl FaultKind {
             Self::Leaderless { .. } => "topic.leaderless",
             Self::NotEnoughReplicas { .. } => "topic.not_enough_replicas",
             Self::TopicMissing { .. } => "topic.missing",
+            Self::AclDenied { .. } => "acl.denied",
+            Self::TokenStale => "token.stale",
             Self::RequestError { .. } => "request.error",
             Self::RequestDelay { .. } => "request.delay",
             Self::MessageMaxBytes { .. } => "broker.message_max_bytes",
@@ -418,6 +428,8 @@ pub struct Scenario {
     pub auto_create: bool,
     /// Brokers' limit for a record batch in bytes (default 1 048 588, as Kafka's).
     pub message_max_bytes: usize,
+    /// The listener of the brokers that the subject is sent to.
+    pub listener: Listener,
     /// Producer settings as the subject's config understands them, JSON.
     pub producer: serde_json::Value,
     /// A checkpointer is the subject.
@@ -459,6 +471,7 @@ impl Default for Scenario {
             min_insync: 2,
             auto_create: true,
             message_max_bytes: 1_048_588,
+            listener: Listener::Plaintext,
             producer: serde_json::Value::Object(serde_json::Map::new()),
             checkpoint: None,
             state: None,

@@ -3,6 +3,7 @@
 use kafka_protocol::ResponseError;
 
 use super::model::{LaneName, SpoolDamage};
+use super::security::{Listener, Why};
 use crate::oracle::{self, LawId};
 
 /// Message types a load can offer.
@@ -16,6 +17,16 @@ pub(crate) const DIRECTIONS: &[&str] = &["both", "requests", "responses"];
 
 /// What a `decode` must end in.
 pub(crate) const WANTS: &[&str] = &["message", "error"];
+
+/// Listeners of brokers.
+pub(crate) fn listeners() -> Vec<&'static str> {
+    Listener::ALL.iter().map(|(name, _)| *name).collect()
+}
+
+/// Reasons to be refused.
+pub(crate) fn refusals() -> Vec<&'static str> {
+    Why::ALL.iter().map(|(name, _, _)| *name).collect()
+}
 
 /// Kinds of damage to a spool.
 pub(crate) fn damage() -> Vec<&'static str> {

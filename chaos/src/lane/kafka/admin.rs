@@ -5,10 +5,19 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use kafka_protocol::messages::alter_user_scram_credentials_request::ScramCredentialUpsertion;
+use kafka_protocol::messages::create_acls_request::AclCreation;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_acls_request::DeleteAclsFilter;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::{CreateTopicsRequest, MetadataRequest, MetadataResponse, TopicName};
+use kafka_protocol::messages::{
+    AlterUserScramCredentialsRequest, CreateAclsRequest, CreateTopicsRequest, DeleteAclsRequest,
+    MetadataRequest, MetadataResponse, TopicName,
+};
 use kafka_protocol::protocol::{Request, StrBytes};
+use pbkdf2::pbkdf2_hmac;
+use sha2::{Sha256, Sha512};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
@@ -18,6 +27,17 @@ use crate::broker::codes;
 /// Versions that every Kafka since 2.4 serves.
 const METADATA: i16 = 9;
 const CREATE_TOPICS: i16 = 5;
+const ACLS: i16 = 2;
+/// Numbers of the protocol.
+const SCRAM_SHA_256: i8 = 1;
+const SCRAM_SHA_512: i8 = 2;
+const TOPIC: i8 = 2;
+const LITERAL: i8 = 3;
+const WRITE: i8 = 4;
+const DENY: i8 = 2;
+/// Of the SCRAM credentials. The salt hides nothing here: the password is a scenario's.
+const SALT: &[u8] = b"dashproof";
+const ITERATIONS: i32 = 4096;
 /// How long the brokers may take to carry out a change.
 const TIMEOUT_MS: i32 = 15_000;
 /// How long the leaders of fresh topics may take to be known everywhere.
@@ -52,6 +72,11 @@ pub(super) struct Admin {
     behind: Behind,
     /// Advertised ports of the listener that is used.
     brokers: Vec<u16>,
+}
+
+fn all_well(mut codes: impl Iterator<Item = i16>) -> io::Result<()> {
+    let refused = codes.find(|code| *code != codes::NONE);
+    refused.map_or(Ok(()), |code| Err(io::Error::other(format!("Kafka error {code}"))))
 }
 
 fn text(text: &str) -> StrBytes {
@@ -92,6 +117,54 @@ impl Admin {
     /// Brokers that the cluster knows, and these topics.
     pub(super) async fn metadata(&self, topics: &[&str]) -> io::Result<MetadataResponse> {
         self.call(METADATA, &metadata(topics)).await
+    }
+
+    /// Makes a user for both SCRAM mechanisms.
+    pub(super) async fn add_user(&self, user: &str, password: &str) -> io::Result<()> {
+        let (mut short, mut long) = ([0; 32], [0; 64]);
+        let rounds = ITERATIONS.unsigned_abs();
+        pbkdf2_hmac::<Sha256>(password.as_bytes(), SALT, rounds, &mut short);
+        pbkdf2_hmac::<Sha512>(password.as_bytes(), SALT, rounds, &mut long);
+        let salted = |mechanism, key: &[u8]| {
+            ScramCredentialUpsertion::default()
+                .with_name(text(user))
+                .with_mechanism(mechanism)
+                .with_iterations(ITERATIONS)
+                .with_salt(Bytes::from_static(SALT))
+                .with_salted_password(Bytes::copy_from_slice(key))
+        };
+        let request = AlterUserScramCredentialsRequest::default()
+            .with_upsertions(vec![salted(SCRAM_SHA_256, &short), salted(SCRAM_SHA_512, &long)]);
+        let answer = self.call(0, &request).await?;
+        all_well(answer.results.iter().map(|result| result.error_code))
+    }
+
+    /// Denies a user to write to a topic.
+    pub(super) async fn deny(&self, user: &str, name: &str) -> io::Result<()> {
+        let acl = AclCreation::default()
+            .with_resource_type(TOPIC)
+            .with_resource_name(text(name))
+            .with_resource_pattern_type(LITERAL)
+            .with_principal(text(&format!("User:{user}")))
+            .with_host(text("*"))
+            .with_operation(WRITE)
+            .with_permission_type(DENY);
+        let request = CreateAclsRequest::default().with_creations(vec![acl]);
+        let answer = self.call(ACLS, &request).await?;
+        all_well(answer.results.iter().map(|result| result.error_code))
+    }
+
+    /// Takes back what was denied about a topic.
+    pub(super) async fn allow(&self, name: &str) -> io::Result<()> {
+        let filter = DeleteAclsFilter::default()
+            .with_resource_type_filter(TOPIC)
+            .with_resource_name_filter(Some(text(name)))
+            .with_pattern_type_filter(LITERAL)
+            .with_operation(WRITE)
+            .with_permission_type(DENY);
+        let request = DeleteAclsRequest::default().with_filters(vec![filter]);
+        let answer = self.call(ACLS, &request).await?;
+        all_well(answer.filter_results.iter().map(|result| result.error_code))
     }
 
     /// Makes topics; ends when they are made, not yet when every broker knows their leaders.

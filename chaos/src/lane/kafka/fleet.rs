@@ -11,14 +11,19 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::admin::{Admin, Behind};
+use super::certs::{Certificates, PASSWORD, USER};
 use super::docker::{self, Docked, Missing, Whose};
-use super::node::{Listener, Node, NodeSpec};
+use super::node::{self, Node, NodeSpec};
+use super::secure;
 use super::warm::warm;
 use crate::broker::HeldPort;
+use crate::scenario::model::Listener;
 
 /// Cells that use a cluster at the same time. Each has listeners of its own on every broker, so
 /// that a fault of one is none of another's.
 const SLOTS: usize = 4;
+/// The same of the single broker, which has eight listeners for each.
+const SECURE_SLOTS: usize = 3;
 /// How long the brokers may take to know each other after they have started.
 const ASSEMBLE: Duration = Duration::from_secs(60);
 
@@ -97,6 +102,8 @@ pub async fn abandon() {
 /// A running cluster.
 pub(super) struct Ground {
     pub(super) shape: Shape,
+    /// Of the brokers with secured listeners.
+    pub(super) certificates: Option<Certificates>,
     nodes: Vec<Node>,
     slots: Mutex<Vec<Slot>>,
     free: Semaphore,
@@ -106,16 +113,41 @@ pub(super) struct Ground {
 
 /// The listeners of one cell.
 pub(super) struct Slot {
-    /// Name of the listener on every broker.
-    pub(super) name: String,
-    /// The ports that clients are sent to, one for each broker, held while nobody listens.
-    pub(super) held: Vec<HeldPort>,
+    number: usize,
+    /// The ports that clients are sent to: for each listener one of each broker, held while nobody
+    /// listens.
+    held: BTreeMap<Listener, Vec<HeldPort>>,
 }
 
 impl Slot {
-    /// Ports that clients are sent to, in the order of the brokers' ids.
-    pub(super) fn advertised(&self) -> Vec<u16> {
-        self.held.iter().map(HeldPort::port).collect()
+    fn new(number: usize, brokers: usize, listeners: &[Listener]) -> std::io::Result<Self> {
+        let held = |listener: &Listener| {
+            let ports: std::io::Result<_> = (0..brokers).map(|_| HeldPort::free()).collect();
+            Ok((*listener, ports?))
+        };
+        let held = listeners.iter().map(held).collect::<std::io::Result<_>>()?;
+        Ok(Self { number, held })
+    }
+
+    /// The held ports of a listener, in the order of the brokers' ids.
+    pub(super) fn held(&self, listener: Listener) -> &[HeldPort] {
+        self.held.get(&listener).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Ports that clients of a listener are sent to, in the order of the brokers' ids.
+    pub(super) fn advertised(&self, listener: Listener) -> Vec<u16> {
+        self.held(listener).iter().map(HeldPort::port).collect()
+    }
+
+    /// The listeners of the broker at this place.
+    fn listeners(&self, at: usize) -> impl Iterator<Item = node::Listener> {
+        self.held.iter().filter_map(move |(listener, held)| {
+            Some(node::Listener {
+                name: secure::name(*listener, self.number),
+                protocol: secure::protocol(*listener),
+                advertised: held.get(at)?.port(),
+            })
+        })
     }
 }
 
@@ -130,7 +162,7 @@ impl std::ops::Deref for Lent<'_> {
     type Target = Slot;
 
     fn deref(&self) -> &Slot {
-        static NONE: Slot = Slot { name: String::new(), held: Vec::new() };
+        static NONE: Slot = Slot { number: 0, held: BTreeMap::new() };
         self.slot.as_ref().unwrap_or(&NONE)
     }
 }
@@ -149,8 +181,16 @@ impl Ground {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let stem = format!("dashproof-{}-{number}", std::process::id());
         let brokers = shape.brokers();
-        let slots =
-            slots(brokers).map_err(|e| format!("no port on the loopback interface: {e}"))?;
+        let (count, offered, certificates) = match shape {
+            Shape::Cluster => (SLOTS, vec![Listener::Plaintext], None),
+            Shape::Single => {
+                let made = Certificates::make().map_err(|e| format!("no certificates: {e}"))?;
+                (SECURE_SLOTS, Listener::ALL.map(|(_, listener)| listener).to_vec(), Some(made))
+            }
+        };
+        let slots: std::io::Result<Vec<Slot>> =
+            (0..count).map(|number| Slot::new(number, brokers, &offered)).collect();
+        let slots = slots.map_err(|e| format!("no port on the loopback interface: {e}"))?;
         let network = (shape == Shape::Cluster).then(|| format!("{stem}-net"));
         if let Some(network) = &network {
             docker::network(&docked.docker, network).await?;
@@ -163,9 +203,9 @@ impl Ground {
                 id,
                 names: names.clone(),
                 network: network.clone(),
-                listeners: listeners(&slots, at),
-                settings: Vec::new(),
-                files: Vec::new(),
+                listeners: slots.iter().flat_map(|slot| slot.listeners(at)).collect(),
+                settings: certificates.as_ref().map_or_else(Vec::new, |_| secure::settings(count)),
+                files: certificates.as_ref().map_or_else(Vec::new, secure::files),
             };
             starting.spawn(async move { (id, spec.start().await) });
         }
@@ -185,8 +225,8 @@ impl Ground {
             }
             return Err(format!("a broker did not start: {error}"));
         }
-        let (slots, free) = (Mutex::new(slots), Semaphore::new(SLOTS));
-        let mut ground = Self { shape, nodes, slots, free, took: Duration::ZERO };
+        let (slots, free) = (Mutex::new(slots), Semaphore::new(count));
+        let mut ground = Self { shape, certificates, nodes, slots, free, took: Duration::ZERO };
         ground.assembled().await?;
         ground.took = begun.elapsed();
         Ok(ground)
@@ -195,8 +235,8 @@ impl Ground {
     /// Ends when every broker is known to the others and takes records.
     async fn assembled(&self) -> Result<(), String> {
         let slot = self.lend().await?;
-        let behind = self.behind(&slot).await?;
-        let admin = Admin::new(behind.clone(), slot.advertised());
+        let behind = self.behind(&slot, Listener::Plaintext).await?;
+        let admin = Admin::new(behind.clone(), slot.advertised(Listener::Plaintext));
         let until = Instant::now() + ASSEMBLE;
         loop {
             let seen = match admin.metadata(&[]).await {
@@ -211,7 +251,11 @@ impl Ground {
             sleep(Duration::from_millis(50)).await;
         }
         let brokers = i16::try_from(self.nodes.len()).unwrap_or(1);
-        warm(&admin, &behind, brokers).await
+        warm(&admin, &behind, brokers).await?;
+        if self.certificates.is_none() {
+            return Ok(());
+        }
+        admin.add_user(USER, PASSWORD).await.map_err(|error| format!("no SCRAM user: {error}"))
     }
 
     /// Ids of the brokers, ascending.
@@ -226,11 +270,12 @@ impl Ground {
         Ok(Lent { ground: self, slot, _permit: permit })
     }
 
-    /// Where the brokers really are behind the ports that clients of a slot are sent to.
-    pub(super) async fn behind(&self, slot: &Slot) -> Result<Behind, String> {
+    /// Where the brokers really are behind the ports that clients of a listener are sent to.
+    pub(super) async fn behind(&self, slot: &Slot, listener: Listener) -> Result<Behind, String> {
         let mut ports = BTreeMap::new();
-        for (node, advertised) in self.nodes.iter().zip(slot.advertised()) {
-            ports.insert(advertised, node.port(&slot.name).await?);
+        let name = secure::name(listener, slot.number);
+        for (node, advertised) in self.nodes.iter().zip(slot.advertised(listener)) {
+            ports.insert(advertised, node.port(&name).await?);
         }
         Ok(Behind { ports })
     }
@@ -242,22 +287,4 @@ impl Ground {
         }
         removing.join_all().await;
     }
-}
-
-/// A port for each slot and broker.
-fn slots(brokers: usize) -> std::io::Result<Vec<Slot>> {
-    let slot = |number| {
-        let held = (0..brokers).map(|_| HeldPort::free()).collect::<std::io::Result<_>>()?;
-        Ok(Slot { name: format!("SLOT{number}"), held })
-    };
-    (0..SLOTS).map(slot).collect()
-}
-
-/// The listeners of the broker at this place.
-fn listeners(slots: &[Slot], at: usize) -> Vec<Listener> {
-    let listener = |slot: &Slot| {
-        let advertised = slot.held.get(at).map(HeldPort::port).unwrap_or_default();
-        Listener { name: slot.name.clone(), protocol: "PLAINTEXT", advertised }
-    };
-    slots.iter().map(listener).collect()
 }

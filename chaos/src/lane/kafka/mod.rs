@@ -1,12 +1,18 @@
 //! Apache Kafka in containers, the subject in a child process.
 
 mod admin;
+mod certs;
 mod docker;
 mod fleet;
 mod node;
+mod secure;
 mod warm;
+mod world;
 
+use std::io;
 use std::sync::Arc;
+
+use tempfile::TempDir;
 
 use super::child::environment;
 use super::real::{self, Arena};
@@ -15,12 +21,15 @@ use super::{RunInput, RunOutput};
 use crate::broker::HeldPort;
 use crate::fault::proxy::{Mode, Proxy, ProxyConfig, ProxyWorld, TopicNames};
 use crate::history::Recorder;
-use crate::scenario::model::{LaneName, Scenario};
+use crate::scenario::model::{LaneName, Listener, Scenario};
+use crate::scenario::security::placed;
 use crate::subject::runner::World;
 use admin::{Admin, NewTopic, led};
+use certs::{Certificates, renew_token};
 pub use docker::{Docked, IMAGE_VARIABLE, Missing, OFFICIAL, OWN, look};
 pub use fleet::{Fleet, abandon};
 use fleet::{Ground, Lent, Shape};
+use world::KafkaWorld;
 
 /// Runs one cell on the clusters of this run. A few may run at once.
 pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
@@ -46,10 +55,11 @@ pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
     };
     let facts = vec![("kafka".to_owned(), docked.image.clone())];
     let arena = async |scenario: Arc<Scenario>, recorder: Recorder| {
-        let place = Place::prepare(&scenario, input, fleet, ground, slot, recorder).await;
+        let place =
+            Place::prepare(&scenario, input, fleet.next_cell(), ground, slot, recorder).await;
         let place = place.map_err(|error| environment(&error))?;
         let scenario = place.scenario(&scenario);
-        let bootstrap = place.world.proxy().bootstrap();
+        let bootstrap = place.world.bootstrap();
         let world = Arc::clone(&place.world) as Arc<dyn World>;
         Ok((Arena { scenario, bootstrap, world }, place))
     };
@@ -61,28 +71,29 @@ struct Place<'a> {
     _slot: Lent<'a>,
     main: String,
     dlq: String,
-    world: Arc<ProxyWorld>,
+    world: Arc<KafkaWorld>,
+    /// Files that the scenario's settings name.
+    files: Option<TempDir>,
 }
 
 impl<'a> Place<'a> {
     async fn prepare(
         scenario: &Scenario,
         input: &RunInput,
-        fleet: &Fleet,
+        number: u64,
         ground: &'a Ground,
         slot: Lent<'a>,
         recorder: Recorder,
     ) -> Result<Self, String> {
         let run = input.digest(LaneName::Kafka);
         let config = cluster_config(scenario, run, Vec::new());
-        let number = fleet.next_cell();
         let own = |topic: &str| TopicNames {
             real: format!("{topic}-{number}"),
             logical: Arc::from(topic),
         };
         let (main, dlq) = (own(&config.main_topic), own(&config.dlq_topic));
-        let behind = ground.behind(&slot).await?;
-        let admin = Admin::new(behind.clone(), slot.advertised());
+        let plain = ground.behind(&slot, Listener::Plaintext).await?;
+        let admin = Admin::new(plain, slot.advertised(Listener::Plaintext));
         let replicas = i16::try_from(ground.shape.brokers()).unwrap_or(1);
         let topic = |names: &TopicNames, partitions| NewTopic {
             name: names.real.clone(),
@@ -96,31 +107,49 @@ impl<'a> Place<'a> {
         let topics = [topic(&main, config.partitions), topic(&dlq, 1)];
         admin.create(&topics).await.map_err(|error| format!("cannot make topics: {error}"))?;
         led(&admin, &topics).await?;
-        let brokers: Vec<i32> = ground.ids();
+        let encrypted = scenario.listener.is_encrypted();
         let proxy = ProxyConfig {
-            brokers: brokers.clone(),
+            brokers: ground.ids(),
             main: main.clone(),
             dlq: dlq.clone(),
             run,
-            mode: Mode::Frames,
+            mode: if encrypted { Mode::Bytes } else { Mode::Frames },
         };
-        let listeners: std::io::Result<_> = slot.held.iter().map(HeldPort::listen).collect();
-        let proxy = listeners.and_then(|l| Proxy::on(l, proxy, recorder, input.seed));
+        let held = slot.held(scenario.listener).iter();
+        let listeners: io::Result<_> = held.map(HeldPort::listen).collect();
+        let proxy = listeners.and_then(|l| Proxy::on(l, proxy, recorder.clone(), input.seed));
         let proxy = proxy.map_err(|error| format!("cannot listen: {error}"))?;
-        for (id, port) in brokers.into_iter().zip(slot.advertised()) {
+        let behind = ground.behind(&slot, scenario.listener).await?;
+        for (id, port) in ground.ids().into_iter().zip(slot.advertised(scenario.listener)) {
             proxy.connect_to(id, "127.0.0.1", behind.port(port));
         }
-        let world = ProxyWorld::new(scenario, Arc::new(proxy));
-        Ok(Self { _slot: slot, main: main.real, dlq: dlq.real, world })
+        let files = ground.certificates.as_ref().map(files).transpose();
+        let files = files.map_err(|error| format!("cannot write certificates: {error}"))?;
+        let inner = ProxyWorld::new(scenario, Arc::new(proxy));
+        let topics = [main.real.clone(), dlq.real.clone()];
+        let tokens = files.as_ref().map(|dir| dir.path().to_owned());
+        let world = KafkaWorld::new(scenario, inner, admin, topics, tokens, recorder);
+        Ok(Self { _slot: slot, main: main.real, dlq: dlq.real, world, files })
     }
 
-    /// The scenario, with the topics of this cell.
+    /// The scenario, with the topics and files of this cell.
     fn scenario(&self, scenario: &Arc<Scenario>) -> Arc<Scenario> {
         let mut own = scenario.as_ref().clone();
         own.producer = with(own.producer, &["topic"], &self.main);
         own.producer = with(own.producer, &["dlq", "topic"], &self.dlq);
+        if let Some(dir) = &self.files {
+            placed(&mut own.producer, dir.path());
+        }
         Arc::new(own)
     }
+}
+
+/// A directory with everything that a scenario's settings may name.
+fn files(certificates: &Certificates) -> io::Result<TempDir> {
+    let dir = tempfile::Builder::new().prefix("dashproof-certs-").tempdir()?;
+    certificates.write(dir.path())?;
+    renew_token(dir.path())?;
+    Ok(dir)
 }
 
 /// A JSON object with a text at this path.

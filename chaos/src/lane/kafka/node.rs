@@ -26,8 +26,7 @@ const HEAP: &str = "-Xms128m -Xmx384m";
 /// A listener for clients.
 #[derive(Clone, Debug)]
 pub(super) struct Listener {
-    /// Upper case, without underscores: it becomes part of names of settings. It must not end with
-    /// `SSL`, which the official image's start script takes for more than a name.
+    /// Its name among the broker's listeners.
     pub(super) name: String,
     /// `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
     pub(super) protocol: &'static str,

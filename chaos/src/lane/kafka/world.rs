@@ -1,0 +1,172 @@
+//! The brokers as the director sees them: a proxy, and what only the brokers themselves can do.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dashproof_reference::core::BoxFuture;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::admin::Admin;
+use super::certs::{TOKEN_LIFE, USER, renew_token};
+use crate::fault::proxy::ProxyWorld;
+use crate::history::{Kind, Recorder};
+use crate::lane::HarnessError;
+use crate::lane::child::environment;
+use crate::scenario::model::{FaultKind, Scenario, TopicSel};
+use crate::subject::runner::World;
+
+/// `TOPIC_AUTHORIZATION_FAILED`.
+const DENIED: i16 = 29;
+/// How often the history is looked at for the effect of a fault.
+const LOOK: Duration = Duration::from_millis(20);
+
+pub(super) struct KafkaWorld {
+    inner: Arc<ProxyWorld>,
+    kinds: Vec<FaultKind>,
+    admin: Arc<Admin>,
+    /// Main and dead-letter topic in the cluster.
+    topics: [String; 2],
+    recorder: Recorder,
+    /// Tokens are not renewed.
+    stale: Arc<AtomicBool>,
+    tasks: Mutex<JoinSet<()>>,
+    /// What the brokers would not do: the run proves nothing.
+    failed: Arc<Mutex<Option<String>>>,
+}
+
+impl KafkaWorld {
+    pub(super) fn new(
+        scenario: &Scenario,
+        inner: Arc<ProxyWorld>,
+        admin: Admin,
+        topics: [String; 2],
+        tokens: Option<PathBuf>,
+        recorder: Recorder,
+    ) -> Arc<Self> {
+        let stale = Arc::new(AtomicBool::new(false));
+        let mut tasks = JoinSet::new();
+        if let Some(dir) = tokens {
+            let stale = Arc::clone(&stale);
+            tasks.spawn(async move {
+                loop {
+                    sleep(TOKEN_LIFE / 4).await;
+                    if !stale.load(Ordering::Acquire) {
+                        // The old one stays, as it would for a subject that asks too early.
+                        drop(renew_token(&dir));
+                    }
+                }
+            });
+        }
+        let kinds = scenario.faults.iter().map(|fault| fault.kind.clone()).collect();
+        let (tasks, failed) = (Mutex::new(tasks), Arc::default());
+        let admin = Arc::new(admin);
+        Arc::new(Self { inner, kinds, admin, topics, recorder, stale, tasks, failed })
+    }
+
+    pub(super) fn bootstrap(&self) -> String {
+        self.inner.proxy().bootstrap()
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+    }
+
+    fn selected(&self, topic: TopicSel) -> Vec<String> {
+        let [main, dlq] = &self.topics;
+        match topic {
+            TopicSel::Main => vec![main.clone()],
+            TopicSel::Dlq => vec![dlq.clone()],
+            TopicSel::Both => vec![main.clone(), dlq.clone()],
+        }
+    }
+
+    /// Denies or allows; a broker that will not is noted.
+    fn permit(&self, topic: TopicSel, deny: bool) {
+        let (admin, failed) = (Arc::clone(&self.admin), Arc::clone(&self.failed));
+        let topics = self.selected(topic);
+        self.spawn(async move {
+            for topic in topics {
+                let done =
+                    if deny { admin.deny(USER, &topic).await } else { admin.allow(&topic).await };
+                if let Err(error) = done {
+                    let text = format!("the brokers would not change an ACL: {error}");
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+                }
+            }
+        });
+    }
+
+    /// Notes the fault as met when a broker answers that the user may not write.
+    fn watch_denied(&self, fault: usize) {
+        let (inner, recorder) = (Arc::clone(&self.inner), self.recorder.clone());
+        self.spawn(async move {
+            let mut seen = 0;
+            loop {
+                let met = recorder.read(|lines| {
+                    let new = lines.get(seen..).unwrap_or_default();
+                    seen = lines.len();
+                    new.iter().any(|line| match &line.kind {
+                        Kind::Request { produce, .. } => {
+                            produce.iter().any(|truth| truth.answered == Some(DENIED))
+                        }
+                        _ => false,
+                    })
+                });
+                if met {
+                    return inner.met(fault);
+                }
+                sleep(LOOK).await;
+            }
+        });
+    }
+}
+
+impl World for KafkaWorld {
+    fn begin(&self, fault: usize) {
+        self.inner.begin(fault);
+        match self.kinds.get(fault) {
+            Some(FaultKind::AclDenied { topic }) => {
+                self.permit(*topic, true);
+                self.watch_denied(fault);
+            }
+            Some(FaultKind::TokenStale) => {
+                self.stale.store(true, Ordering::Release);
+                let inner = Arc::clone(&self.inner);
+                // the newest token expires with nothing in its place
+                self.spawn(async move {
+                    sleep(TOKEN_LIFE).await;
+                    inner.met(fault);
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn met(&self, fault: usize) {
+        self.inner.met(fault);
+    }
+
+    fn end(&self, fault: usize) {
+        match self.kinds.get(fault) {
+            Some(FaultKind::AclDenied { topic }) => self.permit(*topic, false),
+            Some(FaultKind::TokenStale) => self.stale.store(false, Ordering::Release),
+            _ => {}
+        }
+        self.inner.end(fault);
+    }
+
+    fn until_unanswered(&self, records: u64) -> BoxFuture<'_, ()> {
+        self.inner.until_unanswered(records)
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<(), HarnessError>> {
+        Box::pin(async move {
+            let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+            failed.map_or(Ok(()), |text| Err(environment(&text)))?;
+            self.inner.snapshot().await
+        })
+    }
+}
