@@ -143,6 +143,10 @@ pub(crate) struct RunArgs {
     pub(crate) which: Which,
     #[command(flatten)]
     pub(crate) at: Where,
+    /// Of a scenario whose disk is full at every byte, play the one with so many bytes free. A
+    /// violation names it.
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) free: Option<u64>,
     /// Output.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

@@ -16,7 +16,7 @@ use crate::report::cell::{Cell, CellResult};
 use crate::report::summary::Summary;
 use crate::report::{json, table};
 use crate::scenario::model::{LaneName, Scenario};
-use crate::scenario::{select, suggest};
+use crate::scenario::{self, select, suggest};
 
 /// Lanes that this build can run.
 const LANES: [LaneName; 4] = [LaneName::Sim, LaneName::Disk, LaneName::Files, LaneName::Wire];
@@ -98,6 +98,9 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
             )));
         }
     }
+    if let Some(free) = args.free {
+        chosen = one_play(&chosen, free)?;
+    }
     let mut plan = Plan { cells: Vec::new(), absent: BTreeMap::new() };
     for scenario in &chosen {
         for lane in &scenario.lanes {
@@ -133,6 +136,17 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
         return Err(nothing_to_run(&chosen, asked));
     }
     Ok(plan)
+}
+
+/// Of each scenario whose disk is full at every byte the play with so many bytes free.
+fn one_play(chosen: &[Arc<Scenario>], free: u64) -> Result<Vec<Arc<Scenario>>, Failure> {
+    let played = chosen.iter().map(|scenario| scenario::with_free(scenario, free).map(Arc::new));
+    played.collect::<Option<Vec<_>>>().ok_or_else(|| {
+        Failure::usage(
+            "--free is for scenarios with a fault of kind fs.full and free = \"every\"\nhelp: \
+             name one, or leave it out",
+        )
+    })
 }
 
 fn nothing_to_run(chosen: &[Arc<Scenario>], asked: &[LaneName]) -> Failure {
@@ -283,7 +297,11 @@ fn tried(counts: &RunCounts) -> String {
         (states, 0) => format!("{states} crash states, every one"),
         (states, sampled) => format!("{states} crash states, sampled at {sampled} operations"),
     };
-    if counts.saves == 0 { crashes } else { format!("{saves}, {crashes}") }
+    let full = match counts.full_at {
+        0 => String::new(),
+        plays => format!(", a full disk tried {plays} times ({})", counts.full_which),
+    };
+    if counts.saves == 0 { crashes } else { format!("{saves}, {crashes}{full}") }
 }
 
 /// What became of the states.

@@ -108,6 +108,8 @@ pub struct Summary {
     pub others: (u64, u64),
     /// Crash states that were tried, and points at which they were sampled.
     pub crashes: (u64, u64),
+    /// Byte counts at which a disk was full, each in a play of its own.
+    pub full_at: u64,
     /// Crash states that were tried in cells that pass, by variant and operation.
     pub survived: BTreeMap<String, u64>,
     codes: BTreeSet<u8>,
@@ -125,6 +127,7 @@ impl Summary {
         let Some(judgement) = &result.judgement else { return };
         self.others.0 += judgement.counts.saves;
         self.others.1 += judgement.counts.states.values().sum::<u64>();
+        self.full_at += judgement.counts.full_at;
         self.crashes.0 += judgement.counts.crash_states;
         self.crashes.1 += judgement.counts.crash_sampled;
         if result.verdict == Verdict::Pass {
@@ -184,6 +187,7 @@ impl Summary {
             (self.total.offered, "events offered"),
             (self.others.0, "saves"),
             (self.others.1, "states"),
+            (self.full_at, "byte counts of full disks"),
             (self.crashes.0, "crash states"),
         ];
         let told = counted.iter().filter(|(n, _)| *n > 0);

@@ -42,6 +42,7 @@ pub(crate) fn scenario(root: &Fields, text: &str, path: &str) -> Scenario {
         actions: root.tables("action").iter().filter_map(action).collect(),
         expect: expect(root.table("expect").unwrap_or(&none)),
         text: text.to_owned(),
+        free: None,
         path: path.to_owned(),
         named_by_file: false,
     }

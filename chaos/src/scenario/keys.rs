@@ -35,6 +35,8 @@ pub(crate) enum Shape {
     At,
     /// Bytes, or `{ uniform = [MIN, MAX] }`.
     Size,
+    /// Bytes, or `every`.
+    Room,
     /// `N/s`.
     Rate,
     /// `all`, `leader` or a list of ids.

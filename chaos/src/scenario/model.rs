@@ -434,6 +434,8 @@ pub struct Scenario {
     pub expect: Expect,
     /// The file's text.
     pub text: String,
+    /// The play that was chosen of a file that says `free = "every"`: bytes that are free.
+    pub free: Option<u64>,
     /// Where it came from.
     pub path: String,
     /// True when the user named the file and not an id of the library.
@@ -467,6 +469,7 @@ impl Default for Scenario {
             actions: Vec::new(),
             expect: Expect::default(),
             text: String::new(),
+            free: None,
             path: String::new(),
             named_by_file: false,
         }

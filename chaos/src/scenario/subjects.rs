@@ -132,6 +132,7 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
                 walker.refuse(&fields.place("how"), message, Some(help));
             }
             FaultKind::SubjectCrash(crash) => crash_of(walker, fields, crash, who),
+            FaultKind::Fs(FsFault::FullEvery) => every_of(walker, fields, scenario),
             _ => {}
         }
         let threads = scenario.loads.iter().map(|load| load.threads as usize).max().unwrap_or(1);
@@ -160,6 +161,31 @@ fn others(walker: &mut Walker<'_>, root: &Fields, who: Who) {
     for (fields, key) in producer.map(|fields| (fields, "producer")).into_iter().chain(brokers) {
         let message = format!("`{key}` says nothing to {}", who.name());
         walker.refuse(&fields.place(key), message, Some("leave it out".to_owned()));
+    }
+}
+
+/// The run is played again and again, each time on a disk of its own, which only `disk` has.
+fn every_of(walker: &mut Walker<'_>, fields: &Fields, scenario: &Scenario) {
+    let every = FaultKind::Fs(FsFault::FullEvery);
+    let refusals = [
+        (
+            scenario.lanes.iter().any(|lane| *lane != LaneName::Disk),
+            "only the lane `disk` can try every byte count",
+            "list `disk` alone, or give `free` a number",
+        ),
+        (
+            scenario.faults.iter().filter(|fault| fault.kind == every).count() > 1,
+            "only one fault can be tried with every byte count",
+            "give the others a number",
+        ),
+        (
+            scenario.faults.iter().any(|f| matches!(f.kind, FaultKind::SubjectCrash(_))),
+            "a crash puts another disk in the place of the one that is full",
+            "leave out the `subject.crash`, or give `free` a number",
+        ),
+    ];
+    for (_, message, help) in refusals.into_iter().filter(|(refused, ..)| *refused) {
+        walker.refuse(&fields.place("free"), message, Some(help.to_owned()));
     }
 }
 

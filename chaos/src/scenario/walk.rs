@@ -122,6 +122,7 @@ impl Walker<'_> {
             }
             Shape::At => forms::at(self, node).map(Value::At),
             Shape::Size => forms::size(self, node).map(Value::Size),
+            Shape::Room => forms::room(self, node),
             Shape::Brokers => forms::brokers(self, node).map(Value::Brokers),
             Shape::Code => forms::code(self, node).map(Value::Code),
             Shape::Laws => forms::laws(self, node).map(Value::Laws),

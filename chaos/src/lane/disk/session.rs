@@ -78,6 +78,8 @@ pub(super) struct Session {
     pub(super) leftovers: BTreeSet<PathBuf>,
     /// Those whose crash states were tried.
     pub(super) machines: Vec<Machine>,
+    /// Why none are to be tried.
+    pub(super) no_crashes: Option<String>,
     calls: u64,
     pub(super) opens: u64,
     incs: u32,
@@ -116,6 +118,7 @@ impl Session {
             indexes: Vec::new(),
             leftovers: BTreeSet::new(),
             machines: Vec::new(),
+            no_crashes: None,
             calls: 0,
             opens: 0,
             incs: 0,

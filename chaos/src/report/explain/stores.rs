@@ -60,6 +60,9 @@ pub(super) fn fault(fault: &FsFault) -> String {
                 error => format!("{which} {op}{then} fails with {error}"),
             }
         }
+        FsFault::FullEvery => "the file system takes no more than n bytes: the run is played for \
+            every n that is too few for it, and once more with enough"
+            .to_owned(),
         FsFault::Full { free } => format!("the file system takes {free} more bytes"),
         FsFault::Damage { file, how } => {
             let which = match file.as_str() {
