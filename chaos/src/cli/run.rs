@@ -42,7 +42,8 @@ pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Fail
     }
     let total = plan.cells.len();
     let each = total <= SHOWN;
-    let mut reporter = Reporter { ui, format: args.format, each, ..Reporter::default() };
+    let summary = Summary::new(args.allow_not_run);
+    let mut reporter = Reporter { ui, format: args.format, each, summary, ..Reporter::default() };
     let mut failure = None;
     ui.progress(&format!("0/{total} cells"));
     pool::run(plan.cells, args.jobs.map(usize::from), |result| {

@@ -54,7 +54,6 @@ struct Inner {
     breaks: Vec<Break>,
     /// Bytes that still fit, and the fault that says so.
     free: Option<(u64, usize)>,
-    /// Bytes that were written while there was such a limit.
     taken: u64,
     watch: Option<Watch>,
     /// Operations that still happen before the machine is dead.

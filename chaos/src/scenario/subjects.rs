@@ -10,6 +10,7 @@ use super::state::SMALLEST;
 use super::store::is_untyped;
 use super::value::Fields;
 use super::walk::Walker;
+use crate::fault::can_inject;
 
 /// Messages, over all threads, whose loss can still be reported.
 pub(crate) const REPORTABLE: usize = 64;
@@ -120,6 +121,15 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
             let message =
                 format!("`{}` is no fault that {} can meet", fault.kind.name(), who.name());
             let help = "the manual's table of faults lists the lanes of each".to_owned();
+            walker.refuse(&fields.place("kind"), message, Some(help));
+        }
+        let able = |lane: &LaneName| can_inject(*lane, &fault.kind);
+        if who.meets(&fault.kind)
+            && let Some(Err(why)) = scenario.lanes.first().map(able)
+            && scenario.lanes.iter().all(|lane| who.runs_on(*lane) && able(lane).is_err())
+        {
+            let message = format!("no lane of this file has `{}`: {why}", fault.kind.name());
+            let help = "list a lane that has it, as the manual's table of faults says".to_owned();
             walker.refuse(&fields.place("kind"), message, Some(help));
         }
         match &fault.kind {

@@ -39,6 +39,8 @@ pub(in crate::lane) struct Play {
     in_force: BTreeSet<usize>,
     /// Saves for which no store was open, by load.
     skipped: BTreeMap<usize, u32>,
+    /// Faults that set the clock, which no save has looked at since.
+    clocks: Vec<usize>,
     /// It is one of the plays of a disk that is full at every byte.
     turn: Option<Turn>,
 }
@@ -148,6 +150,7 @@ impl Play {
             agenda: Agenda::default(),
             in_force: BTreeSet::new(),
             skipped: BTreeMap::new(),
+            clocks: Vec::new(),
             turn: None,
         }
     }
@@ -266,6 +269,9 @@ impl Play {
         let (thread, id) = ids::of(load, index, k);
         let state = self.state(&load.size);
         if self.session.store.is_some() {
+            for fault in std::mem::take(&mut self.clocks) {
+                self.session.met(fault);
+            }
             self.session.save(&thread, id.as_deref(), &state);
             self.agenda.count();
         } else {
@@ -357,12 +363,12 @@ impl Play {
             FsFault::Leftovers { count } => self.session.leave(index, *count),
             FsFault::ClockBack { by } => {
                 if self.session.ground.set_back(*by) {
-                    self.session.met(index);
+                    self.clocks.push(index);
                 }
             }
             FsFault::ClockForward { by } => {
                 if self.session.ground.set_forward(*by) {
-                    self.session.met(index);
+                    self.clocks.push(index);
                 }
             }
         }

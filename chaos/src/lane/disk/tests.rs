@@ -122,3 +122,15 @@ fn a_disk_that_takes_what_a_run_needs_is_the_last_that_is_tried_and_the_only_one
     let (last, others) = plays.split_last().unwrap();
     assert!(!last && others.iter().all(|met| *met));
 }
+
+#[test]
+fn a_clock_that_is_set_after_the_last_save_is_met_by_nothing() {
+    let good = input("clock-back.toml", 0, SubjectSpec::Reference);
+    let mut scenario = (*good.scenario).clone();
+    assert_eq!(judge(&run(&good).lines, &scenario).verdict, Verdict::Pass);
+    scenario.faults[0].at = At::Time(std::time::Duration::from_secs(9));
+    let late = RunInput { scenario: Arc::new(scenario.clone()), ..good };
+    let judgement = judge(&run(&late).lines, &scenario);
+    assert_eq!(judgement.verdict, Verdict::Inconclusive);
+    assert!(judgement.why.iter().any(|why| why.contains("met by nothing")), "{judgement:?}");
+}
