@@ -55,6 +55,7 @@ const EVENTS: &[LaneName] =
 const SIM: &[LaneName] = &[LaneName::Sim];
 const DISK: &[LaneName] = &[LaneName::Disk];
 const VIRTUAL: &[LaneName] = &[LaneName::Sim, LaneName::Disk];
+const FILES: &[LaneName] = &[LaneName::Files];
 const STORES: &[LaneName] = &[LaneName::Disk, LaneName::Files];
 const OUR_BROKER: &[LaneName] = &[LaneName::Sim, LaneName::Wire];
 
@@ -115,6 +116,7 @@ pub const MARKS: &[Mark] = &[
         VIRTUAL,
         crash_states,
     ),
+    seen("saves.at_once", "a save called before another one was answered", FILES, saves_at_once),
     seen("state.patch", "an answer patch to a state", DISK, |i| answered(i, "patch", "")),
     seen("state.unchanged", "an answer unchanged to a state", DISK, |i| {
         answered(i, "unchanged", "")
@@ -241,7 +243,7 @@ pub const MARKS: &[Mark] = &[
         "drop.pending",
         "the last handle dropped while an accepted event has no outcome",
         EVENTS,
-        { |i| at_end(i, false, |_, _, _| true) },
+        |i| at_end(i, false, |_, _, _| true),
     ),
     seen("drop.in_flight", "the last handle dropped while a main attempt is open", EVENTS, |i| {
         at_end(i, false, |i, life, at| open(i, life, Route::Main, at))
@@ -319,6 +321,16 @@ fn resynced(index: &Index<'_>) -> bool {
     let told = |line: &&Line| !matches!(line.kind, Kind::StateLost(_));
     let mut after = index.lines.iter().skip_while(told);
     after.any(|line| matches!(&line.kind, Kind::StateAnswered(answer) if answer.what == "full"))
+}
+
+fn saves_at_once(index: &Index<'_>) -> bool {
+    let mut called = false;
+    index.lines.iter().any(|line| {
+        let save = matches!(&line.kind, Kind::StoreCall(call) if call.op == "save");
+        let second = called && save;
+        called = save || (called && matches!(line.kind, Kind::Fs { .. }));
+        second
+    })
 }
 
 fn too_large_in_outage(index: &Index<'_>) -> bool {

@@ -8,6 +8,7 @@ mod beyond;
 mod counters;
 mod disk;
 mod files;
+mod racing;
 mod spool;
 mod state;
 mod subject;

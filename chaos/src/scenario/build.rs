@@ -57,6 +57,7 @@ fn load(fields: &Fields) -> Load {
         at: start(fields),
         events: fields.count("events").unwrap_or(0),
         saves: fields.count("saves").unwrap_or(0),
+        at_once: fields.flag("at_once").unwrap_or(false),
         states: state::load(fields),
         ids: fields.text("ids").unwrap_or_else(|| "generated".to_owned()),
         writer: fields.text("writer").unwrap_or_else(|| "subject".to_owned()),

@@ -176,6 +176,7 @@ const LOAD: &[Key] = &[
         Shape::Count(1, 1_000_000),
         "disk, files: how many checkpoints to save, in turns.",
     ),
+    may("at_once", Shape::Flag, "files: one save of each thread id at the same moment."),
     may(
         "ids",
         Shape::Name(IDS),

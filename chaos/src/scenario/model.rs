@@ -79,6 +79,8 @@ pub struct Load {
     pub events: u32,
     /// Checkpoints to save, in turns over the threads; 0 for a load of events.
     pub saves: u32,
+    /// A save of each thread is under way at the same moment, and not one after the other.
+    pub at_once: bool,
     /// States to diff, in turns over the threads; `None` for any other load.
     pub states: Option<StateLoad>,
     /// Whose ids the checkpoints get: `generated`, `hostile` or `taken`.

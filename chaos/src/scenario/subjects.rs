@@ -234,6 +234,9 @@ fn saves_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, scenario: &Sc
     let given = |key: &str| fields.values.contains_key(key);
     let writer = load.writer.as_str();
     let old = writer.starts_with("v1-");
+    if load.at_once {
+        at_once(walker, fields, load, scenario);
+    }
     if given("dated") && !old {
         let message = "only version 1 can be told when it wrote";
         let help = "set the clock with `clock.forward` or `clock.back`".to_owned();
@@ -258,6 +261,26 @@ fn saves_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, scenario: &Sc
         let message = format!("`{writer}` says nothing of its states' schema: no migration fits");
         let help = "write variant = \"each\", or writer = \"v1-versioned\"".to_owned();
         walker.refuse(&fields.place("writer"), message, Some(help));
+    }
+}
+
+/// Saves at the same moment need real threads, each with a thread id of its own.
+fn at_once(walker: &mut Walker<'_>, fields: &Fields, load: &Load, scenario: &Scenario) {
+    let refusals = [
+        (
+            scenario.lanes.iter().any(|lane| *lane != LaneName::Files),
+            "only the lane `files` has real threads that save at once",
+            "list `files` alone",
+        ),
+        (load.threads < 2, "one thread id alone saves nothing at once", "write threads = 8"),
+        (
+            load.writer != "subject" || load.ids != "generated",
+            "what is saved at once is saved by the subject, under ids of its own",
+            "leave out `writer` and `ids`",
+        ),
+    ];
+    for (_, message, help) in refusals.into_iter().filter(|(refused, ..)| *refused) {
+        walker.refuse(&fields.place("at_once"), message, Some(help.to_owned()));
     }
 }
 
@@ -308,7 +331,7 @@ fn load_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, who: Who) {
         walker.refuse(&fields.at, message, Some(help));
     }
     if who == Who::Producer {
-        for key in ["ids", "writer", "dated"].into_iter().filter(|key| given(key)) {
+        for key in ["ids", "writer", "dated", "at_once"].into_iter().filter(|key| given(key)) {
             let message = format!("`{key}` is about checkpoints");
             walker.refuse(&fields.place(key), message, Some("add [subject.checkpoint]".to_owned()));
         }
@@ -320,7 +343,9 @@ fn load_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, who: Who) {
         }
         return;
     }
-    for key in ["ids", "writer", "dated", "handle", "message"].into_iter().filter(|key| given(key))
+    for key in ["ids", "writer", "dated", "at_once", "handle", "message"]
+        .into_iter()
+        .filter(|key| given(key))
     {
         let message = format!("`{key}` says nothing about states");
         walker.refuse(&fields.place(key), message, Some("leave it out".to_owned()));

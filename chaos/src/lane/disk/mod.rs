@@ -107,9 +107,11 @@ pub(super) fn cannot_express(scenario: &Scenario, lane: LaneName) -> Option<Stri
     let moments = scenario.loads.iter().map(|load| &load.at);
     let moments = moments.chain(scenario.faults.iter().map(|fault| &fault.at));
     let mut moments = moments.chain(scenario.actions.iter().map(|action| &action.at));
+    let at_once = scenario.loads.iter().any(|load| load.at_once && lane == LaneName::Disk);
+    let at_once = at_once.then(|| "at_once: a simulated disk has one call at a time".to_owned());
     let unanswered = moments.any(|at| matches!(at, At::Unanswered(_)));
     let unanswered = unanswered.then(|| "unanswered: a store's calls end one by one".to_owned());
-    fault.or(action).or(unanswered)
+    fault.or(action).or(unanswered).or(at_once)
 }
 
 /// The saboteur that is under test, if it is one.

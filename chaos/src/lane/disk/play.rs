@@ -263,8 +263,12 @@ impl Play {
 
     fn save(&mut self, index: usize, k: u32, scenario: &Scenario) {
         let Some(load) = scenario.loads.get(index) else { return };
-        if k + 1 < load.saves {
-            self.agenda.later(pace(load), Item::Save(index, k + 1));
+        let next = k + if load.at_once { load.threads.max(1) } else { 1 };
+        if next < load.saves {
+            self.agenda.later(pace(load), Item::Save(index, next));
+        }
+        if load.at_once {
+            return self.save_at_once(index, load, k..next.min(load.saves));
         }
         let (thread, id) = ids::of(load, index, k);
         let state = self.state(&load.size);
@@ -277,6 +281,21 @@ impl Play {
         } else {
             *self.skipped.entry(index).or_default() += 1;
         }
+    }
+
+    /// A save for each thread, all outstanding at once.
+    fn save_at_once(&mut self, index: usize, load: &Load, turns: std::ops::Range<u32>) {
+        let mut all = Vec::new();
+        for k in turns {
+            let state = self.state(&load.size);
+            all.push((ids::of(load, index, k).0, state));
+        }
+        if self.session.store.is_none() {
+            *self.skipped.entry(index).or_default() += u32::try_from(all.len()).unwrap_or(0);
+            return;
+        }
+        self.session.save_at_once(&all);
+        all.iter().for_each(|_| self.agenda.count());
     }
 
     /// A state like no other.

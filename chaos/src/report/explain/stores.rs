@@ -29,6 +29,7 @@ pub(super) fn load(load: &Load, size: &str) -> String {
         _ => "",
     };
     let by = match load.writer.as_str() {
+        "subject" if load.at_once => "one of each thread at the same moment".to_owned(),
         "subject" => pace,
         "earlier" => "by the subject itself, before the run".to_owned(),
         old => format!("as {old} wrote them, before the run{when}"),

@@ -146,3 +146,45 @@ fn a_directory_that_was_not_opened_again_at_the_end_is_no_pass() {
     let own = saved().opened("file").audited(Some(("a", "s1")));
     assert!(why(&own).contains("as compressed after its last change"), "{}", why(&own));
 }
+
+/// Two saves under way at once, under these ids, whose files these steps make one after the other.
+fn at_once(steps: [&[&str]; 2], ids: [&str; 2]) -> Tale {
+    let mut tale = Tale::new();
+    tale.saving("t", "s1");
+    tale.saving("u", "s2");
+    let first = tale.calls - 1;
+    for steps in steps {
+        tale.steps(steps);
+    }
+    // answered in another order than asked
+    for (call, id) in [(first + 1, ids[1]), (first, ids[0])] {
+        let (op, id) = ("save".to_owned(), Some(id.to_owned()));
+        let answer = StoreAnswer { call, op, id, ..StoreAnswer::default() };
+        tale.line(Src::Subject, Kind::StoreAnswer(answer));
+    }
+    tale
+}
+
+const WHOLE: &[&str] = &["create", "write", "sync", "rename", "sync_dir"];
+
+#[test]
+fn saves_that_are_under_way_at_once_are_each_known_by_their_answers() {
+    let both = || at_once([WHOLE, WHOLE], ["a", "b"]);
+    keeps(&both().latest("t", "a", "s1").latest("u", "b", "s2"), "K7");
+    breaks(&both().latest("t", "b", "s2"), "K7 saved");
+    breaks(&at_once([WHOLE, WHOLE], ["a", "a"]), "K4 unique");
+}
+
+#[test]
+fn saves_that_are_under_way_at_once_are_durable_when_the_last_is_answered() {
+    let first = &["create", "write", "sync", "rename"];
+    keeps(&at_once([first, WHOLE], ["a", "b"]), "K9");
+    breaks(&at_once([WHOLE, first], ["a", "b"]), "K9 sync_dir");
+}
+
+#[test]
+fn an_id_that_the_store_made_itself_and_finds_taken_was_not_unique() {
+    let mut tale = Tale::new().saved("t", "a", "s1");
+    tale.saving("t", "s2");
+    breaks(&tale.refused("save", "already_exists"), "K4 unique");
+}
