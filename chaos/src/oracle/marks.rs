@@ -339,11 +339,9 @@ fn too_large_in_outage(index: &Index<'_>) -> bool {
     let mut lost: BTreeMap<&str, bool> = BTreeMap::new();
     for line in index.lines {
         match &line.kind {
-            Kind::Fault { name, .. } if name == "diff.lost" => {
-                // its effect is told with each message: only its beginning and end matter
-                if !matches!(line.kind, Kind::Fault { phase: FaultPhase::Effect, .. }) {
-                    lost.clear();
-                }
+            // its effect is told with each message: only its beginning and end matter
+            Kind::Fault { name, phase, .. } if name == "diff.lost" => {
+                lost.retain(|_, _| *phase == FaultPhase::Effect);
             }
             Kind::StateOffered(offered) => drop(threads.insert(offered.step, &offered.thread)),
             Kind::StateAnswered(answer) if answer.reason.as_deref() == Some("too_large") => {

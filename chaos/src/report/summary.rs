@@ -245,7 +245,9 @@ mod tests {
 
     fn of(allow_not_run: bool, cells: &[CellResult]) -> (u8, String) {
         let mut summary = Summary::new(allow_not_run);
-        cells.iter().for_each(|cell| summary.add(cell));
+        for cell in cells {
+            summary.add(cell);
+        }
         (summary.exit_code(), summary.line(Duration::ZERO))
     }
 

@@ -165,9 +165,11 @@ fn each(
 ) -> Result<Vec<FileReport>, CheckpointError> {
     let mut listing = fs.list(dir).map_err(|e| CheckpointError::io("list", dir, e))?;
     listing.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    let report = |DirEntry { name, is_file }: DirEntry| match is_file {
-        true => Some(housekeeping(fs, dir, &name).unwrap_or_else(|| checkpoint(&name))),
-        false => no_file(&name),
+    let report = |DirEntry { name, is_file }: DirEntry| {
+        if !is_file {
+            return no_file(&name);
+        }
+        Some(housekeeping(fs, dir, &name).unwrap_or_else(|| checkpoint(&name)))
     };
     Ok(listing.into_iter().filter_map(report).collect())
 }

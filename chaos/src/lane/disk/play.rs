@@ -295,7 +295,9 @@ impl Play {
             return;
         }
         self.session.save_at_once(&all);
-        all.iter().for_each(|_| self.agenda.count());
+        for _ in &all {
+            self.agenda.count();
+        }
     }
 
     /// A state like no other.
