@@ -147,8 +147,8 @@ pub(crate) struct RunArgs {
     /// violation names it.
     #[arg(long, value_name = "BYTES")]
     pub(crate) free: Option<u64>,
-    /// A cell that this machine does not let run (a full disk where no tmpfs can be mounted) is told
-    /// and counted as not run, and does not make the run inconclusive.
+    /// A cell that this machine does not let run (a full disk where no tmpfs can be mounted) is
+    /// told and counted as not run, and does not make the run inconclusive.
     #[arg(long)]
     pub(crate) allow_not_run: bool,
     /// Output.

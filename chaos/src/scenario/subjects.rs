@@ -123,15 +123,7 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
             let help = "the manual's table of faults lists the lanes of each".to_owned();
             walker.refuse(&fields.place("kind"), message, Some(help));
         }
-        let able = |lane: &LaneName| can_inject(*lane, &fault.kind);
-        if who.meets(&fault.kind)
-            && let Some(Err(why)) = scenario.lanes.first().map(able)
-            && scenario.lanes.iter().all(|lane| who.runs_on(*lane) && able(lane).is_err())
-        {
-            let message = format!("no lane of this file has `{}`: {why}", fault.kind.name());
-            let help = "list a lane that has it, as the manual's table of faults says".to_owned();
-            walker.refuse(&fields.place("kind"), message, Some(help));
-        }
+        nowhere(walker, fields, &fault.kind, (who, scenario));
         match &fault.kind {
             FaultKind::Fs(FsFault::Error { op, error, .. }) => fits(walker, fields, op, error),
             FaultKind::Fs(FsFault::Damage { file, how })
@@ -157,6 +149,24 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
             let help = format!("at most {}", most.saturating_sub(1));
             walker.refuse(&fields.place("reported_after"), message, Some(help));
         }
+    }
+}
+
+/// A fault that no lane of the file can inject.
+fn nowhere(
+    walker: &mut Walker<'_>,
+    fields: &Fields,
+    kind: &FaultKind,
+    (who, scenario): (Who, &Scenario),
+) {
+    let able = |lane: &LaneName| can_inject(*lane, kind);
+    if who.meets(kind)
+        && let Some(Err(why)) = scenario.lanes.first().map(able)
+        && scenario.lanes.iter().all(|lane| who.runs_on(*lane) && able(lane).is_err())
+    {
+        let message = format!("no lane of this file has `{}`: {why}", kind.name());
+        let help = "list a lane that has it, as the manual's table of faults says".to_owned();
+        walker.refuse(&fields.place("kind"), message, Some(help));
     }
 }
 

@@ -62,8 +62,8 @@ pub type Saver = Arc<dyn Fn(&str, Option<&str>, &str) -> Answered<String> + Send
 pub trait Checkpointer: Send {
     /// Saves a state, under the caller's own id if there is one; gives the id.
     fn save(&mut self, thread: &str, id: Option<&str>, state: &str) -> Answered<String>;
-    /// Saves states of several threads, each under an id of the store's own: at the same moment where
-    /// the store is one for that, one after the other elsewhere. Answers in the order asked.
+    /// Saves states of several threads, each under an id of the store's own: at the same moment
+    /// where the store is one for that, one after the other elsewhere. Answers in the order asked.
     fn save_at_once(&mut self, all: &[(String, String)]) -> Vec<Answered<String>> {
         all.iter().map(|(thread, state)| self.save(thread, None, state)).collect()
     }
