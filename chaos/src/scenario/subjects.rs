@@ -137,18 +137,7 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
             FaultKind::Fs(FsFault::FullEvery) => every_of(walker, fields, scenario),
             _ => {}
         }
-        let threads = scenario.loads.iter().map(|load| load.threads as usize).max().unwrap_or(1);
-        if let FaultKind::DiffLost { reported_after, .. } = fault.kind
-            && (reported_after as usize + 1) * threads > REPORTABLE
-        {
-            let message = format!(
-                "a loss among {threads} thread(s) that is told {reported_after} states later is \
-                 forgotten by then"
-            );
-            let most = REPORTABLE / threads.max(1);
-            let help = format!("at most {}", most.saturating_sub(1));
-            walker.refuse(&fields.place("reported_after"), message, Some(help));
-        }
+        reported(walker, fields, &fault.kind, scenario);
     }
 }
 
@@ -168,6 +157,22 @@ fn nowhere(
         let help = "list a lane that has it, as the manual's table of faults says".to_owned();
         walker.refuse(&fields.place("kind"), message, Some(help));
     }
+}
+
+/// A loss must be told while the subject still knows the message.
+fn reported(walker: &mut Walker<'_>, fields: &Fields, kind: &FaultKind, scenario: &Scenario) {
+    let FaultKind::DiffLost { reported_after, .. } = *kind else { return };
+    let threads = scenario.loads.iter().map(|load| load.threads as usize).max().unwrap_or(1);
+    if (reported_after as usize + 1) * threads <= REPORTABLE {
+        return;
+    }
+    let message = format!(
+        "a loss among {threads} thread(s) that is told {reported_after} states later is \
+         forgotten by then"
+    );
+    let most = REPORTABLE / threads.max(1);
+    let help = format!("at most {}", most.saturating_sub(1));
+    walker.refuse(&fields.place("reported_after"), message, Some(help));
 }
 
 /// What only a producer has.
