@@ -171,3 +171,26 @@ fn a_crash_state_that_is_not_there_and_a_folder_that_is_not_are_told() {
     let none = dashproof(&["checkpoint", "ls", "/no/such/folder"]);
     assert_eq!(code(&none), exit::USAGE);
 }
+
+#[test]
+fn verify_tells_a_broken_name_of_the_directory_and_what_lies_in_a_checkpoints_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, disk) = recorded(dir.path());
+    let path = disk.to_str().unwrap();
+    let threads = json(&dashproof(&["checkpoint", "ls", path, "--format", "json"]));
+    let newest = threads[0]["checkpoints"][0]["file"].as_str().unwrap().to_owned();
+    std::fs::remove_file(disk.join(&newest)).unwrap();
+    std::fs::create_dir(disk.join(&newest)).unwrap();
+    std::fs::write(disk.join("identity.dck"), b"half").unwrap();
+    std::fs::create_dir(disk.join("somebody-elses")).unwrap();
+    let verified = dashproof(&["checkpoint", "verify", path, "--format", "json"]);
+    assert_eq!(code(&verified), exit::VIOLATION);
+    let ill = json(&verified);
+    let named = |name: &str| {
+        let report = ill.iter().find(|report| report["file"] == name);
+        report.map(|report| (report["health"].clone(), report["reason"].clone()))
+    };
+    assert_eq!(named(&newest), Some(("damaged".into(), "missing".into())));
+    assert_eq!(named("identity.dck"), Some(("damaged".into(), "corrupt".into())));
+    assert_eq!(named("somebody-elses"), None);
+}

@@ -143,6 +143,14 @@ pub(crate) struct RunArgs {
     pub(crate) which: Which,
     #[command(flatten)]
     pub(crate) at: Where,
+    /// Of a scenario whose disk is full at every byte, play the one with so many bytes free. A
+    /// violation names it.
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) free: Option<u64>,
+    /// A cell that this machine does not let run (a full disk where no tmpfs can be mounted) is
+    /// told and counted as not run, and does not make the run inconclusive.
+    #[arg(long)]
+    pub(crate) allow_not_run: bool,
     /// Output.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

@@ -17,7 +17,7 @@ use crate::report::cell::{Cell, CellResult};
 use crate::report::summary::Summary;
 use crate::report::{json, table};
 use crate::scenario::model::{LaneName, Scenario};
-use crate::scenario::{select, suggest};
+use crate::scenario::{self, select, suggest};
 
 /// Lanes that this build can run.
 const LANES: [LaneName; 5] =
@@ -44,7 +44,8 @@ pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Fail
     }
     let total = plan.cells.len();
     let each = total <= SHOWN;
-    let mut reporter = Reporter { ui, format: args.format, each, ..Reporter::default() };
+    let summary = Summary::new(args.allow_not_run);
+    let mut reporter = Reporter { ui, format: args.format, each, summary, ..Reporter::default() };
     let mut failure = None;
     ui.progress(&format!("0/{total} cells"));
     pool::run(plan.cells, args.jobs.map(usize::from), |result| {
@@ -100,6 +101,9 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
             )));
         }
     }
+    if let Some(free) = args.free {
+        chosen = one_play(&chosen, free)?;
+    }
     let mut plan = Plan { cells: Vec::new(), absent: BTreeMap::new() };
     let not_built = Missing { what: "not in this build".to_owned(), remedy: String::new() };
     let mut kafka = None;
@@ -144,6 +148,17 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
         return Err(nothing_to_run(&chosen, asked));
     }
     Ok(plan)
+}
+
+/// Of each scenario whose disk is full at every byte the play with so many bytes free.
+fn one_play(chosen: &[Arc<Scenario>], free: u64) -> Result<Vec<Arc<Scenario>>, Failure> {
+    let played = chosen.iter().map(|scenario| scenario::with_free(scenario, free).map(Arc::new));
+    played.collect::<Option<Vec<_>>>().ok_or_else(|| {
+        Failure::usage(
+            "--free is for scenarios with a fault of kind fs.full and free = \"every\"\nhelp: \
+             name one, or leave it out",
+        )
+    })
 }
 
 fn nothing_to_run(chosen: &[Arc<Scenario>], asked: &[LaneName]) -> Failure {
@@ -310,7 +325,11 @@ fn tried(counts: &RunCounts) -> String {
         (states, 0) => format!("{states} crash states, every one"),
         (states, sampled) => format!("{states} crash states, sampled at {sampled} operations"),
     };
-    if counts.saves == 0 { crashes } else { format!("{saves}, {crashes}") }
+    let full = match counts.full_at {
+        0 => String::new(),
+        plays => format!(", a full disk tried {plays} times ({})", counts.full_which),
+    };
+    if counts.saves == 0 { crashes } else { format!("{saves}, {crashes}{full}") }
 }
 
 /// What became of the states.

@@ -54,6 +54,7 @@ struct Inner {
     breaks: Vec<Break>,
     /// Bytes that still fit, and the fault that says so.
     free: Option<(u64, usize)>,
+    taken: u64,
     watch: Option<Watch>,
     /// Operations that still happen before the machine is dead.
     alive: Option<u64>,
@@ -240,6 +241,12 @@ impl SimFs {
         self.inner().free = Some((free, fault));
     }
 
+    /// Bytes that were written while [`SimFs::fill`] limited them.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.inner().taken
+    }
+
     /// Takes back what a fault broke.
     pub fn mend(&self, fault: usize) {
         let mut inner = self.inner();
@@ -339,7 +346,10 @@ impl FsFile for SimFile {
         let taken = bytes.get(..take).unwrap_or_default();
         let wrote = inner.change_met("write", &self.path, met, Op::Nothing, |inner| {
             inner.files.entry(number).or_default().extend_from_slice(taken);
-            inner.free = inner.free.map(|(free, fault)| (free - take as u64, fault));
+            if let Some((free, _)) = &mut inner.free {
+                *free -= take as u64;
+                inner.taken += take as u64;
+            }
             Ok((take, Op::Write(number, taken.into())))
         });
         // a short write is no error: only the fault is told

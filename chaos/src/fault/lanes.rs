@@ -20,6 +20,7 @@ pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> 
             FsFault::ClockBack { .. } | FsFault::ClockForward { .. } => {
                 Err("nobody sets the clock of this machine")
             }
+            FsFault::FullEvery => Err("a real disk is filled once: `disk` tries every byte count"),
             FsFault::Full { .. }
             | FsFault::Damage { .. }
             | FsFault::Index { .. }

@@ -10,8 +10,8 @@ pub mod writer;
 
 pub use event_id::{BadEventId, EventId};
 pub use record::{
-    DeliveryError, ErrorClass, FORMAT_VERSION, FaultPhase, FrameFacts, Kind, Line, LogRecord,
-    NOT_DONE, Outcome, Persistence, ProduceTruth, Route, Src,
+    DeliveryError, ErrorClass, FORMAT_VERSION, FULL_AT, FULL_TRIED, FaultPhase, FrameFacts, Kind,
+    Line, LogRecord, NOT_DONE, Outcome, Persistence, ProduceTruth, Route, Src,
 };
 pub use recorder::{Clock, Recorder};
 pub use state::{StateAnswered, StateHeap, StateLost, StateOffered, StateReceived};

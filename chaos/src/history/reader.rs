@@ -1,6 +1,6 @@
 //! Reads histories back, so that a verdict can be had again from the file alone.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read as _};
 
 use serde::Deserialize;
 
@@ -34,6 +34,16 @@ pub enum ReadError {
         column: usize,
         /// What the parser stumbled over.
         text: String,
+    },
+    /// The line is longer than any that a writer writes.
+    #[error("{path}:{line}: the line is longer than {most} bytes: that is no history")]
+    TooLong {
+        /// The file.
+        path: String,
+        /// Line from 1.
+        line: u64,
+        /// Most bytes of a line.
+        most: u64,
     },
     /// The last line stops in the middle.
     #[error(
@@ -118,11 +128,18 @@ pub enum ReadError {
     },
 }
 
+/// Most bytes of a line. The longest there is holds a whole log of records.
+const LONGEST: u64 = 1 << 28;
+
 /// Reads a whole history; `path` is for messages only.
 ///
 /// # Errors
 /// [`ReadError`]: the first line that is not as it must be.
-pub fn read(mut input: impl BufRead, path: &str) -> Result<Vec<Line>, ReadError> {
+pub fn read(input: impl BufRead, path: &str) -> Result<Vec<Line>, ReadError> {
+    read_lines(input, path, LONGEST)
+}
+
+fn read_lines(mut input: impl BufRead, path: &str, longest: u64) -> Result<Vec<Line>, ReadError> {
     let mut lines: Vec<Line> = Vec::new();
     let mut text = Vec::new();
     let mut crc = crc32fast::Hasher::new();
@@ -130,10 +147,13 @@ pub fn read(mut input: impl BufRead, path: &str) -> Result<Vec<Line>, ReadError>
     loop {
         let line = lines.len() as u64 + 1 + u64::from(end.is_some());
         text.clear();
-        let read = input.read_until(b'\n', &mut text);
+        let read = input.by_ref().take(longest + 1).read_until(b'\n', &mut text);
         let bytes = read.map_err(|source| ReadError::Io { path: path.to_owned(), line, source })?;
         if bytes == 0 {
             break;
+        }
+        if bytes as u64 > longest {
+            return Err(ReadError::TooLong { path: path.to_owned(), line, most: longest });
         }
         if end.is_some() {
             return Err(ReadError::AfterEnd { path: path.to_owned(), line });

@@ -17,6 +17,13 @@ pub const FORMAT_VERSION: u32 = 1;
 /// `what` of the [`Kind::Proc`] line for an action or a load that never came to its turn.
 pub const NOT_DONE: &str = "not_done";
 
+/// `what` of the [`Kind::Proc`] line with which a play on a fresh disk begins; its value is the
+/// number of bytes that are free. The lines up to the next one are of this play.
+pub const FULL_AT: &str = "full_at";
+
+/// `what` of the [`Kind::Proc`] line that says how many such plays there were.
+pub const FULL_TRIED: &str = "full_tried";
+
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

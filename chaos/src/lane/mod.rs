@@ -79,6 +79,9 @@ impl RunInput {
         if self.scenario.named_by_file {
             environment.push((FILE.to_owned(), self.scenario.path.clone()));
         }
+        if let Some(free) = self.scenario.free {
+            environment.push((FREE.to_owned(), free.to_string()));
+        }
         Kind::Run {
             scenario: self.scenario.id.clone(),
             text: self.scenario.text.clone(),
@@ -93,6 +96,8 @@ impl RunInput {
 
 /// Key of a history's environment: the scenario file, where one was named instead of an id.
 pub const FILE: &str = "file";
+/// Key of a history's environment: the play that was chosen of a file that says `free = "every"`.
+pub const FREE: &str = "free";
 
 /// What a lane hands to the oracle.
 #[derive(Clone, Debug, Default)]

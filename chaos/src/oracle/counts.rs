@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::delivery::d11::recovery_us;
 use super::index::Index;
-use super::{spool, state, store};
+use super::{plays, spool, state, store};
 use crate::history::Route;
 
 /// Numbers that are the same in every replay of a simulated run.
@@ -41,6 +41,12 @@ pub struct RunCounts {
     /// Points of its log at which crash states were sampled, because there are too many.
     #[serde(default)]
     pub crash_sampled: u64,
+    /// Numbers of free bytes that a full disk was tried with, each in a play of its own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub full_at: u64,
+    /// Which numbers those were.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub full_which: String,
     /// Checkpoints that were offered to be saved.
     #[serde(default)]
     pub saves: u64,
@@ -52,6 +58,11 @@ pub struct RunCounts {
     pub crashes: BTreeMap<String, u64>,
     /// Lane time of the last line, microseconds.
     pub end_us: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl RunCounts {
@@ -66,6 +77,7 @@ impl RunCounts {
         };
         let sizes = index.logs.iter().flat_map(|log| log.records.iter());
         let crashes = store::tally(index);
+        let (full_at, which) = plays::tried(index);
         Self {
             lines: index.lines.len() as u64,
             main_attempts: attempts(Route::Main, false),
@@ -80,6 +92,8 @@ impl RunCounts {
             recovery_us: recovery_us(index),
             crash_states: crashes.states,
             crash_sampled: crashes.sampled,
+            full_at,
+            full_which: which.unwrap_or_default().to_owned(),
             saves: store::saves(index),
             states: state::answers(index),
             crashes: if index.scenario.checkpoint.is_some() {

@@ -2,8 +2,9 @@
 
 use super::findings::Broken;
 use super::index::{At, Event, Index};
+use super::plays;
 use crate::history::{EventId, Kind, Line, LogRecord, ProduceTruth};
-use crate::lane::FILE;
+use crate::lane::{FILE, FREE};
 use crate::report::violation::Violation;
 
 /// A violation with its evidence.
@@ -37,12 +38,14 @@ pub(super) fn violation(index: &Index<'_>, broken: &Broken) -> Violation {
 /// The command that shows it again. Where it is about a crash state, the disk is made again too.
 fn reproduce(index: &Index<'_>, broken: &Broken) -> String {
     let (lane, seed) = (index.lane.as_str(), index.seed);
-    let file = match index.lines.first().map(|line| &line.kind) {
-        Some(Kind::Run { environment, .. }) => environment.iter().find(|(key, _)| key == FILE),
+    let told = |wanted: &str| match index.lines.first().map(|line| &line.kind) {
+        Some(Kind::Run { environment, .. }) => {
+            environment.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.clone())
+        }
         _ => None,
     };
-    let scenario = file.map_or(&index.scenario.id, |(_, path)| path);
-    let mut command = format!("dashproof run {} --lane {lane} --seed {seed}", quoted(scenario));
+    let scenario = told(FILE).unwrap_or_else(|| index.scenario.id.clone());
+    let mut command = format!("dashproof run {} --lane {lane} --seed {seed}", quoted(&scenario));
     if let Some(name) = index.subject.strip_prefix("saboteur:") {
         command.push_str(" --saboteur ");
         command.push_str(name);
@@ -50,10 +53,17 @@ fn reproduce(index: &Index<'_>, broken: &Broken) -> String {
         command.push_str(" --driver ");
         command.push_str(&quoted(driver));
     }
+    let play = broken.lines.first().and_then(|at| plays::free_at(index.lines, at.line));
+    let free = told(FREE).or_else(|| play.map(|free| free.to_string()));
     let states = broken.lines.iter().filter_map(|at| match &index.line(*at)?.kind {
         Kind::CrashState(state) => Some(&state.state),
         _ => None,
     });
+    if let Some(free) = free.filter(|_| states.clone().next().is_none()) {
+        // one play of those on a full disk
+        command.push_str(" --free ");
+        command.push_str(&quoted(&free));
+    }
     if let Some(state) = states.into_iter().next() {
         let by = index.subject.strip_prefix("saboteur:").map(|name| format!("-{name}"));
         let by = by.unwrap_or_default();

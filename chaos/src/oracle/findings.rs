@@ -1,6 +1,6 @@
 //! What the laws find: checks made, violations grouped by rule, and what could not be judged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::index::{At, Index, ms};
 use super::laws::LawId;
@@ -90,6 +90,8 @@ pub(crate) struct Findings {
     pub(crate) unjudged: BTreeMap<(LawId, String), u64>,
     /// Laws that could not be decided, with the reason.
     pub(crate) undecided: BTreeMap<LawId, String>,
+    /// What had to be in the history and is not: the verdict is not a pass.
+    pub(crate) missing: BTreeSet<String>,
     /// Things to show that are no violation.
     pub(crate) notes: Vec<String>,
 }
@@ -145,6 +147,32 @@ impl Findings {
             lines,
             blame,
         });
+    }
+
+    /// Takes over what was found in a part of the history that begins so many lines later; `what`
+    /// says which part it is.
+    pub(crate) fn absorb(&mut self, part: Self, lines: usize, what: &str) {
+        for mut broken in part.broken {
+            let same = |b: &&mut Broken| b.law == broken.law && b.rule == broken.rule;
+            if let Some(same) = self.broken.iter_mut().find(same) {
+                same.count += broken.count;
+                continue;
+            }
+            broken.lines.iter_mut().for_each(|at| at.line += lines);
+            broken.observed.insert_str(0, what);
+            self.broken.push(broken);
+        }
+        for (law, checks) in part.checked {
+            self.checked(law, checks);
+        }
+        for (key, count) in part.unjudged {
+            *self.unjudged.entry(key).or_default() += count;
+        }
+        for (law, why) in part.undecided {
+            self.undecided(law, format!("{what}{why}"));
+        }
+        self.missing.extend(part.missing.into_iter().map(|text| format!("{what}{text}")));
+        self.notes.extend(part.notes);
     }
 
     /// A violation of a bound in time. Where the machine itself stood still for too long it proves

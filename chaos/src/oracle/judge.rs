@@ -10,7 +10,8 @@ use super::laws::{self, LawId};
 use super::ledger::Ledger;
 use super::marks::{self, MARKS};
 use super::{
-    api, codec, counts, delivery, dlq, expect, metrics, resources, security, spool, state, store,
+    api, codec, counts, delivery, dlq, expect, metrics, plays, resources, security, spool, state,
+    store,
 };
 use crate::history::{Line, NOT_DONE, Src};
 use crate::report::violation::Violation;
@@ -209,12 +210,13 @@ pub fn judge(lines: &[Line], scenario: &Scenario) -> Judgement {
     let index = Index::new(lines, scenario);
     let ledger = Ledger::of(&index);
     let selection = select(scenario, &index);
-    let mut findings = Findings::default();
-    for (laws, judge) in JUDGES {
-        if laws.iter().any(|law| selection.judged.contains(law)) {
-            judge(&index, &mut findings);
+    let mut findings = plays::judge(&index, |index, findings| {
+        for (laws, judge) in JUDGES {
+            if laws.iter().any(|law| selection.judged.contains(law)) {
+                judge(index, findings);
+            }
         }
-    }
+    });
     expect::judge(&index, &ledger, &mut findings);
     findings.broken.retain(|broken| selection.judged.contains(&broken.law));
     findings.broken.sort_by_key(|broken| broken.law);
@@ -260,6 +262,16 @@ fn not_done(index: &Index<'_>) -> Vec<String> {
     let left = index.procs().filter(|proc| proc.src == Src::Harness && proc.what == NOT_DONE);
     why.extend(left.map(|proc| proc.text.to_owned()));
     why
+}
+
+/// What is missing in a history, the first of it.
+fn told_missing(findings: &Findings) -> Option<String> {
+    let first = findings.missing.first()?;
+    let more = match findings.missing.len() {
+        1 => String::new(),
+        n => format!(", and {} more like this", n - 1),
+    };
+    Some(format!("the history lacks what a run records: {first}{more}"))
 }
 
 fn statuses(selection: &Selection, findings: &Findings) -> Vec<(LawId, LawStatus)> {
@@ -315,6 +327,7 @@ fn verdict(
         })
         .collect();
     why.extend(not_done(index));
+    why.extend(told_missing(findings));
     if let Laws::These(named) = &index.scenario.expect.laws {
         let idle = |law: &&LawId| findings.checked.get(law).copied().unwrap_or(0) == 0;
         let named = named.iter().filter_map(|name| LawId::from_name(name));

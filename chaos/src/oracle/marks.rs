@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::index::{At, Incarnation, Index, Life};
-use crate::history::{ErrorClass, Kind, Line, Outcome, Persistence, Route, StateAnswered};
+use crate::history::{
+    ErrorClass, FaultPhase, Kind, Line, Outcome, Persistence, Route, StateAnswered,
+};
 use crate::scenario::model::LaneName;
 
 /// How a mark is looked for.
@@ -47,9 +49,13 @@ impl Mark {
 }
 
 const ALL: &[LaneName] = &LaneName::ALL;
+/// Where there are events, and no stores.
+const EVENTS: &[LaneName] =
+    &[LaneName::Sim, LaneName::Wire, LaneName::Mock, LaneName::Kafka, LaneName::External];
 const SIM: &[LaneName] = &[LaneName::Sim];
 const DISK: &[LaneName] = &[LaneName::Disk];
 const VIRTUAL: &[LaneName] = &[LaneName::Sim, LaneName::Disk];
+const FILES: &[LaneName] = &[LaneName::Files];
 const STORES: &[LaneName] = &[LaneName::Disk, LaneName::Files];
 const OUR_BROKER: &[LaneName] = &[LaneName::Sim, LaneName::Wire];
 
@@ -110,6 +116,7 @@ pub const MARKS: &[Mark] = &[
         VIRTUAL,
         crash_states,
     ),
+    seen("saves.at_once", "a save called before another one was answered", FILES, saves_at_once),
     seen("state.patch", "an answer patch to a state", DISK, |i| answered(i, "patch", "")),
     seen("state.unchanged", "an answer unchanged to a state", DISK, |i| {
         answered(i, "unchanged", "")
@@ -138,6 +145,12 @@ pub const MARKS: &[Mark] = &[
         DISK,
         on_from_there,
     ),
+    seen(
+        "state.too_large_in_outage",
+        "an answer degraded as too_large between two lost messages of its thread and one fault",
+        DISK,
+        too_large_in_outage,
+    ),
     seen("state.resync", "an answer full after the subject was told of a loss", DISK, resynced),
     seen("retry", "an event with two main attempts in one incarnation", SIM, |i| {
         i.lives.iter().any(|life| i.attempts_of(life, Route::Main).count() > 1)
@@ -145,69 +158,74 @@ pub const MARKS: &[Mark] = &[
     seen("retransmission", "an event in two Produce requests", OUR_BROKER, |i| {
         i.events.iter().any(|e| e.transmissions.len() > 1)
     }),
-    seen("duplicate", "an event twice in the main log", ALL, |i| {
+    seen("duplicate", "an event twice in the main log", EVENTS, |i| {
         i.events.iter().any(|e| e.main.len() > 1)
     }),
-    seen("possibly_persisted", "a delivery with an error that says possibly", ALL, |i| {
+    seen("possibly_persisted", "a delivery with an error that says possibly", EVENTS, |i| {
         i.attempts
             .iter()
             .filter_map(|a| a.delivery)
             .any(|d| d.error.is_some() && d.persistence == Persistence::Possibly)
     }),
-    seen("late_delivery", "a delivery after the outcome of its event", ALL, late_delivery),
-    seen("acked", "an outcome acked", ALL, |i| told(i, "acked", "")),
-    seen("dead_lettered", "an outcome dead_lettered", ALL, |i| told(i, "dead_lettered", "")),
-    seen("spooled", "an outcome spooled", ALL, |i| told(i, "spooled", "")),
+    seen("late_delivery", "a delivery after the outcome of its event", EVENTS, late_delivery),
+    seen("acked", "an outcome acked", EVENTS, |i| told(i, "acked", "")),
+    seen("dead_lettered", "an outcome dead_lettered", EVENTS, |i| told(i, "dead_lettered", "")),
+    seen("spooled", "an outcome spooled", EVENTS, |i| told(i, "spooled", "")),
     seen(
         "recovered",
         "an outcome of an event in an incarnation that it was not offered to",
-        ALL,
+        EVENTS,
         |i| i.lives.iter().any(|life| life.offered.is_none() && !life.outcomes.is_empty()),
     ),
-    seen("in_doubt", "an outcome in_doubt", ALL, |i| told(i, "in_doubt", "")),
-    seen("dropped", "an outcome dropped", ALL, |i| told(i, "dropped", "")),
-    seen("lost_in_crash", "an outcome lost_in_crash", ALL, |i| told(i, "lost_in_crash", "")),
-    seen("rejected.queue_full", "an outcome rejected for that reason", ALL, |i| {
+    seen("in_doubt", "an outcome in_doubt", EVENTS, |i| told(i, "in_doubt", "")),
+    seen("dropped", "an outcome dropped", EVENTS, |i| told(i, "dropped", "")),
+    seen("lost_in_crash", "an outcome lost_in_crash", EVENTS, |i| told(i, "lost_in_crash", "")),
+    seen("rejected.queue_full", "an outcome rejected for that reason", EVENTS, |i| {
         told(i, "rejected", "queue_full")
     }),
-    seen("rejected.oversize", "an outcome rejected for that reason", ALL, |i| {
+    seen("rejected.oversize", "an outcome rejected for that reason", EVENTS, |i| {
         told(i, "rejected", "oversize")
     }),
-    seen("rejected.rate_limited", "an outcome rejected for that reason", ALL, |i| {
+    seen("rejected.rate_limited", "an outcome rejected for that reason", EVENTS, |i| {
         told(i, "rejected", "rate_limited")
     }),
-    seen("rejected.closed", "an outcome rejected for that reason", ALL, |i| {
+    seen("rejected.closed", "an outcome rejected for that reason", EVENTS, |i| {
         told(i, "rejected", "closed")
     }),
-    seen("rejected.unserialisable", "an outcome rejected for that reason", ALL, |i| {
+    seen("rejected.unserialisable", "an outcome rejected for that reason", EVENTS, |i| {
         told(i, "rejected", "unserialisable")
     }),
-    seen("cancelled", "an outcome rejected for reason cancelled", ALL, |i| {
+    seen("cancelled", "an outcome rejected for reason cancelled", EVENTS, |i| {
         told(i, "rejected", "cancelled")
     }),
-    seen("queue.wait", "an event accepted only after another one's outcome made room", ALL, waited),
-    seen("flush.pending", "flush called while an accepted event has no outcome", ALL, |i| {
+    seen(
+        "queue.wait",
+        "an event accepted only after another one's outcome made room",
+        EVENTS,
+        waited,
+    ),
+    seen("flush.pending", "flush called while an accepted event has no outcome", EVENTS, |i| {
         i.calls.iter().filter(|c| c.op == "flush").any(|c| pending(i, c.inc, c.at).next().is_some())
     }),
-    seen("flush.timeout", "flush answered with an error", ALL, |i| {
+    seen("flush.timeout", "flush answered with an error", EVENTS, |i| {
         i.calls
             .iter()
             .filter(|c| c.op == "flush")
             .any(|c| c.returned.is_some_and(|r| r.error.is_some()))
     }),
-    seen("close.in_flight", "close called while a main attempt is open", ALL, |i| {
+    seen("close.in_flight", "close called while a main attempt is open", EVENTS, |i| {
         at_end(i, true, |i, life, at| open(i, life, Route::Main, at))
     }),
-    seen("close.pending", "close called while an accepted event has no outcome", ALL, |i| {
+    seen("close.pending", "close called while an accepted event has no outcome", EVENTS, |i| {
         at_end(i, true, |_, _, _| true)
     }),
-    seen("close.backoff", "close called while an event waits for its next attempt", ALL, |i| {
+    seen("close.backoff", "close called while an event waits for its next attempt", EVENTS, |i| {
         at_end(i, true, backing_off)
     }),
-    seen("close.dlq", "close called while a DLQ attempt is open", ALL, |i| {
+    seen("close.dlq", "close called while a DLQ attempt is open", EVENTS, |i| {
         at_end(i, true, |i, life, at| open(i, life, Route::Dlq, at))
     }),
-    seen("close.waiting", "close called while a send waits for room", ALL, |i| {
+    seen("close.waiting", "close called while a send waits for room", EVENTS, |i| {
         let closes = i.incs.iter().filter(|inc| inc.by_close);
         closes.filter_map(|inc| Some((inc, inc.end_called?))).any(|(inc, at)| {
             lives(i, inc).any(|life| {
@@ -217,32 +235,35 @@ pub const MARKS: &[Mark] = &[
             })
         })
     }),
-    seen("close.twice", "a second close in one incarnation", ALL, |i| {
+    seen("close.twice", "a second close in one incarnation", EVENTS, |i| {
         (0..i.incs.len())
             .any(|inc| i.calls.iter().filter(|c| c.op == "close" && c.inc == inc).count() > 1)
     }),
-    seen("drop.pending", "the last handle dropped while an accepted event has no outcome", ALL, {
-        |i| at_end(i, false, |_, _, _| true)
-    }),
-    seen("drop.in_flight", "the last handle dropped while a main attempt is open", ALL, |i| {
+    seen(
+        "drop.pending",
+        "the last handle dropped while an accepted event has no outcome",
+        EVENTS,
+        |i| at_end(i, false, |_, _, _| true),
+    ),
+    seen("drop.in_flight", "the last handle dropped while a main attempt is open", EVENTS, |i| {
         at_end(i, false, |i, life, at| open(i, life, Route::Main, at))
     }),
-    seen("callback_panic", "an outcome after panic_callback was called", ALL, |i| {
+    seen("callback_panic", "an outcome after panic_callback was called", EVENTS, |i| {
         i.calls.iter().filter(|c| c.op == "panic_callback").any(|c| {
             i.lives.iter().any(|l| l.inc == c.inc && l.outcomes.iter().any(|(at, _)| *at > c.at))
         })
     }),
-    seen("rebuild", "an attempt after a fatal error on its route", ALL, rebuilt),
-    seen("reopened", "a second incarnation that was offered events", ALL, |i| {
+    seen("rebuild", "an attempt after a fatal error on its route", EVENTS, rebuilt),
+    seen("reopened", "a second incarnation that was offered events", EVENTS, |i| {
         i.incs.iter().skip(1).any(|inc| !inc.lives.is_empty())
     }),
-    seen("dlq.attempt", "a DLQ attempt", ALL, |i| {
+    seen("dlq.attempt", "a DLQ attempt", EVENTS, |i| {
         i.attempts.iter().any(|a| a.route == Route::Dlq && !a.refused)
     }),
-    seen("dlq.retry", "an event with two DLQ attempts in one incarnation", ALL, |i| {
+    seen("dlq.retry", "an event with two DLQ attempts in one incarnation", EVENTS, |i| {
         i.lives.iter().any(|life| i.attempts_of(life, Route::Dlq).count() > 1)
     }),
-    seen("dlq.failure", "a DLQ delivery with an error", ALL, |i| {
+    seen("dlq.failure", "a DLQ delivery with an error", EVENTS, |i| {
         i.attempts
             .iter()
             .any(|a| a.route == Route::Dlq && a.delivery.is_some_and(|d| d.error.is_some()))
@@ -300,6 +321,45 @@ fn resynced(index: &Index<'_>) -> bool {
     let told = |line: &&Line| !matches!(line.kind, Kind::StateLost(_));
     let mut after = index.lines.iter().skip_while(told);
     after.any(|line| matches!(&line.kind, Kind::StateAnswered(answer) if answer.what == "full"))
+}
+
+fn saves_at_once(index: &Index<'_>) -> bool {
+    let mut called = false;
+    index.lines.iter().any(|line| {
+        let save = matches!(&line.kind, Kind::StoreCall(call) if call.op == "save");
+        let second = called && save;
+        called = save || (called && matches!(line.kind, Kind::Fs { .. }));
+        second
+    })
+}
+
+fn too_large_in_outage(index: &Index<'_>) -> bool {
+    let mut threads: BTreeMap<u64, &str> = BTreeMap::new();
+    // threads that have lost a message; true: and then had a state that was too large
+    let mut lost: BTreeMap<&str, bool> = BTreeMap::new();
+    for line in index.lines {
+        match &line.kind {
+            // its effect is told with each message: only its beginning and end matter
+            Kind::Fault { name, phase, .. } if name == "diff.lost" => {
+                lost.retain(|_, _| *phase == FaultPhase::Effect);
+            }
+            Kind::StateOffered(offered) => drop(threads.insert(offered.step, &offered.thread)),
+            Kind::StateAnswered(answer) if answer.reason.as_deref() == Some("too_large") => {
+                let thread = threads.get(&answer.step);
+                if let Some(too_large) = thread.and_then(|thread| lost.get_mut(thread)) {
+                    *too_large = true;
+                }
+            }
+            Kind::StateReceived(received) if received.message == "lost" => {
+                let Some(thread) = threads.get(&received.step) else { continue };
+                if *lost.entry(thread).or_default() {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 fn told(index: &Index<'_>, label: &str, reason: &str) -> bool {

@@ -20,6 +20,7 @@ pub mod ledger;
 mod load;
 pub mod marks;
 pub mod metrics;
+mod plays;
 mod records;
 mod resources;
 mod security;

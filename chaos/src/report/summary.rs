@@ -108,12 +108,25 @@ pub struct Summary {
     pub others: (u64, u64),
     /// Crash states that were tried, and points at which they were sampled.
     pub crashes: (u64, u64),
+    /// Byte counts at which a disk was full, each in a play of its own.
+    pub full_at: u64,
     /// Crash states that were tried in cells that pass, by variant and operation.
     pub survived: BTreeMap<String, u64>,
+    /// Cells that this machine did not let run; they are among those that are not applicable.
+    pub not_run: u64,
+    /// Such a cell does not make the run inconclusive.
+    allow_not_run: bool,
     codes: BTreeSet<u8>,
 }
 
 impl Summary {
+    /// Of no cell yet. `allow_not_run`: one that this machine does not let run is told and counted,
+    /// and does not make the run inconclusive.
+    #[must_use]
+    pub fn new(allow_not_run: bool) -> Self {
+        Self { allow_not_run, ..Self::default() }
+    }
+
     /// Adds a cell.
     pub fn add(&mut self, result: &CellResult) {
         let scenario = &result.cell.scenario;
@@ -122,9 +135,11 @@ impl Summary {
         self.total.add(result);
         self.scenarios.insert(scenario.id.clone());
         self.codes.insert(result.exit_code());
+        self.not_run += u64::from(result.not_run);
         let Some(judgement) = &result.judgement else { return };
         self.others.0 += judgement.counts.saves;
         self.others.1 += judgement.counts.states.values().sum::<u64>();
+        self.full_at += judgement.counts.full_at;
         self.crashes.0 += judgement.counts.crash_states;
         self.crashes.1 += judgement.counts.crash_sampled;
         if result.verdict == Verdict::Pass {
@@ -154,11 +169,13 @@ impl Summary {
         }
     }
 
-    /// The exit code of the run. A run in which nothing could be proven is inconclusive.
+    /// The exit code of the run. A run in which nothing could be proven is inconclusive, and so is
+    /// one with a part that could not run, unless that is allowed.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         let nothing = self.total.verdicts.total() == self.total.verdicts.not_applicable;
-        let none = nothing.then_some(exit::INCONCLUSIVE);
+        let left_out = self.not_run > 0 && !self.allow_not_run;
+        let none = (nothing || left_out).then_some(exit::INCONCLUSIVE);
         exit::worst(self.codes.iter().copied().chain(none))
     }
 
@@ -171,7 +188,8 @@ impl Summary {
             (verdicts.pass, "pass"),
             (verdicts.fail, "FAIL"),
             (verdicts.inconclusive, "inconclusive"),
-            (verdicts.not_applicable, "not applicable"),
+            (verdicts.not_applicable.saturating_sub(self.not_run), "not applicable"),
+            (self.not_run, "NOT RUN"),
             (verdicts.harness_error, "harness error"),
         ];
         for (n, name) in named {
@@ -184,6 +202,7 @@ impl Summary {
             (self.total.offered, "events offered"),
             (self.others.0, "saves"),
             (self.others.1, "states"),
+            (self.full_at, "byte counts of full disks"),
             (self.crashes.0, "crash states"),
         ];
         let told = counted.iter().filter(|(n, _)| *n > 0);
@@ -193,12 +212,62 @@ impl Summary {
         {
             last.push_str(&format!(" ({sampled} points sampled)"));
         }
+        let left_out = match (self.not_run, self.exit_code()) {
+            (1.., exit::PROVEN) => ", but for what was NOT RUN",
+            _ => "",
+        };
         format!(
-            "dashproof run: {}; {}, {:.1} s: {}",
+            "dashproof run: {}; {}, {:.1} s: {}{left_out}",
             parts.join(", "),
             work.join(", "),
             elapsed.as_secs_f64(),
             exit::name(self.exit_code())
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::lane::SubjectSpec;
+    use crate::report::cell::Cell;
+    use crate::scenario::model::Scenario;
+
+    fn result(verdict: Verdict, not_run: bool) -> CellResult {
+        let scenario = Scenario { id: "checkpoint/x".to_owned(), ..Scenario::default() };
+        let subject = SubjectSpec::Reference;
+        let cell = Cell { scenario: Arc::new(scenario), lane: LaneName::Files, seed: 0, subject };
+        let nothing = CellResult::not_applicable(cell, "no tmpfs".to_owned());
+        CellResult { verdict, not_run, ..nothing }
+    }
+
+    fn of(allow_not_run: bool, cells: &[CellResult]) -> (u8, String) {
+        let mut summary = Summary::new(allow_not_run);
+        for cell in cells {
+            summary.add(cell);
+        }
+        (summary.exit_code(), summary.line(Duration::ZERO))
+    }
+
+    #[test]
+    fn a_cell_that_could_not_run_is_counted_and_makes_the_run_inconclusive() {
+        let cells = [result(Verdict::Pass, false), result(Verdict::NotApplicable, true)];
+        let (code, line) = of(false, &cells);
+        assert_eq!(code, exit::INCONCLUSIVE);
+        assert!(line.contains("1 NOT RUN") && line.ends_with(": inconclusive"), "{line}");
+        assert!(!line.contains("not applicable"), "it is counted once: {line}");
+    }
+
+    #[test]
+    fn where_it_is_allowed_the_last_line_still_says_so() {
+        let cells = [result(Verdict::Pass, false), result(Verdict::NotApplicable, true)];
+        let (code, line) = of(true, &cells);
+        assert_eq!(code, exit::PROVEN);
+        assert!(line.contains("1 NOT RUN"), "{line}");
+        assert!(line.ends_with(": proven, but for what was NOT RUN"), "{line}");
+        let (code, _) = of(true, &cells[1..]);
+        assert_eq!(code, exit::INCONCLUSIVE, "nothing at all was run");
     }
 }

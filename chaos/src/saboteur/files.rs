@@ -43,6 +43,16 @@ pub(super) const TABLE: &[Saboteur] = &[
         sabotage: Sabotage::Store(nameless),
     },
     Saboteur {
+        name: "id-counter-not-atomic",
+        row: "",
+        law: "K4",
+        rule: "unique",
+        lane: Files,
+        scenarios: &["checkpoint/saved-at-once"],
+        about: "reads its counter of ids and writes it back later: two threads get one id",
+        sabotage: Sabotage::Store(super::racing::open),
+    },
+    Saboteur {
         name: "public-files",
         row: "SEC-4",
         law: "K9",

@@ -4,9 +4,11 @@
 //! its claims), never its inside. It is *caught* when the law it names is violated in a scenario it
 //! names while the reference passes there. A saboteur that survives is a hole in the harness.
 
+mod beyond;
 mod counters;
 mod disk;
 mod files;
+mod racing;
 mod spool;
 mod state;
 mod subject;
@@ -78,7 +80,7 @@ enum Sabotage {
 pub fn all() -> impl Iterator<Item = &'static Saboteur> {
     let diffs = state::TABLE.iter();
     let disks = disk::TABLE.iter().chain(files::TABLE);
-    table::TABLE.iter().chain(counters::TABLE).chain(disks).chain(diffs)
+    table::TABLE.iter().chain(beyond::TABLE).chain(counters::TABLE).chain(disks).chain(diffs)
 }
 
 /// Looks a saboteur up by name.

@@ -43,6 +43,7 @@ pub(crate) fn scenario(root: &Fields, text: &str, path: &str) -> Scenario {
         actions: root.tables("action").iter().filter_map(action).collect(),
         expect: expect(root.table("expect").unwrap_or(&none)),
         text: text.to_owned(),
+        free: None,
         path: path.to_owned(),
         named_by_file: false,
     }
@@ -69,6 +70,7 @@ fn load(fields: &Fields) -> Load {
         at: start(fields),
         events: fields.count("events").unwrap_or(0),
         saves: fields.count("saves").unwrap_or(0),
+        at_once: fields.flag("at_once").unwrap_or(false),
         states: state::load(fields),
         ids: fields.text("ids").unwrap_or_else(|| "generated".to_owned()),
         writer: fields.text("writer").unwrap_or_else(|| "subject".to_owned()),

@@ -38,7 +38,11 @@ fn secs(span: Duration) -> String {
 
 fn lanes(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     if root.values.contains_key("lanes") && scenario.lanes.is_empty() {
-        walker.refuse(&root.place("lanes"), "a scenario needs a lane", Some("add `sim`".into()));
+        let help = match (&scenario.checkpoint, &scenario.state) {
+            (None, None) => "add `sim`",
+            _ => "add `disk`",
+        };
+        walker.refuse(&root.place("lanes"), "a scenario needs a lane", Some(help.to_owned()));
     }
     if scenario.aliases.contains(&scenario.id) {
         walker.refuse(

@@ -8,6 +8,7 @@ use super::diagnostic::suggest;
 use super::keys::Names;
 use super::model::{At, Bound, Brokers, Laws, Size};
 use super::node::{Body, Entry, Node};
+use super::value::Value;
 use super::walk::Walker;
 use super::{names, units};
 
@@ -59,6 +60,17 @@ pub(super) fn bytes(walker: &mut Walker<'_>, node: &Node) -> Option<usize> {
         other => Err(format!("a size cannot be {}", other.type_name())),
     };
     walker.unit(node, parsed, units::BYTES_HELP)
+}
+
+/// What stands in the place of bytes where every byte count is meant.
+pub(super) const EVERY: &str = "every";
+
+/// Bytes, or `every`.
+pub(super) fn room(walker: &mut Walker<'_>, node: &Node) -> Option<Value> {
+    match &node.body {
+        Body::Text(text) if text == EVERY => Some(Value::Text(text.clone())),
+        _ => bytes(walker, node).map(|bytes| Value::Count(bytes as u64)),
+    }
 }
 
 /// Bytes, or `{ uniform = [MIN, MAX] }`.

@@ -35,6 +35,8 @@ pub(crate) enum Shape {
     At,
     /// Bytes, or `{ uniform = [MIN, MAX] }`.
     Size,
+    /// Bytes, or `every`.
+    Room,
     /// `N/s`.
     Rate,
     /// `all`, `leader` or a list of ids.
@@ -181,6 +183,7 @@ const LOAD: &[Key] = &[
         Shape::Count(1, 1_000_000),
         "disk, files: how many checkpoints to save, in turns.",
     ),
+    may("at_once", Shape::Flag, "files: one save of each thread id at the same moment."),
     may(
         "ids",
         Shape::Name(IDS),

@@ -55,6 +55,24 @@ pub fn parse(text: &str, path: &str) -> Result<Scenario, Vec<Diagnostic>> {
     Err(walker.problems)
 }
 
+/// The scenario with this many bytes in the place of `free = "every"`: the one play of it. `None`
+/// where the file says nothing of the kind.
+#[must_use]
+pub fn with_free(scenario: &Scenario, free: u64) -> Option<Scenario> {
+    let source = Source { path: &scenario.path, text: &scenario.text };
+    let document = node::parse(&source).ok()?;
+    let node::Body::List(faults) = &document.find("fault")?.node.body else { return None };
+    let is_every = |node: &&node::Node| match &node.body {
+        node::Body::Text(text) => text == forms::EVERY,
+        _ => false,
+    };
+    let found = faults.iter().filter_map(|fault| Some(&fault.find("free")?.node)).find(is_every)?;
+    let (before, after) =
+        (scenario.text.get(..found.at.start)?, scenario.text.get(found.at.end..)?);
+    let parsed = parse(&format!("{before}{free}{after}"), &scenario.path).ok()?;
+    Some(Scenario { free: Some(free), named_by_file: scenario.named_by_file, ..parsed })
+}
+
 /// Every kind of fault and action, with its own keys, for the manual.
 #[cfg(test)]
 pub(crate) fn kinds() -> Vec<(&'static str, Vec<&'static str>)> {

@@ -80,6 +80,8 @@ pub struct Load {
     pub events: u32,
     /// Checkpoints to save, in turns over the threads; 0 for a load of events.
     pub saves: u32,
+    /// A save of each thread is under way at the same moment, and not one after the other.
+    pub at_once: bool,
     /// States to diff, in turns over the threads; `None` for any other load.
     pub states: Option<StateLoad>,
     /// Whose ids the checkpoints get: `generated`, `hostile` or `taken`.
@@ -446,6 +448,8 @@ pub struct Scenario {
     pub expect: Expect,
     /// The file's text.
     pub text: String,
+    /// The play that was chosen of a file that says `free = "every"`: bytes that are free.
+    pub free: Option<u64>,
     /// Where it came from.
     pub path: String,
     /// True when the user named the file and not an id of the library.
@@ -480,6 +484,7 @@ impl Default for Scenario {
             actions: Vec::new(),
             expect: Expect::default(),
             text: String::new(),
+            free: None,
             path: String::new(),
             named_by_file: false,
         }

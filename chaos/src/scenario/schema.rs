@@ -73,6 +73,7 @@ fn shape(shape: Shape) -> Value {
             let range = json!({ "type": "array", "items": bytes(), "minItems": 2, "maxItems": 2 });
             json!({ "oneOf": [bytes(), one_key("uniform", &range)] })
         }
+        Shape::Room => json!({ "oneOf": [bytes(), { "const": super::forms::EVERY }] }),
         Shape::Rate => json!({ "type": "string", "pattern": r"^[\d_.]+\s*/s$" }),
         Shape::Brokers => json!({ "oneOf": [
             { "enum": ["all", "leader"] },

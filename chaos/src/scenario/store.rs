@@ -81,7 +81,7 @@ pub(super) const FS_ERROR: Variant = Variant {
 pub(super) const FS_FULL: Variant = Variant {
     name: "fs.full",
     about: "The file system has room for so many more bytes.",
-    keys: &[need("free", Shape::Bytes, "How many."), FOR],
+    keys: &[need("free", Shape::Room, "How many; `every`: each that is too few, in turn."), FOR],
 };
 pub(super) const FS_DAMAGE: Variant = Variant {
     name: "fs.damage",
@@ -210,6 +210,9 @@ pub enum FsFault {
         /// How many.
         free: u64,
     },
+    /// `fs.full` with `free = "every"`: the run is played once for each number of bytes that is too
+    /// small for it, and once with what it needs.
+    FullEvery,
     /// `fs.damage`: files at rest.
     Damage {
         /// Which.
@@ -245,7 +248,7 @@ impl FsFault {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Error { .. } => "fs.error",
-            Self::Full { .. } => "fs.full",
+            Self::Full { .. } | Self::FullEvery => "fs.full",
             Self::Damage { .. } => "fs.damage",
             Self::Index { .. } => "fs.index",
             Self::Leftovers { .. } => "fs.leftovers",
@@ -309,6 +312,7 @@ pub(super) fn fault(name: &str, fields: &Fields) -> Option<FaultKind> {
             nth: fields.count("nth").unwrap_or(1),
             from_then_on: fields.flag("from_then_on").unwrap_or(false),
         },
+        "fs.full" if fields.text("free").is_some() => FsFault::FullEvery,
         "fs.full" => FsFault::Full { free: fields.count("free").unwrap_or(0) },
         "fs.damage" => FsFault::Damage { file: text("file"), how: text("how") },
         "fs.index" => FsFault::Index { how: text("how") },

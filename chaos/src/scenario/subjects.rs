@@ -10,6 +10,7 @@ use super::state::SMALLEST;
 use super::store::is_untyped;
 use super::value::Fields;
 use super::walk::Walker;
+use crate::fault::can_inject;
 
 /// Messages, over all threads, whose loss can still be reported.
 pub(crate) const REPORTABLE: usize = 64;
@@ -122,6 +123,7 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
             let help = "the manual's table of faults lists the lanes of each".to_owned();
             walker.refuse(&fields.place("kind"), message, Some(help));
         }
+        nowhere(walker, fields, &fault.kind, (who, scenario));
         match &fault.kind {
             FaultKind::Fs(FsFault::Error { op, error, .. }) => fits(walker, fields, op, error),
             FaultKind::Fs(FsFault::Damage { file, how })
@@ -132,21 +134,45 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
                 walker.refuse(&fields.place("how"), message, Some(help));
             }
             FaultKind::SubjectCrash(crash) => crash_of(walker, fields, crash, who),
+            FaultKind::Fs(FsFault::FullEvery) => every_of(walker, fields, scenario),
             _ => {}
         }
-        let threads = scenario.loads.iter().map(|load| load.threads as usize).max().unwrap_or(1);
-        if let FaultKind::DiffLost { reported_after, .. } = fault.kind
-            && (reported_after as usize + 1) * threads > REPORTABLE
-        {
-            let message = format!(
-                "a loss among {threads} thread(s) that is told {reported_after} states later is \
-                 forgotten by then"
-            );
-            let most = REPORTABLE / threads.max(1);
-            let help = format!("at most {}", most.saturating_sub(1));
-            walker.refuse(&fields.place("reported_after"), message, Some(help));
-        }
+        reported(walker, fields, &fault.kind, scenario);
     }
+}
+
+/// A fault that no lane of the file can inject.
+fn nowhere(
+    walker: &mut Walker<'_>,
+    fields: &Fields,
+    kind: &FaultKind,
+    (who, scenario): (Who, &Scenario),
+) {
+    let able = |lane: &LaneName| can_inject(*lane, kind);
+    if who.meets(kind)
+        && let Some(Err(why)) = scenario.lanes.first().map(able)
+        && scenario.lanes.iter().all(|lane| who.runs_on(*lane) && able(lane).is_err())
+    {
+        let message = format!("no lane of this file has `{}`: {why}", kind.name());
+        let help = "list a lane that has it, as the manual's table of faults says".to_owned();
+        walker.refuse(&fields.place("kind"), message, Some(help));
+    }
+}
+
+/// A loss must be told while the subject still knows the message.
+fn reported(walker: &mut Walker<'_>, fields: &Fields, kind: &FaultKind, scenario: &Scenario) {
+    let FaultKind::DiffLost { reported_after, .. } = *kind else { return };
+    let threads = scenario.loads.iter().map(|load| load.threads as usize).max().unwrap_or(1);
+    if (reported_after as usize + 1) * threads <= REPORTABLE {
+        return;
+    }
+    let message = format!(
+        "a loss among {threads} thread(s) that is told {reported_after} states later is \
+         forgotten by then"
+    );
+    let most = REPORTABLE / threads.max(1);
+    let help = format!("at most {}", most.saturating_sub(1));
+    walker.refuse(&fields.place("reported_after"), message, Some(help));
 }
 
 /// What only a producer has.
@@ -160,6 +186,31 @@ fn others(walker: &mut Walker<'_>, root: &Fields, who: Who) {
     for (fields, key) in producer.map(|fields| (fields, "producer")).into_iter().chain(brokers) {
         let message = format!("`{key}` says nothing to {}", who.name());
         walker.refuse(&fields.place(key), message, Some("leave it out".to_owned()));
+    }
+}
+
+/// The run is played again and again, each time on a disk of its own, which only `disk` has.
+fn every_of(walker: &mut Walker<'_>, fields: &Fields, scenario: &Scenario) {
+    let every = FaultKind::Fs(FsFault::FullEvery);
+    let refusals = [
+        (
+            scenario.lanes.iter().any(|lane| *lane != LaneName::Disk),
+            "only the lane `disk` can try every byte count",
+            "list `disk` alone, or give `free` a number",
+        ),
+        (
+            scenario.faults.iter().filter(|fault| fault.kind == every).count() > 1,
+            "only one fault can be tried with every byte count",
+            "give the others a number",
+        ),
+        (
+            scenario.faults.iter().any(|f| matches!(f.kind, FaultKind::SubjectCrash(_))),
+            "a crash puts another disk in the place of the one that is full",
+            "leave out the `subject.crash`, or give `free` a number",
+        ),
+    ];
+    for (_, message, help) in refusals.into_iter().filter(|(refused, ..)| *refused) {
+        walker.refuse(&fields.place("free"), message, Some(help.to_owned()));
     }
 }
 
@@ -198,6 +249,9 @@ fn saves_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, scenario: &Sc
     let given = |key: &str| fields.values.contains_key(key);
     let writer = load.writer.as_str();
     let old = writer.starts_with("v1-");
+    if load.at_once {
+        at_once(walker, fields, load, scenario);
+    }
     if given("dated") && !old {
         let message = "only version 1 can be told when it wrote";
         let help = "set the clock with `clock.forward` or `clock.back`".to_owned();
@@ -222,6 +276,26 @@ fn saves_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, scenario: &Sc
         let message = format!("`{writer}` says nothing of its states' schema: no migration fits");
         let help = "write variant = \"each\", or writer = \"v1-versioned\"".to_owned();
         walker.refuse(&fields.place("writer"), message, Some(help));
+    }
+}
+
+/// Saves at the same moment need real threads, each with a thread id of its own.
+fn at_once(walker: &mut Walker<'_>, fields: &Fields, load: &Load, scenario: &Scenario) {
+    let refusals = [
+        (
+            scenario.lanes.iter().any(|lane| *lane != LaneName::Files),
+            "only the lane `files` has real threads that save at once",
+            "list `files` alone",
+        ),
+        (load.threads < 2, "one thread id alone saves nothing at once", "write threads = 8"),
+        (
+            load.writer != "subject" || load.ids != "generated",
+            "what is saved at once is saved by the subject, under ids of its own",
+            "leave out `writer` and `ids`",
+        ),
+    ];
+    for (_, message, help) in refusals.into_iter().filter(|(refused, ..)| *refused) {
+        walker.refuse(&fields.place("at_once"), message, Some(help.to_owned()));
     }
 }
 
@@ -272,7 +346,7 @@ fn load_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, who: Who) {
         walker.refuse(&fields.at, message, Some(help));
     }
     if who == Who::Producer {
-        for key in ["ids", "writer", "dated"].into_iter().filter(|key| given(key)) {
+        for key in ["ids", "writer", "dated", "at_once"].into_iter().filter(|key| given(key)) {
             let message = format!("`{key}` is about checkpoints");
             walker.refuse(&fields.place(key), message, Some("add [subject.checkpoint]".to_owned()));
         }
@@ -284,7 +358,9 @@ fn load_of(walker: &mut Walker<'_>, fields: &Fields, load: &Load, who: Who) {
         }
         return;
     }
-    for key in ["ids", "writer", "dated", "handle", "message"].into_iter().filter(|key| given(key))
+    for key in ["ids", "writer", "dated", "at_once", "handle", "message"]
+        .into_iter()
+        .filter(|key| given(key))
     {
         let message = format!("`{key}` says nothing about states");
         walker.refuse(&fields.place(key), message, Some("leave it out".to_owned()));

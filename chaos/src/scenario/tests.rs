@@ -409,3 +409,26 @@ fn a_place_where_a_store_dies_is_read_and_one_that_does_not_exist_is_refused() {
     ];
     insta::assert_snapshot!(refused.iter().map(|text| messages(text)).collect::<String>());
 }
+
+#[test]
+fn what_can_never_happen_to_a_store_is_refused_with_the_remedy() {
+    let text = |lanes: &str, rest: &str| {
+        let head = head(true).replace("[\"disk\"]", lanes);
+        format!("id = \"a/b\"\nsummary = \"s\"\n{head}\n{rest}")
+    };
+    let fault = |lanes: &str, rest: &str| text(lanes, &format!("[[fault]]\nat = \"1s\"\n{rest}"));
+    let full = "kind = \"fs.full\"\nfree = \"every\"";
+    let disk = "[\"disk\"]";
+    let crash = "\n[[fault]]\nat = \"2s\"\nkind = \"subject.crash\"";
+    let refused = [
+        fault("[\"disk\", \"files\"]", full),
+        fault(disk, &format!("{full}{crash}")),
+        fault(disk, "kind = \"fs.full\"\nfree = \"evry\""),
+        fault("[\"files\"]", "kind = \"clock.back\"\nby = \"1s\""),
+        fault(disk, "kind = \"clock.back\"\nby = \"0s\""),
+        text("[]", ""),
+        text(disk, "[expect]\nreached = [\"acked\"]"),
+    ];
+    insta::assert_snapshot!(refused.iter().map(|text| messages(text)).collect::<String>());
+    assert!(parse(&fault(disk, full), "x.toml").is_ok());
+}

@@ -103,7 +103,7 @@ impl Walker<'_> {
                 _ => self.wrong_type(node, "a table"),
             },
             Shape::Count(..) | Shape::Share | Shape::Flag | Shape::Bytes => self.scalar(node, key),
-            Shape::Span { zero } => self.span(node, key.name, zero),
+            Shape::Span { zero } => self.span(node, key, zero),
             Shape::Rate => {
                 let text = self.text(node)?;
                 self.unit(node, units::rate(&text), units::RATE_HELP).map(Value::Rate)
@@ -122,6 +122,7 @@ impl Walker<'_> {
             }
             Shape::At => forms::at(self, node).map(Value::At),
             Shape::Size => forms::size(self, node).map(Value::Size),
+            Shape::Room => forms::room(self, node),
             Shape::Brokers => forms::brokers(self, node).map(Value::Brokers),
             Shape::Code => forms::code(self, node).map(Value::Code),
             Shape::Laws => forms::laws(self, node).map(Value::Laws),
@@ -176,7 +177,8 @@ impl Walker<'_> {
         }
     }
 
-    fn span(&mut self, node: &Node, key: &str, zero: bool) -> Option<Value> {
+    fn span(&mut self, node: &Node, key: &Key, zero: bool) -> Option<Value> {
+        let (key, required) = (key.name, key.required);
         let Body::Text(text) = &node.body else {
             let message = format!("`{key}` is {}, not a duration", node.body.type_name());
             self.refuse(&node.at, message, Some(units::DURATION_HELP.to_owned()));
@@ -184,7 +186,8 @@ impl Walker<'_> {
         };
         let span = self.unit(node, units::duration(text), units::DURATION_HELP)?;
         if span.is_zero() && !zero {
-            self.refuse(&node.at, format!("`{key}` is zero"), Some("leave the key out".to_owned()));
+            let help = if required { "write a time that is more" } else { "leave the key out" };
+            self.refuse(&node.at, format!("`{key}` is zero"), Some(help.to_owned()));
             return None;
         }
         Some(Value::Span(span))

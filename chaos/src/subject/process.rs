@@ -1,6 +1,6 @@
 //! A subject in a process of its own, spoken to in JSON lines over its standard input and output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::process::{ExitStatus, Stdio};
@@ -44,6 +44,8 @@ pub struct ProcessSubject {
 /// Lines outside the protocol that are kept of each stream: a child that prints without end is
 /// known by then.
 const PRINTS: u32 = 2_000;
+/// Characters that are quoted of a line that breaks the protocol.
+const QUOTED: usize = 300;
 
 struct Shared {
     recorder: Recorder,
@@ -54,6 +56,8 @@ struct Shared {
 #[derive(Default)]
 struct Pending {
     calls: BTreeMap<u64, oneshot::Sender<CallResult>>,
+    /// Requests whose one reply nobody waits for: cancelled sends, and what cancelled them.
+    unheard: BTreeSet<u64>,
     /// Set when the child can answer no more: later calls fail with this text.
     gone: Option<String>,
 }
@@ -69,7 +73,18 @@ impl Shared {
         self.lines.send(line).map_err(|_| gone("its standard input is closed"))
     }
 
-    fn route(&self, message: Message) {
+    /// A reply that answers nothing: the subject said too much.
+    fn to_nobody(&self, id: u64, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        let shown: String = line.trim_end().chars().take(QUOTED).collect();
+        let cut = if shown.len() < line.trim_end().len() { "…" } else { "" };
+        let text = format!(
+            "a reply to nobody: request {id} was never made, or has its reply already: {shown}{cut}"
+        );
+        self.recorder.record(Src::Harness, proc("protocol", 0, text));
+    }
+
+    fn route(&self, message: Message, line: &[u8]) {
         match message {
             Message::Claim { claim } if is_claim(&claim) => {
                 self.recorder.record(Src::Subject, claim);
@@ -79,15 +94,16 @@ impl Shared {
                 self.recorder.record(Src::Harness, proc("protocol", 0, text));
             }
             Message::Reply { id, ok, error } => {
-                // No caller: the send was cancelled, and its future is gone.
-                let Some(caller) = self.pending().calls.remove(&id) else {
-                    // but for a request that the child could not read, which has a caller
-                    if let Some(error) = error.filter(|error| error.code == "protocol") {
-                        let text = format!("a reply to nobody (id {id}): {}", error.message);
-                        self.recorder.record(Src::Harness, proc("protocol", 0, text));
+                let mut pending = self.pending();
+                let Some(caller) = pending.calls.remove(&id) else {
+                    let expected = pending.unheard.remove(&id);
+                    drop(pending);
+                    if !expected {
+                        self.to_nobody(id, line);
                     }
                     return;
                 };
+                drop(pending);
                 let _ = caller.send(error.map_or_else(|| Ok(ok.unwrap_or_default()), Err));
             }
         }
@@ -239,7 +255,13 @@ impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
         if self.armed {
             let id = self.subject.next.fetch_add(1, Ordering::Relaxed);
-            self.subject.shared.pending().calls.remove(&self.request);
+            {
+                let mut pending = self.subject.shared.pending();
+                if pending.calls.remove(&self.request).is_some() {
+                    pending.unheard.insert(self.request);
+                }
+                pending.unheard.insert(id);
+            }
             let _ = self
                 .subject
                 .shared
@@ -292,7 +314,7 @@ async fn read_lines(from: impl AsyncRead + Unpin, shared: Arc<Shared>, name: &'s
         }
         let message = (name == "stdout").then(|| serde_json::from_slice::<Message>(&line));
         if let Some(Ok(message)) = message {
-            shared.route(message);
+            shared.route(message, &line);
         } else {
             prints += 1;
             let text = match prints {

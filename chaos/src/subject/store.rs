@@ -55,10 +55,22 @@ pub struct Listed {
 /// Result of a call.
 pub type Answered<T> = Result<T, Refusal>;
 
+/// Saves from any thread, beside whatever else is done to the store.
+pub type Saver = Arc<dyn Fn(&str, Option<&str>, &str) -> Answered<String> + Send + Sync>;
+
 /// An open store. All calls block; what they promise is what the laws of checkpoints say.
 pub trait Checkpointer: Send {
     /// Saves a state, under the caller's own id if there is one; gives the id.
     fn save(&mut self, thread: &str, id: Option<&str>, state: &str) -> Answered<String>;
+    /// Saves states of several threads, each under an id of the store's own: at the same moment
+    /// where the store is one for that, one after the other elsewhere. Answers in the order asked.
+    fn save_at_once(&mut self, all: &[(String, String)]) -> Vec<Answered<String>> {
+        all.iter().map(|(thread, state)| self.save(thread, None, state)).collect()
+    }
+    /// What saves from any thread; `None` where a store does one thing at a time.
+    fn saver(&self) -> Option<Saver> {
+        None
+    }
     /// The checkpoint of an id.
     fn load(&mut self, id: &str) -> Answered<Given>;
     /// The thread's newest valid checkpoint.
@@ -171,7 +183,7 @@ fn renamed(mut state: Value) -> Result<Value, String> {
 
 /// The reference's store.
 struct Reference<S> {
-    store: Store<S>,
+    store: Arc<Store<S>>,
     registry: Option<Registry>,
 }
 
@@ -207,7 +219,7 @@ fn opened<S: Text + 'static>(setup: Setup, schema: Schema) -> Answered<Box<dyn C
         options = options.keep_newest(keep);
     }
     let store = Store::<S>::open(setup.fs, setup.dir, options)?;
-    Ok(Box::new(Reference { store, registry }))
+    Ok(Box::new(Reference { store: Arc::new(store), registry }))
 }
 
 fn given<S: Text>(checkpoint: Checkpoint<S>) -> Given {
@@ -215,13 +227,27 @@ fn given<S: Text>(checkpoint: Checkpoint<S>) -> Given {
     Given { id, thread: thread_id, secs: timestamp.secs, state: checkpoint.state.text() }
 }
 
-impl<S: Text> Checkpointer for Reference<S> {
+fn save<S: Text>(
+    store: &Store<S>,
+    thread: &str,
+    id: Option<&str>,
+    state: &str,
+) -> Answered<String> {
+    let mut draft = Draft::new(thread, S::of(state));
+    if let Some(id) = id {
+        draft = draft.id(id);
+    }
+    Ok(store.save(&draft)?.id)
+}
+
+impl<S: Text + 'static> Checkpointer for Reference<S> {
     fn save(&mut self, thread: &str, id: Option<&str>, state: &str) -> Answered<String> {
-        let mut draft = Draft::new(thread, S::of(state));
-        if let Some(id) = id {
-            draft = draft.id(id);
-        }
-        Ok(self.store.save(&draft)?.id)
+        save(&self.store, thread, id, state)
+    }
+
+    fn saver(&self) -> Option<Saver> {
+        let store = Arc::clone(&self.store);
+        Some(Arc::new(move |thread, id, state| save(&store, thread, id, state)))
     }
 
     fn load(&mut self, id: &str) -> Answered<Given> {
@@ -266,6 +292,9 @@ impl<S: Text> Checkpointer for Reference<S> {
     }
 
     fn close(self: Box<Self>) {
-        self.store.close();
+        // whoever still saves keeps it open, as a store that is shared is
+        if let Some(store) = Arc::into_inner(self.store) {
+            store.close();
+        }
     }
 }

@@ -1,21 +1,23 @@
 //! The health of every file: with the state's type ([`Store::verify`]) or without ([`inspect`]).
 
+use std::io;
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::catalog::{File, Head, Kind};
-use super::damage::Fault;
+use super::damage::{Fault, Reason};
 use super::error::{CheckpointError, ErrorKind};
 use super::format::{self, Header, Stored, VERSION};
 use super::model::Info;
 use super::name::{self, Digest, FileName};
+use super::open::NO_FILE;
 use super::read::{Trouble, named};
 use super::store::Store;
 use super::v1::{self, OldFile, OldKind};
 use super::{index, payload};
-use crate::fs::Fs;
+use crate::fs::{DirEntry, Fs};
 
 /// What a file in a checkpoint directory is there for. [`Self::as_str`] is stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,13 +156,57 @@ fn old_variant(kind: OldKind, bytes: &[u8]) -> &'static str {
     }
 }
 
-/// The names in a directory, sorted.
-fn names(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>, CheckpointError> {
-    let listing = fs.list(dir).map_err(|e| CheckpointError::io("list", dir, e))?;
-    let mut names: Vec<String> =
-        listing.into_iter().filter(|e| e.is_file).map(|e| e.name).collect();
-    names.sort_unstable();
-    Ok(names)
+/// Has every entry of a directory looked at, in the order of their names. What is no plain file is
+/// ill where a file of ours belongs, and nobody's business elsewhere.
+fn each(
+    fs: &dyn Fs,
+    dir: &Path,
+    checkpoint: impl Fn(&str) -> FileReport,
+) -> Result<Vec<FileReport>, CheckpointError> {
+    let mut listing = fs.list(dir).map_err(|e| CheckpointError::io("list", dir, e))?;
+    listing.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let report = |DirEntry { name, is_file }: DirEntry| {
+        if !is_file {
+            return no_file(&name);
+        }
+        Some(housekeeping(fs, dir, &name).unwrap_or_else(|| checkpoint(&name)))
+    };
+    Ok(listing.into_iter().filter_map(report).collect())
+}
+
+/// A report on what has the name of a file of ours and is none.
+fn no_file(name: &str) -> Option<FileReport> {
+    let (new, old) = (FileName::parse(name), OldFile::parse(name));
+    let role = match name {
+        name::INDEX => Role::Index,
+        name::LOCK | name::IDENTITY => Role::Housekeeping,
+        _ if name::is_temporary(name) => Role::Temporary,
+        _ if new.is_some() || old.is_some() => Role::Checkpoint,
+        _ => return None,
+    };
+    let report = FileReport::new(name, role);
+    let format = new.map(|_| VERSION).or(old.map(|_| 1));
+    let fault = Fault::damage(Reason::Missing, NO_FILE);
+    Some(FileReport { format, ..report }.trouble(Trouble::Fault(fault)))
+}
+
+/// The directory's random name: intact, or what is wrong with it.
+fn identity(fs: &dyn Fs, dir: &Path) -> FileReport {
+    let report = FileReport::new(name::IDENTITY, Role::Housekeeping);
+    match fs.read(&dir.join(name::IDENTITY), name::IDENTITY_LIMIT) {
+        Ok(bytes) if name::identity(&bytes).is_some() => report,
+        Err(error) if error.kind() != io::ErrorKind::FileTooLarge => {
+            report.trouble(Trouble::System(error))
+        }
+        Ok(_) | Err(_) => FileReport {
+            health: Health::Damaged,
+            reason: Some((
+                index::IndexDamage::Corrupt.as_str(),
+                "the next open makes a new one, and the index anew".to_owned(),
+            )),
+            ..report
+        },
+    }
 }
 
 /// A report on a file that is no checkpoint; `None` for a checkpoint.
@@ -168,13 +214,13 @@ fn housekeeping(fs: &dyn Fs, dir: &Path, name: &str) -> Option<FileReport> {
     match name {
         name::INDEX => {
             let report = FileReport::new(name, Role::Index);
-            let identity = fs.read(&dir.join(name::IDENTITY), 64).unwrap_or_default();
-            let identity = identity.get(..16).and_then(|i| i.try_into().ok()).unwrap_or_default();
+            let identity = fs.read(&dir.join(name::IDENTITY), name::IDENTITY_LIMIT);
+            let identity = identity.ok().and_then(|bytes| name::identity(&bytes));
             let bytes = match fs.read(&dir.join(name), index::LIMIT) {
                 Ok(bytes) => bytes,
                 Err(error) => return Some(report.trouble(Trouble::System(error))),
             };
-            Some(match index::parse(&bytes, identity) {
+            Some(match index::parse(&bytes, identity.unwrap_or_default()) {
                 Ok(_) => report,
                 Err(damage) => FileReport {
                     health: Health::Damaged,
@@ -183,7 +229,8 @@ fn housekeeping(fs: &dyn Fs, dir: &Path, name: &str) -> Option<FileReport> {
                 },
             })
         }
-        name::LOCK | name::IDENTITY => Some(FileReport::new(name, Role::Housekeeping)),
+        name::IDENTITY => Some(identity(fs, dir)),
+        name::LOCK => Some(FileReport::new(name, Role::Housekeeping)),
         _ if name::is_temporary(name) => Some(FileReport::new(name, Role::Temporary)),
         _ if FileName::parse(name).is_some() || OldFile::parse(name).is_some() => None,
         _ => Some(FileReport::new(name, Role::Foreign)),
@@ -197,13 +244,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
     /// # Errors
     /// What the system answers to listing the directory; a file's own trouble is in its report.
     pub fn verify(&self) -> Result<Vec<FileReport>, CheckpointError> {
-        let names = names(self.fs.as_ref(), &self.dir)?;
-        Ok(names
-            .iter()
-            .map(|name| {
-                housekeeping(self.fs.as_ref(), &self.dir, name).unwrap_or_else(|| self.report(name))
-            })
-            .collect())
+        each(self.fs.as_ref(), &self.dir, |name| self.report(name))
     }
 
     fn report(&self, name: &str) -> FileReport {
@@ -249,12 +290,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
 /// # Errors
 /// What the system answers to listing the directory; a file's own trouble is in its report.
 pub fn inspect(fs: &dyn Fs, dir: &Path) -> Result<Vec<FileReport>, CheckpointError> {
-    let names = names(fs, dir)?;
-    let report = |name: &String| {
-        let report = || untyped(fs, dir, name);
-        housekeeping(fs, dir, name).unwrap_or_else(report)
-    };
-    Ok(names.iter().map(report).collect())
+    each(fs, dir, |name| untyped(fs, dir, name))
 }
 
 fn untyped(fs: &dyn Fs, dir: &Path, name: &str) -> FileReport {

@@ -93,6 +93,16 @@ pub(super) const LOCK: &str = "lock.dck";
 /// Holds the directory's random name.
 pub(super) const IDENTITY: &str = "identity.dck";
 
+/// More bytes than the file of the directory's name has.
+pub(super) const IDENTITY_LIMIT: u64 = 64;
+
+/// The directory's random name out of its file: the name, and its CRC.
+pub(super) fn identity(bytes: &[u8]) -> Option<[u8; 16]> {
+    let (identity, crc) = bytes.split_at_checked(16)?;
+    let sound = crc == crc32fast::hash(identity).to_le_bytes();
+    identity.try_into().ok().filter(|_| sound)
+}
+
 /// The name of a temporary file, from 16 bytes that nobody can guess.
 pub(super) fn temporary(entropy: [u8; 16]) -> String {
     format!("tmp-{:032x}.dck", u128::from_be_bytes(entropy))

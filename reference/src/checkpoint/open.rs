@@ -74,10 +74,8 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
     /// apart, so that nothing depends on its being durable.
     fn identify(&self) -> [u8; 16] {
         let path = self.dir.join(name::IDENTITY);
-        if let Ok(bytes) = self.fs.read(&path, 64)
-            && let Some((identity, crc)) = bytes.split_at_checked(16)
-            && crc == crc32fast::hash(identity).to_le_bytes()
-            && let Ok(identity) = identity.try_into()
+        if let Ok(bytes) = self.fs.read(&path, name::IDENTITY_LIMIT)
+            && let Some(identity) = name::identity(&bytes)
         {
             return identity;
         }
@@ -204,9 +202,12 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
     }
 }
 
+/// Why something with the name of a file of ours is damaged.
+pub(super) const NO_FILE: &str = "it is no plain file";
+
 /// What has a checkpoint's name and is no plain file: as lost as a damaged one, and never opened.
 fn no_files(names: &[String]) -> Vec<File> {
-    let damage = Fault::damage(Reason::Missing, "it is no plain file");
+    let damage = Fault::damage(Reason::Missing, NO_FILE);
     names
         .iter()
         .filter_map(|name| {

@@ -40,6 +40,7 @@ fn kinds() -> Vec<FaultKind> {
             from_then_on: false,
         }),
         FaultKind::Fs(FsFault::Full { free: 1 }),
+        FaultKind::Fs(FsFault::FullEvery),
         FaultKind::Fs(FsFault::Damage { file: "newest".into(), how: "bit".into() }),
         FaultKind::Fs(FsFault::Index { how: "bit".into() }),
         FaultKind::Fs(FsFault::Leftovers { count: 1 }),
@@ -70,6 +71,7 @@ fn kinds() -> Vec<FaultKind> {
             | FaultKind::Fs(
                 FsFault::Error { .. }
                 | FsFault::Full { .. }
+                | FsFault::FullEvery
                 | FsFault::Damage { .. }
                 | FsFault::Index { .. }
                 | FsFault::Leftovers { .. }

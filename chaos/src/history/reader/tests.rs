@@ -379,3 +379,10 @@ fn each_bad_line_is_refused_with_its_place_and_what_was_expected() {
         .join("\n")
     );
 }
+
+#[test]
+fn a_line_without_an_end_is_not_read_for_ever() {
+    let endless = std::io::BufReader::new(std::io::repeat(b'x'));
+    let error = super::read_lines(endless, "zero", 1000).unwrap_err();
+    assert!(matches!(error, ReadError::TooLong { line: 1, most: 1000, .. }), "{error}");
+}

@@ -126,6 +126,12 @@ impl DiskClock {
         self.now_us.fetch_max(us, Ordering::Relaxed);
     }
 
+    /// Begins anew.
+    pub(super) fn reset(&self) {
+        self.now_us.store(0, Ordering::Relaxed);
+        self.back_s.store(0, Ordering::Relaxed);
+    }
+
     fn set_back(&self, by: Duration) {
         self.back_s.fetch_add(seconds(by), Ordering::Relaxed);
     }

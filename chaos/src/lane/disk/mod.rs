@@ -14,6 +14,7 @@ mod audit;
 mod damage;
 mod diff;
 mod earlier;
+mod every;
 pub(super) mod ground;
 mod ids;
 pub(super) mod play;
@@ -34,6 +35,7 @@ use crate::subject::state::{self, Start};
 use crate::subject::store::{self as stores, Open};
 
 pub(crate) use audit::SAMPLED;
+pub(crate) use every::is_asked as is_full_at_every_byte;
 pub(super) use session::is_index;
 pub(crate) use states::NOT_TRIED;
 pub use states::{Shown, show};
@@ -56,7 +58,7 @@ pub fn run(input: &RunInput) -> RunOutput {
         };
     }
     match opener(&input.subject) {
-        Ok(open) => play::play(input, open),
+        Ok(open) => play::play(input, &open),
         Err(error) => RunOutput { error: Some(error), ..RunOutput::default() },
     }
 }
@@ -78,6 +80,15 @@ fn variants(scenario: &Scenario) -> Vec<&'static str> {
     VARIANTS.into_iter().filter(|variant| !untyped || *variant != "versioned").collect()
 }
 
+/// The variants that have the directory at the end, one after the other, when a run was of `own`.
+pub(crate) fn last_variants(scenario: &Scenario, own: &str) -> Vec<&'static str> {
+    let all = variants(scenario).into_iter();
+    let (mine, others): (Vec<_>, Vec<_>) = all.partition(|variant| *variant == own);
+    // The newer schema reads the older one, not the other way round.
+    let others = others.into_iter().filter(|variant| own != "versioned" || *variant != "file");
+    mine.into_iter().chain(others).collect()
+}
+
 /// What a lane of stores cannot do.
 pub(super) fn cannot_express(scenario: &Scenario, lane: LaneName) -> Option<String> {
     let differs = scenario.state.is_some();
@@ -96,9 +107,11 @@ pub(super) fn cannot_express(scenario: &Scenario, lane: LaneName) -> Option<Stri
     let moments = scenario.loads.iter().map(|load| &load.at);
     let moments = moments.chain(scenario.faults.iter().map(|fault| &fault.at));
     let mut moments = moments.chain(scenario.actions.iter().map(|action| &action.at));
+    let at_once = scenario.loads.iter().any(|load| load.at_once && lane == LaneName::Disk);
+    let at_once = at_once.then(|| "at_once: a simulated disk has one call at a time".to_owned());
     let unanswered = moments.any(|at| matches!(at, At::Unanswered(_)));
     let unanswered = unanswered.then(|| "unanswered: a store's calls end one by one".to_owned());
-    fault.or(action).or(unanswered)
+    fault.or(action).or(unanswered).or(at_once)
 }
 
 /// The saboteur that is under test, if it is one.

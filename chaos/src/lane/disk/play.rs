@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::agenda::{Agenda, pace};
 use super::earlier::Draft;
+use super::every::Turn;
 use super::ground::{Death, DiskClock, Ground, Simulated};
 use super::session::Session;
-use super::{ids, states};
+use super::{every, ids, states};
 use crate::disk::{Break, Failure, Machine, SimFs, crash};
 use crate::history::{FaultPhase, Kind, Line, NOT_DONE, Recorder, Src};
 use crate::lane::{HarnessError, RunInput, RunOutput};
@@ -38,26 +39,76 @@ pub(in crate::lane) struct Play {
     in_force: BTreeSet<usize>,
     /// Saves for which no store was open, by load.
     skipped: BTreeMap<usize, u32>,
+    /// Faults that set the clock, which no save has looked at since.
+    clocks: Vec<usize>,
+    /// It is one of the plays of a disk that is full at every byte.
+    turn: Option<Turn>,
 }
 
 /// Plays the input with stores that `open` opens. The history begins with the `run` line.
-pub(super) fn play(input: &RunInput, open: Open) -> RunOutput {
-    let (mut play, recorder) = simulated(input, open);
-    let ended = catch_unwind(AssertUnwindSafe(|| play.run(input)));
-    let error = ended.err().map(|panic| panicked(&recorder, panic.as_ref()));
-    RunOutput { lines: recorder.take(), error, ..RunOutput::default() }
+pub(super) fn play(input: &RunInput, open: &Open) -> RunOutput {
+    let machine = Bench::new(input, open);
+    let (_, error) = machine.play_all();
+    RunOutput { lines: machine.recorder.take(), error, ..RunOutput::default() }
 }
 
-/// A run on a simulated machine.
-fn simulated(input: &RunInput, open: Open) -> (Play, Recorder) {
-    let clock = Arc::new(DiskClock::default());
-    let recorder = Recorder::new(clock.clone());
-    let variant = super::variant(&input.scenario, input.seed);
-    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    let environment = vec![pair("dashproof", env!("CARGO_PKG_VERSION")), pair("variant", variant)];
-    recorder.harness(input.opening(LaneName::Disk, environment));
-    let ground = Box::new(Simulated::new(open, clock));
-    (Play::new(recorder.clone(), input, variant, ground), recorder)
+/// The machines of a run whose crash states were tried.
+pub(super) fn machines(input: &RunInput, open: &Open) -> Vec<Machine> {
+    // what was tried before a panic was tried
+    Bench::new(input, open).play_all().0
+}
+
+/// Where the plays of an input are simulated: most have one.
+pub(super) struct Bench<'a> {
+    pub(super) input: &'a RunInput,
+    open: &'a Open,
+    clock: Arc<DiskClock>,
+    pub(super) recorder: Recorder,
+}
+
+impl<'a> Bench<'a> {
+    fn new(input: &'a RunInput, open: &'a Open) -> Self {
+        let clock = Arc::new(DiskClock::default());
+        let recorder = Recorder::new(clock.clone());
+        let variant = super::variant(&input.scenario, input.seed);
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let dashproof = pair("dashproof", env!("CARGO_PKG_VERSION"));
+        recorder.harness(input.opening(LaneName::Disk, vec![dashproof, pair("variant", variant)]));
+        Self { input, open, clock, recorder }
+    }
+
+    fn play_all(&self) -> (Vec<Machine>, Option<HarnessError>) {
+        if every::is_asked(&self.input.scenario) {
+            return every::play(self);
+        }
+        let (play, error) = self.play(&self.recorder, None, Vec::new());
+        (play.session.machines, error)
+    }
+
+    /// Nobody looks at its history.
+    pub(super) fn aside(&self) -> Recorder {
+        Recorder::new(self.clock.clone())
+    }
+
+    /// One play on an empty machine, whose clock begins anew; crash states are numbered on from
+    /// those of `machines`.
+    pub(super) fn play(
+        &self,
+        recorder: &Recorder,
+        turn: Option<Turn>,
+        machines: Vec<Machine>,
+    ) -> (Play, Option<HarnessError>) {
+        self.clock.reset();
+        let variant = super::variant(&self.input.scenario, self.input.seed);
+        let ground = Box::new(Simulated::new(self.open.clone(), self.clock.clone()));
+        let mut play = Play::new(recorder.clone(), self.input, variant, ground);
+        play.session.machines = machines;
+        play.session.no_crashes = turn.as_ref().and_then(Turn::no_crashes);
+        play.turn = turn;
+        let ended = catch_unwind(AssertUnwindSafe(|| play.run(self.input)));
+        let error = ended.err().map(|panic| panicked(recorder, panic.as_ref()));
+        (play, error)
+    }
 }
 
 /// A run that a panic has ended.
@@ -80,14 +131,6 @@ fn in_a_call(lines: &[Line]) -> bool {
     last.unwrap_or(false)
 }
 
-/// The machines of a run whose crash states were tried.
-pub(super) fn machines(input: &RunInput, open: Open) -> Vec<Machine> {
-    let (mut play, _) = simulated(input, open);
-    // what was tried before a panic was tried
-    drop(catch_unwind(AssertUnwindSafe(|| play.run(input))));
-    play.session.machines
-}
-
 /// It is written before the run.
 fn earlier(load: &Load) -> bool {
     load.writer != "subject"
@@ -107,7 +150,19 @@ impl Play {
             agenda: Agenda::default(),
             in_force: BTreeSet::new(),
             skipped: BTreeMap::new(),
+            clocks: Vec::new(),
+            turn: None,
         }
+    }
+
+    /// Bytes that were written while the disk was full.
+    pub(super) fn taken(&self) -> u64 {
+        self.session.ground.simulated().map_or(0, |disk| disk.fs.taken())
+    }
+
+    /// What was tried of crashes so far.
+    pub(super) fn into_machines(self) -> Vec<Machine> {
+        self.session.machines
     }
 
     /// Plays it to its end, or to where something broke it off.
@@ -186,6 +241,9 @@ impl Play {
     }
 
     fn not_done(&self, text: String) {
+        if self.turn.as_ref().is_some_and(Turn::may_leave_out) {
+            return;
+        }
         let (what, value) = (NOT_DONE.to_owned(), 0);
         self.session.recorder.harness(Kind::Proc { what, value, text });
     }
@@ -205,16 +263,40 @@ impl Play {
 
     fn save(&mut self, index: usize, k: u32, scenario: &Scenario) {
         let Some(load) = scenario.loads.get(index) else { return };
-        if k + 1 < load.saves {
-            self.agenda.later(pace(load), Item::Save(index, k + 1));
+        let next = k + if load.at_once { load.threads.max(1) } else { 1 };
+        if next < load.saves {
+            self.agenda.later(pace(load), Item::Save(index, next));
+        }
+        if load.at_once {
+            return self.save_at_once(index, load, k..next.min(load.saves));
         }
         let (thread, id) = ids::of(load, index, k);
         let state = self.state(&load.size);
         if self.session.store.is_some() {
+            for fault in std::mem::take(&mut self.clocks) {
+                self.session.met(fault);
+            }
             self.session.save(&thread, id.as_deref(), &state);
             self.agenda.count();
         } else {
             *self.skipped.entry(index).or_default() += 1;
+        }
+    }
+
+    /// A save for each thread, all outstanding at once.
+    fn save_at_once(&mut self, index: usize, load: &Load, turns: std::ops::Range<u32>) {
+        let mut all = Vec::new();
+        for k in turns {
+            let state = self.state(&load.size);
+            all.push((ids::of(load, index, k).0, state));
+        }
+        if self.session.store.is_none() {
+            *self.skipped.entry(index).or_default() += u32::try_from(all.len()).unwrap_or(0);
+            return;
+        }
+        self.session.save_at_once(&all);
+        for _ in &all {
+            self.agenda.count();
         }
     }
 
@@ -274,7 +356,7 @@ impl Play {
             }
             None if matches!(
                 fault.kind,
-                FaultKind::Fs(FsFault::Error { .. } | FsFault::Full { .. })
+                FaultKind::Fs(FsFault::Error { .. } | FsFault::Full { .. } | FsFault::FullEvery)
             ) =>
             {
                 self.in_force.insert(index);
@@ -293,17 +375,21 @@ impl Play {
                 }
             }
             FsFault::Full { free } => self.session.ground.fill(*free, index),
+            FsFault::FullEvery => {
+                let free = self.turn.as_ref().map_or(0, |turn| turn.free);
+                self.session.ground.fill(free, index);
+            }
             FsFault::Damage { file, how } => self.session.damage_files(index, file, how),
             FsFault::Index { how } => self.session.damage_index(index, how),
             FsFault::Leftovers { count } => self.session.leave(index, *count),
             FsFault::ClockBack { by } => {
                 if self.session.ground.set_back(*by) {
-                    self.session.met(index);
+                    self.clocks.push(index);
                 }
             }
             FsFault::ClockForward { by } => {
                 if self.session.ground.set_forward(*by) {
-                    self.session.met(index);
+                    self.clocks.push(index);
                 }
             }
         }
@@ -392,14 +478,11 @@ impl Play {
             self.session.close();
         }
         let own = self.session.variant;
-        let others = super::variants(scenario).into_iter().filter(|variant| *variant != own);
-        // The newer schema reads the older one, not the other way round.
-        let others = others.filter(|variant| own != "versioned" || *variant != "file");
         let word = |variant: &str| format!("checkpoint.variant.{variant}");
         let can =
             |variant: &&'static str| *variant == own || self.session.ground.can(&word(variant));
-        let others: Vec<&'static str> = others.filter(can).collect();
-        for variant in std::iter::once(own).chain(others) {
+        let all = super::last_variants(scenario, own).into_iter();
+        for variant in all.filter(can).collect::<Vec<_>>() {
             if self.session.open(variant) {
                 self.session.audit();
                 self.session.close();

@@ -12,7 +12,7 @@ use super::ground::{Ground, Opening};
 use crate::disk::{Image, Machine, Seen};
 use crate::history::{FaultPhase, Kind, Recorder, Src, StoreAnswer, StoreCall};
 use crate::scenario::model::Scenario;
-use crate::subject::store::{Answered, Checkpointer, Given};
+use crate::subject::store::{Answered, Checkpointer, Given, Refusal};
 
 /// Deleted ids that are asked for in each audit.
 const GONE: usize = 8;
@@ -78,6 +78,8 @@ pub(super) struct Session {
     pub(super) leftovers: BTreeSet<PathBuf>,
     /// Those whose crash states were tried.
     pub(super) machines: Vec<Machine>,
+    /// Why none are to be tried.
+    pub(super) no_crashes: Option<String>,
     calls: u64,
     pub(super) opens: u64,
     incs: u32,
@@ -116,6 +118,7 @@ impl Session {
             indexes: Vec::new(),
             leftovers: BTreeSet::new(),
             machines: Vec::new(),
+            no_crashes: None,
             calls: 0,
             opens: 0,
             incs: 0,
@@ -287,6 +290,41 @@ impl Session {
         let path = path.or_else(|| self.ground.appeared());
         if let (Some(id), Some(path)) = (saved, path) {
             self.known.push(Known { thread: thread.to_owned(), id, path });
+        }
+    }
+
+    /// Saves states of several threads at the same moment. Which file is whose is not known then.
+    pub(super) fn save_at_once(&mut self, all: &[(String, String)]) {
+        let Some(mut store) = self.store.take() else { return };
+        let keep = self.keep().map(|keep| keep.get() as u64);
+        let first = self.calls;
+        for (thread, state) in all {
+            self.threads.insert(thread.clone());
+            let call = StoreCall {
+                call: self.calls,
+                thread: Some(thread.clone()),
+                sha: Some(sha(state)),
+                keep,
+                ..StoreCall::of("save")
+            };
+            self.calls += 1;
+            self.recorder.harness(Kind::StoreCall(call));
+        }
+        let answers = store.save_at_once(all);
+        self.store = Some(store);
+        self.ground.catch_up();
+        if self.ground.is_dead() {
+            return; // nobody is left to hear them
+        }
+        for (call, answered) in (first..).zip(answers) {
+            let op = "save".to_owned();
+            let answer = match answered {
+                Ok(id) => StoreAnswer { call, op, id: Some(id), ..StoreAnswer::default() },
+                Err(Refusal { kind, text }) => {
+                    StoreAnswer { call, op, error: Some(kind), text, ..StoreAnswer::default() }
+                }
+            };
+            self.recorder.record(Src::Subject, Kind::StoreAnswer(answer));
         }
     }
 

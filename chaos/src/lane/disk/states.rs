@@ -33,7 +33,9 @@ fn can_be_tried(scenario: &Scenario) -> bool {
 pub(super) fn record(session: &mut Session, seed: u64) {
     let Some(disk) = session.ground.simulated().cloned() else { return };
     let (log, base) = (disk.fs.log(), disk.fs.base());
-    let why = if !can_be_tried(&session.scenario) {
+    let why = if session.no_crashes.is_some() {
+        session.no_crashes.clone()
+    } else if !can_be_tried(&session.scenario) {
         Some("what was durable is damaged at rest".to_owned())
     } else if base.files.len() > FILES {
         Some(format!("a disk of {} files has too many", base.files.len()))
@@ -140,6 +142,6 @@ impl Shown {
 /// The harness cannot run the subject. `Ok(None)`: the run has no state of this name.
 pub fn show(input: &RunInput, name: &str) -> Result<Option<Shown>, HarnessError> {
     let open = opener(&input.subject)?;
-    let machines = play::machines(input, open);
+    let machines = play::machines(input, &open);
     Ok(machine::state(&machines, name).map(|state| Shown::of(&state.image, Path::new(DIR))))
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::history::{Kind, Line, writer};
+use crate::history::{FULL_AT, FaultPhase, Kind, Line, writer};
 use crate::oracle::{Verdict, judge};
 
 fn input(file: &str, seed: u64, subject: SubjectSpec) -> RunInput {
@@ -84,4 +84,53 @@ fn what_a_store_cannot_do_is_not_applicable() {
     scenario.actions.push(crate::scenario::model::Action { at, kind: ActionKind::Metrics });
     let none = run(&RunInput { scenario: Arc::new(scenario), ..good });
     assert!(none.not_applicable.unwrap().contains("metrics"));
+}
+
+/// What happened, without what was tried of crashes: of the plays of a full disk only some have it.
+fn told(lines: &[Line]) -> Vec<&Kind> {
+    let tried = |kind: &&Kind| {
+        !matches!(kind, Kind::CrashState(_) | Kind::CrashTally(_) | Kind::Proc { .. })
+    };
+    lines.iter().map(|line| &line.kind).filter(tried).collect()
+}
+
+#[test]
+fn a_play_of_a_full_disk_is_the_run_with_so_many_bytes_free() {
+    let every = input("disk-full-at-every-byte.toml", 1, SubjectSpec::Reference);
+    let all = run(&every);
+    assert_eq!(all.error, None);
+    let begins = |line: &Line| matches!(&line.kind, Kind::Proc { what, .. } if what == FULL_AT);
+    let plays: Vec<&[Line]> = all.lines.split(begins).skip(1).collect();
+    assert!(plays.len() > 300, "{} plays", plays.len());
+    for free in [0, 57, 300] {
+        let one = crate::scenario::with_free(&every.scenario, free).unwrap();
+        assert_eq!(one.free, Some(free));
+        let alone = run(&RunInput { scenario: Arc::new(one), ..every.clone() });
+        let play = plays[usize::try_from(free).unwrap()];
+        assert_eq!(told(play), told(&alone.lines[1..]), "{free} bytes free");
+    }
+}
+
+#[test]
+fn a_disk_that_takes_what_a_run_needs_is_the_last_that_is_tried_and_the_only_one_that_is_not_full()
+{
+    let all = run(&input("disk-full-at-every-byte.toml", 0, SubjectSpec::Reference));
+    let begins = |line: &Line| matches!(&line.kind, Kind::Proc { what, .. } if what == FULL_AT);
+    let met = |line: &Line| matches!(&line.kind, Kind::Fault { phase, .. } if *phase == FaultPhase::Effect);
+    let plays: Vec<bool> =
+        all.lines.split(begins).skip(1).map(|play| play.iter().any(met)).collect();
+    let (last, others) = plays.split_last().unwrap();
+    assert!(!last && others.iter().all(|met| *met));
+}
+
+#[test]
+fn a_clock_that_is_set_after_the_last_save_is_met_by_nothing() {
+    let good = input("clock-back.toml", 0, SubjectSpec::Reference);
+    let mut scenario = (*good.scenario).clone();
+    assert_eq!(judge(&run(&good).lines, &scenario).verdict, Verdict::Pass);
+    scenario.faults[0].at = At::Time(std::time::Duration::from_secs(9));
+    let late = RunInput { scenario: Arc::new(scenario.clone()), ..good };
+    let judgement = judge(&run(&late).lines, &scenario);
+    assert_eq!(judgement.verdict, Verdict::Inconclusive);
+    assert!(judgement.why.iter().any(|why| why.contains("met by nothing")), "{judgement:?}");
 }

@@ -11,7 +11,7 @@ use crate::lane::HarnessError;
 use crate::lane::disk::{DIR, ground::Opening};
 use crate::subject::Subject as _;
 use crate::subject::process::ProcessSubject;
-use crate::subject::protocol::{Answer, Op};
+use crate::subject::protocol::{Answer, Op, OpError};
 use crate::subject::store::{Answered, Checkpointer, Given, Listed, Refusal};
 
 /// How long a process that answers no more may take to end.
@@ -52,7 +52,30 @@ impl Line {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let name = op_name(&op);
         let answer = self.runtime.block_on(async { timeout(left, self.process.call(op)).await });
-        let Ok(answer) = answer else {
+        self.heard(&name, answer.ok())
+    }
+
+    /// Asks for all of them before any is answered.
+    fn ask_at_once(&self, ops: Vec<Op>) -> Vec<Answered<Answer>> {
+        let names: Vec<String> = ops.iter().map(op_name).collect();
+        let calls: Vec<_> = ops
+            .into_iter()
+            .map(|op| {
+                let process = Arc::clone(&self.process);
+                self.runtime.spawn(async move { process.call(op).await })
+            })
+            .collect();
+        let answer = |(name, call): (&String, tokio::task::JoinHandle<_>)| {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let answer = self.runtime.block_on(async { timeout(left, call).await });
+            self.heard(name, answer.ok().and_then(Result::ok))
+        };
+        names.iter().zip(calls).map(answer).collect()
+    }
+
+    /// The answer to an operation; none where it did not come before the run is cut.
+    fn heard(&self, name: &str, answer: Option<Result<Answer, OpError>>) -> Answered<Answer> {
+        let Some(answer) = answer else {
             let text = format!("`{name}` was not answered before the run was cut");
             self.broken.set("implementation", text.clone());
             return Err(Refusal { kind: "exited".to_owned(), text });
@@ -107,6 +130,18 @@ impl Checkpointer for Remote {
             state: state.to_owned(),
         })?;
         answer.id.ok_or_else(|| nothing("id"))
+    }
+
+    fn save_at_once(&mut self, all: &[(String, String)]) -> Vec<Answered<String>> {
+        let store = self.store;
+        let save = |(thread, state): &(String, String)| Op::CheckpointSave {
+            store,
+            thread: thread.clone(),
+            checkpoint: None,
+            state: state.clone(),
+        };
+        let answers = self.line.ask_at_once(all.iter().map(save).collect());
+        answers.into_iter().map(|answer| answer?.id.ok_or_else(|| nothing("id"))).collect()
     }
 
     fn load(&mut self, id: &str) -> Answered<Given> {

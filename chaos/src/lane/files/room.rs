@@ -77,8 +77,14 @@ mod tests {
     fn a_full_room_takes_a_page_and_no_more_until_it_is_emptied() {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("small");
-        let Ok(room) = Room::mount(&at, 64 * PAGE) else {
-            return; // the rights do not allow it, which `doctor` says
+        let room = match Room::mount(&at, 64 * PAGE) {
+            Ok(room) => room,
+            Err(error) => {
+                // not captured, as what is printed is: nobody shall take it for green
+                let text = format!("NOT RUN: 1 test, which needs to mount a tmpfs: {error}\n");
+                io::Write::write_all(&mut io::stderr(), text.as_bytes()).unwrap();
+                return;
+            }
         };
         room.fill(1000).unwrap();
         std::fs::write(at.join("a"), [1; 1000]).unwrap();

@@ -13,6 +13,7 @@ fn load() -> Load {
         at: At::Time(Duration::ZERO),
         events: 1,
         saves: 0,
+        at_once: false,
         states: None,
         ids: "generated".into(),
         writer: "subject".into(),

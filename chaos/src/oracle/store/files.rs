@@ -48,10 +48,16 @@ struct Names<'a> {
 pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
     let mut names = Names::default();
     let mut call: Option<(&StoreCall, Call<'_>)> = None;
+    // saves that are under way at once are judged as one, when the last is answered
+    let mut beside = 0_u32;
     for (n, line) in index.lines.iter().enumerate() {
         let at = At { line: n, t_us: line.t_us };
         match (&line.kind, line.src) {
-            (Kind::StoreCall(new), Src::Harness) => call = Some((new, Call::default())),
+            (Kind::StoreCall(new), Src::Harness) => match &call {
+                Some((old, _)) if old.op == "save" && new.op == "save" => beside += 1,
+                _ => (call, beside) = (Some((new, Call::default())), 0),
+            },
+            (Kind::StoreAnswer(_), _) if beside > 0 => beside -= 1,
             (Kind::StoreAnswer(answer), _) => {
                 if let Some((asked, done)) = call.take() {
                     answered(asked, answer, &done, at, f);

@@ -6,6 +6,7 @@
 //! there and what must not, and each answer is held against it.
 
 mod answers;
+mod asked;
 mod cause;
 mod crash;
 mod files;
@@ -21,7 +22,7 @@ use super::findings::Findings;
 use super::index::Index;
 use super::laws::LawId;
 use super::laws::LawId::{K1, K3, K5, K6, K9, K10, K11};
-use crate::history::{CrashTally, Kind};
+use crate::history::{CrashTally, FULL_AT, Kind};
 use crate::lane::disk::{NOT_TRIED, SAMPLED};
 
 /// Judges everything about stores but their metrics.
@@ -37,6 +38,7 @@ pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
     }
     whole(index, K1, f);
     left_out(index, f);
+    asked::judge(index, f);
 }
 
 /// A crash state that is not in the history was not judged, whatever the tally says.
@@ -126,7 +128,7 @@ pub(super) fn tried(index: &Index<'_>) -> BTreeMap<String, u64> {
                 }
                 changes.push((variant, op));
             }
-            Kind::Proc { what, .. } if what == "crash" => changes.clear(),
+            Kind::Proc { what, .. } if what == "crash" || what == FULL_AT => changes.clear(),
             Kind::CrashState(state) => {
                 let last = usize::try_from(state.ops).ok().and_then(|ops| changes.get(ops));
                 let (variant, op) = last.unwrap_or(&("unknown", "none"));

@@ -42,8 +42,8 @@ pub(super) struct Walk<'a, 'f> {
     pub(super) f: &'f mut Findings,
     pub(super) model: Model,
     pub(super) past: Past,
-    /// The call that is under way.
-    pub(super) call: Option<(At, &'a StoreCall)>,
+    /// The call that is under way; of saves there may be several.
+    calls: Vec<(At, &'a StoreCall)>,
     /// File operations that failed during it.
     pub(super) failed: Vec<Failed<'a>>,
     /// Opens so far.
@@ -89,7 +89,7 @@ pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
         f,
         model: Model::default(),
         past: Past::default(),
-        call: None,
+        calls: Vec::new(),
         failed: Vec::new(),
         opens: 0,
         ops: 0,
@@ -171,7 +171,7 @@ impl<'a> Walk<'a, '_> {
             }
             self.moment();
         }
-        if let Some(error) = error.filter(|_| self.call.is_some()) {
+        if let Some(error) = error.filter(|_| !self.calls.is_empty()) {
             self.failed.push(Failed { op, path, error });
         }
     }
@@ -207,7 +207,7 @@ impl<'a> Walk<'a, '_> {
 
     /// The disk goes on from one of its crash states.
     fn crashed(&mut self) {
-        self.call = None;
+        self.calls.clear();
         self.failed.clear();
         self.moments.clear();
         self.ops = 0;
@@ -220,8 +220,14 @@ impl<'a> Walk<'a, '_> {
         if !answers::is_question(&call.op) && self.unsettled && call.op != "open" {
             self.settle();
         }
-        self.call = Some((at, call));
-        self.failed.clear();
+        let beside = call.op == "save" && self.calls.iter().all(|(_, other)| other.op == "save");
+        if !beside {
+            self.calls.clear();
+        }
+        if self.calls.is_empty() {
+            self.failed.clear();
+        }
+        self.calls.push((at, call));
         self.renamed = None;
         let thread = call.thread.clone().unwrap_or_default();
         match call.op.as_str() {
@@ -277,9 +283,13 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn answered(&mut self, at: At, answer: &'a StoreAnswer) {
-        let Some((called, call)) = self.call.take() else { return };
-        if call.call != answer.call {
-            return;
+        let Some(place) = self.calls.iter().position(|(_, call)| call.call == answer.call) else {
+            return self.calls.clear();
+        };
+        let alone = self.calls.len() == 1;
+        let (called, call) = self.calls.remove(place);
+        if !alone {
+            self.renamed = None; // by whichever of them
         }
         let evidence = || Evidence::line(called).and(at);
         answers::errors(self, call, answer, &evidence());
@@ -368,7 +378,13 @@ impl<'a> Walk<'a, '_> {
             saved.optional = false;
         }
         let kind = answer.error.as_deref().unwrap_or_default();
-        if kind == "already_exists" {
+        if kind == "already_exists" && call.id.is_none() {
+            self.f.checked(K4, 1);
+            self.f.broken(K4, "unique", evidence.clone(), || {
+                let expected = "an id that a store makes is nobody else's";
+                (expected.to_owned(), answer.text.clone())
+            });
+        } else if kind == "already_exists" {
             self.f.checked(K4, 1);
             let id = call.id.as_deref().unwrap_or_default();
             let mut all = self.model.threads.values().flatten();

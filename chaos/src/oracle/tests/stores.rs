@@ -1,6 +1,7 @@
 //! Stores: for each law a history that keeps it and one that breaks it.
 
 mod more;
+mod plays;
 
 use std::collections::BTreeMap;
 

@@ -14,6 +14,7 @@ pub(super) fn load(events: u32) -> Load {
         at: At::Time(Duration::ZERO),
         events,
         saves: 0,
+        at_once: false,
         states: None,
         ids: "generated".into(),
         writer: "subject".into(),

@@ -29,6 +29,7 @@ pub(super) fn load(load: &Load, size: &str) -> String {
         _ => "",
     };
     let by = match load.writer.as_str() {
+        "subject" if load.at_once => "one of each thread at the same moment".to_owned(),
         "subject" => pace,
         "earlier" => "by the subject itself, before the run".to_owned(),
         old => format!("as {old} wrote them, before the run{when}"),
@@ -60,6 +61,9 @@ pub(super) fn fault(fault: &FsFault) -> String {
                 error => format!("{which} {op}{then} fails with {error}"),
             }
         }
+        FsFault::FullEvery => "the file system takes no more than n bytes: the run is played for \
+            every n that is too few for it, and once more with enough"
+            .to_owned(),
         FsFault::Full { free } => format!("the file system takes {free} more bytes"),
         FsFault::Damage { file, how } => {
             let which = match file.as_str() {

@@ -23,6 +23,8 @@ enum Trick {
     CountedNames,
     /// A full disk and a missing right are errors like any other.
     OneError,
+    /// A write that took a part is taken for one that took all.
+    ShortIsWhole,
 }
 
 pub(in crate::saboteur) fn no_dir_sync(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
@@ -39,6 +41,10 @@ pub(in crate::saboteur) fn ignored_sync(setup: Setup) -> Answered<Box<dyn Checkp
 
 pub(in crate::saboteur) fn retried_sync(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
     over(setup, Trick::RetriedSync)
+}
+
+pub(in crate::saboteur) fn short_is_whole(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    over(setup, Trick::ShortIsWhole)
 }
 
 pub(in crate::saboteur) fn one_error(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
@@ -105,7 +111,8 @@ struct CheatingFile {
 
 impl FsFile for CheatingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        locked(&self.file).write(bytes).map_err(|error| self.trick.told(error))
+        let wrote = locked(&self.file).write(bytes).map_err(|error| self.trick.told(error))?;
+        Ok(if self.trick == Trick::ShortIsWhole { bytes.len() } else { wrote })
     }
 
     fn sync(&mut self) -> io::Result<()> {

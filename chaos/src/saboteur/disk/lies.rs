@@ -19,6 +19,8 @@ enum Lie {
     NotLoadable,
     SilentReset,
     TrustsIndex(Trusted),
+    /// The same, and it is written first.
+    IndexFirst(Trusted),
     NewerPassedOver,
     /// Real ids by the ids that were told.
     ClockIds(Wall, BTreeMap<String, String>),
@@ -70,12 +72,22 @@ pub(in crate::saboteur) fn bad_file_blocks(setup: Setup) -> Answered<Box<dyn Che
 }
 
 pub(in crate::saboteur) fn trusts_index(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    let (inner, trusted) = trusting(setup)?;
+    Ok(Box::new(Lying { inner, lie: Lie::TrustsIndex(trusted) }))
+}
+
+pub(in crate::saboteur) fn index_first(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    let (inner, trusted) = trusting(setup)?;
+    Ok(Box::new(Lying { inner, lie: Lie::IndexFirst(trusted) }))
+}
+
+fn trusting(setup: Setup) -> Answered<(Box<dyn Checkpointer>, Trusted)> {
     let (fs, dir) = (setup.fs.clone(), setup.dir.clone());
     let rng = fastrand::Rng::with_seed(setup.entropy);
     let inner = store::reference(setup)?;
     let mut trusted = Trusted { fs, dir, rng, newest: BTreeMap::new() };
     trusted.read();
-    Ok(Box::new(Lying { inner, lie: Lie::TrustsIndex(trusted) }))
+    Ok((inner, trusted))
 }
 
 /// An index that is believed: each thread's newest id.
@@ -96,7 +108,27 @@ impl Trusted {
         self.newest = serde_json::from_slice(&bytes).unwrap_or_default();
     }
 
-    /// In good order, but after the checkpoint itself.
+    /// The index says what is the newest, durably; then the checkpoint is saved.
+    fn saved_after(
+        &mut self,
+        inner: &mut dyn Checkpointer,
+        thread: &str,
+        id: Option<&str>,
+        state: &str,
+    ) -> Answered<String> {
+        let id = id.map_or_else(|| format!("{:032x}", self.rng.u128(..)), str::to_owned);
+        let before = self.newest.insert(thread.to_owned(), id.clone());
+        self.write().ok();
+        let saved = inner.save(thread, Some(&id), state);
+        if saved.is_err() {
+            self.newest.remove(thread);
+            self.newest.extend(before.map(|before| (thread.to_owned(), before)));
+            self.write().ok();
+        }
+        saved
+    }
+
+    /// Each file in good order: written, synced, named, and the name synced.
     fn write(&mut self) -> std::io::Result<()> {
         let temporary: &Path = &self.dir.join(format!("tmp-{:032x}.dck", self.rng.u128(..)));
         let bytes = serde_json::to_vec(&self.newest)?;
@@ -119,6 +151,9 @@ fn unreadable(given: Given) -> Answered<Given> {
 impl Checkpointer for Lying {
     fn save(&mut self, thread: &str, id: Option<&str>, state: &str) -> Answered<String> {
         let own = id.is_none();
+        if let Lie::IndexFirst(trusted) = &mut self.lie {
+            return trusted.saved_after(self.inner.as_mut(), thread, id, state);
+        }
         let id = self.inner.save(thread, id, state)?;
         match &mut self.lie {
             Lie::TrustsIndex(trusted) => {
@@ -165,6 +200,11 @@ impl Checkpointer for Lying {
                     Ok(given) => Ok(Some(given)),
                     Err(_) => self.inner.latest(thread),
                 },
+                None => self.inner.latest(thread),
+            },
+            // what the index names must be there: it is not looked for again
+            Lie::IndexFirst(trusted) => match trusted.newest.get(thread) {
+                Some(id) => self.inner.load(id).map(Some),
                 None => self.inner.latest(thread),
             },
             Lie::NewerPassedOver => {

@@ -9,10 +9,11 @@ mod table;
 
 use fs::{
     counted_names, ignored_sync, late_sync, no_dir_sync, one_error, private_variants, retried_sync,
+    short_is_whole,
 };
 use lies::{
-    bad_file_blocks, by_wall_clock, clock_ids, corrupt_as_none, newer_passed_over, not_loadable,
-    silent_reset, trusts_index,
+    bad_file_blocks, by_wall_clock, clock_ids, corrupt_as_none, index_first, newer_passed_over,
+    not_loadable, silent_reset, trusts_index,
 };
 use small::{names_from_ids, payload_crc};
 pub(super) use table::TABLE;

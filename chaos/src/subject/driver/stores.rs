@@ -125,6 +125,14 @@ impl Shelf {
             return Ok(Answer::default());
         }
         let store = stores.get_mut(&number).ok_or_else(|| config("no store of this number"))?;
+        if let Op::CheckpointSave { thread, checkpoint, state, .. } = &op
+            && let Some(saver) = store.saver()
+        {
+            // saves may be outstanding at once: each has a thread of its own
+            drop(stores);
+            let id = saver(thread, checkpoint.as_deref(), state).map_err(refused)?;
+            return Ok(Answer { id: Some(id), ..Answer::default() });
+        }
         asked(store.as_mut(), op).map_err(refused)
     }
 

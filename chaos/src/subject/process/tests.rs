@@ -118,3 +118,42 @@ async fn a_subject_cannot_speak_for_the_harness() {
     assert!(recorder.lines().iter().all(|l| l.src != Src::Subject));
     assert_eq!(procs(&recorder, "protocol").len(), 1);
 }
+
+/// What is said to break the protocol when the child answers a call of ours so.
+async fn said(replies: &str) -> Vec<String> {
+    let recorder = recorder();
+    let subject = shell(&format!("read a; {replies}"), &recorder);
+    assert!(subject.call(Op::Metrics).await.is_ok());
+    subject.exit().await;
+    procs(&recorder, "protocol").into_iter().map(|(_, text)| text).collect()
+}
+
+#[tokio::test]
+async fn a_second_reply_to_a_request_breaks_the_protocol_and_is_quoted() {
+    let one = r#"echo '{"type":"reply","id":1,"ok":{}}'"#;
+    assert_eq!(said(one).await, Vec::<String>::new());
+    let said = said(&format!("{one}; {one}")).await;
+    assert_eq!(said.len(), 1);
+    assert!(said[0].contains(r#"request 1 was never made, or has its reply already: {"type""#));
+}
+
+#[tokio::test]
+async fn a_reply_that_nobody_asked_for_breaks_the_protocol() {
+    let one = r#"echo '{"type":"reply","id":1,"ok":{}}'"#;
+    let other = r#"echo '{"type":"reply","id":77,"ok":{"sequence":1}}'"#;
+    let said = said(&format!("{other}; {one}")).await;
+    assert_eq!(said.len(), 1);
+    assert!(said[0].contains(r#""id":77,"ok":{"sequence":1}"#), "{said:?}");
+}
+
+#[tokio::test]
+async fn the_reply_to_a_cancelled_send_and_to_its_cancellation_break_nothing_but_only_once() {
+    let recorder = recorder();
+    let reply = |id| format!("echo '{{\"type\":\"reply\",\"id\":{id},\"ok\":{{}}}}'");
+    let (first, second) = (reply(1), reply(2));
+    let subject = shell(&format!("read a; read b; {first}; {second}; {first}"), &recorder);
+    let call = subject.call(send());
+    assert!(tokio::time::timeout(Duration::from_millis(200), call).await.is_err());
+    subject.exit().await;
+    assert_eq!(procs(&recorder, "protocol").len(), 1);
+}

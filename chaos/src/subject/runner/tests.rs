@@ -77,6 +77,7 @@ fn load(events: u32, threads: u32, rate: Option<f64>) -> Load {
         at: At::Time(Duration::ZERO),
         events,
         saves: 0,
+        at_once: false,
         states: None,
         ids: "generated".into(),
         writer: "subject".into(),

@@ -217,3 +217,25 @@ fn verify_and_inspect_tell_the_health_of_every_file() {
         assert_eq!((reports[0].format, reports[0].variant), (Some(2), Some("plain")));
     }
 }
+
+#[test]
+fn verify_and_inspect_tell_a_broken_name_of_the_directory() {
+    let broken: [fn(&mut Vec<u8>); 3] =
+        [|bytes| bytes[3] ^= 1, |bytes| bytes.truncate(9), |bytes| bytes.extend([0; 100])];
+    for change in broken {
+        let fs = MemoryFs::new();
+        let store = open(&fs);
+        save(&store, "t", "1");
+        let identity = |reports: Vec<crate::checkpoint::FileReport>| {
+            let report = reports.into_iter().find(|report| report.name == "identity.dck");
+            report.map(|report| (report.health, report.reason.map(|(reason, _)| reason)))
+        };
+        assert_eq!(identity(store.verify().unwrap()), Some((Health::Healthy, None)));
+        let mut bytes = bytes(&fs, "identity.dck");
+        change(&mut bytes);
+        put(&fs, "identity.dck", &bytes);
+        let ill = Some((Health::Damaged, Some("corrupt")));
+        assert_eq!(identity(store.verify().unwrap()), ill);
+        assert_eq!(identity(inspect(&fs, std::path::Path::new("/c")).unwrap()), ill);
+    }
+}

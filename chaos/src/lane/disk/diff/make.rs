@@ -193,6 +193,7 @@ mod tests {
             at: At::Time(Duration::ZERO),
             events: 0,
             saves: 0,
+            at_once: false,
             states: Some(states.clone()),
             ids: "generated".into(),
             writer: "subject".into(),
