@@ -2,6 +2,24 @@
 
 use crate::scenario::model::{FaultKind, FsFault, LaneName};
 
+/// Says whether the proxy in front of real brokers can inject a fault of this kind.
+fn at_proxy(kind: &FaultKind) -> Result<(), &'static str> {
+    match kind {
+        FaultKind::LeaderMoved { .. } => {
+            Err("a proxy cannot move the leaders of the cluster behind it")
+        }
+        FaultKind::RequestError { api, .. } if !answered_at_proxy(api) => {
+            Err("the proxy answers errors for what producers send, and this API is none of it")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// APIs whose errors the proxy can make.
+fn answered_at_proxy(api: &str) -> bool {
+    matches!(api, "Produce" | "Metadata" | "InitProducerId" | "FindCoordinator" | "ApiVersions")
+}
+
 /// Says whether a lane can inject a fault of this kind; if not, why.
 ///
 /// # Errors
@@ -32,7 +50,7 @@ pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> 
         (LaneName::Disk, _) => Err("the disk lane has no brokers and no network"),
         (LaneName::Files, _) => Err("the files lane has no brokers and no network"),
         (LaneName::Mock, _) => Err("no fault is mapped to librdkafka's mock cluster yet"),
-        (LaneName::Kafka, _) => Err("no fault is mapped to containers yet"),
+        (LaneName::Kafka, _) => at_proxy(kind),
         (LaneName::External, _) => Err("a cluster that the user names is never broken on purpose"),
     }
 }

@@ -101,7 +101,7 @@ impl Answers<'_> {
             let room = Arc::clone(&self.room).acquire_many_owned(size).await.ok();
             // An answer that nobody asked for: whoever speaks there speaks another language.
             let (Ok(asked), Some(frame)) = (pending.try_recv(), self.held.take()) else { return };
-            if !asked.finish(self.site, frame, room) {
+            if !asked.finish(self.site, &frame, room) {
                 return;
             }
         }

@@ -21,10 +21,14 @@ use crate::history::Recorder;
 use crate::scenario::model::{ActionKind, LaneName, Scenario};
 use crate::subject::logs::secrets;
 use crate::subject::message;
-use crate::subject::runner::{self, Control, Stage, World};
+use crate::subject::runner::{self, Control, Stage};
 use brokers::Brokers;
 use home::Home;
 use stalls::Heartbeat;
+
+/// With this in the environment the brokers stand behind the proxy, which carries the faults: the
+/// way to hold the proxy to what the model broker does itself.
+pub const PROXIED: &str = "DASHPROOF_PROXIED";
 
 /// Runs one cell. Several may run at once, each with its own brokers and child.
 pub async fn run(input: &RunInput) -> RunOutput {
@@ -51,8 +55,13 @@ async fn play(input: &RunInput, recorder: &Recorder) -> Result<Option<String>, H
         .map_err(|error| environment(&format!("no temporary directory: {error}")))?;
     let scenario = &scenario;
     let digest = input.digest(LaneName::Wire);
-    let brokers = Brokers::start(scenario, digest, recorder.clone(), input.seed)
-        .await
+    let proxied = std::env::var_os(PROXIED).is_some();
+    let brokers = if proxied {
+        Brokers::behind_proxy(scenario, digest, recorder.clone(), input.seed).await
+    } else {
+        Brokers::start(scenario, digest, recorder.clone(), input.seed).await
+    };
+    let brokers = brokers
         .map_err(|error| environment(&format!("no socket on the loopback interface: {error}")))?;
     let command = command(&input.subject)
         .map_err(|error| environment(&format!("cannot find the dashproof program: {error}")))?;
@@ -71,7 +80,7 @@ async fn play(input: &RunInput, recorder: &Recorder) -> Result<Option<String>, H
         bootstrap: brokers.bootstrap.clone(),
         measure: message::measure,
         subject: Arc::clone(&home) as Arc<dyn crate::subject::Subject>,
-        world: Arc::clone(&brokers.world) as Arc<dyn World>,
+        world: Arc::clone(&brokers.world),
         control: Arc::clone(&home) as Arc<dyn Control>,
         recorder: recorder.clone(),
     };
@@ -109,8 +118,10 @@ fn spool_root() -> io::Result<TempDir> {
 }
 
 fn cannot_express(scenario: &Scenario) -> Option<String> {
+    let proxied = std::env::var_os(PROXIED).is_some();
+    let lane = if proxied { LaneName::Kafka } else { LaneName::Wire };
     scenario.faults.iter().find_map(|fault| {
-        let why = fault::can_inject(LaneName::Wire, &fault.kind).err()?;
+        let why = fault::can_inject(lane, &fault.kind).err()?;
         Some(format!("{}: {why}", fault.kind.name()))
     })
 }
