@@ -20,6 +20,8 @@ pub(super) const DIAL: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_secs(5);
 /// Largest answer, without its length.
 const MAX_ANSWER: usize = 128 << 20;
+/// Room for one read.
+const READ: usize = 4 << 10;
 /// Bytes of answers that may wait for one client, or one answer.
 const ROOM: usize = 32 << 20;
 
@@ -119,6 +121,7 @@ impl Answers<'_> {
                     return Some(self.buf.split_to(4 + length).freeze());
                 }
             }
+            self.buf.reserve(READ);
             if read.read_buf(&mut self.buf).await.ok()? == 0 {
                 return None;
             }

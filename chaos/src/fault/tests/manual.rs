@@ -1,6 +1,6 @@
 use super::*;
 use crate::fault::can_inject;
-use crate::scenario::model::{FsFault, LaneName, LinkFault};
+use crate::scenario::model::{FsFault, LaneName};
 
 /// Rows of the catalogue: kind and lanes.
 fn rows() -> Vec<(&'static str, &'static str)> {
