@@ -204,7 +204,7 @@ impl Peer for Model {
     }
 
     async fn gone(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

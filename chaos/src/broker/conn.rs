@@ -183,6 +183,7 @@ impl<S: Site> Conn<S> {
                 Ok(frame) => frame,
                 Err(ending) => return ending,
             };
+            self.paced(4 + frame.len()).await;
             let Ok(reply) = peer.request(frame).await else {
                 return Ending::Close;
             };
@@ -234,11 +235,12 @@ impl<S: Site> Conn<S> {
             }
             let cut = self.site.with(|links| links.script.cut(self.from.broker));
             let most = cut.unwrap_or(frame.len()).min(frame.len());
+            let (frame, flipped) = self.flipped(&queued.reply, frame);
             let Some(bytes) = frame.get(..most) else { return Ending::Close };
             if self.send(write, bytes).await.is_err() {
                 return Ending::Close;
             }
-            if most == frame.len() {
+            if most == frame.len() && !flipped {
                 queued.reply.written(self.site.recorder());
             }
             if cut.is_some() {
@@ -251,13 +253,51 @@ impl<S: Site> Conn<S> {
         std::future::pending().await
     }
 
+    /// The answer to a Produce, perhaps as one to a request that nobody made: a bit of its
+    /// correlation id flips, the only one that a client can tell.
+    fn flipped(&self, reply: &Reply, frame: Bytes) -> (Bytes, bool) {
+        let of_produce = !reply.codes.is_empty();
+        let broker = self.from.broker;
+        if !of_produce || !self.site.with(|links| links.script.flip(broker, false)) {
+            return (frame, false);
+        }
+        let mut frame = BytesMut::from(frame);
+        if let Some(byte) = frame.get_mut(4) {
+            *byte ^= 0x80;
+        }
+        (frame.freeze(), true)
+    }
+
+    /// Writes bytes as the faults in force have it.
     pub(crate) async fn send<W: AsyncWrite + Unpin>(
         &self,
         write: &mut W,
         bytes: &[u8],
     ) -> io::Result<()> {
+        self.paced(bytes.len()).await;
+        if self.site.with(|links| links.script.sliced(self.from.broker)) {
+            for byte in bytes.chunks(1) {
+                write.write_all(byte).await?;
+                write.flush().await?;
+                // Whoever reads at the same time sees what is there so far.
+                tokio::task::yield_now().await;
+            }
+            return Ok(());
+        }
         write.write_all(bytes).await?;
         write.flush().await
+    }
+
+    /// Takes the time that so many bytes need on a narrow link, as long as it is one.
+    pub(crate) async fn paced(&self, bytes: usize) {
+        let mut left = bytes as u64;
+        while left > 0 {
+            let rate = self.site.with(|links| links.script.bandwidth(self.from.broker));
+            let Some(rate) = rate else { return };
+            let step = left.min(rate.div_ceil(10));
+            sleep(Duration::from_micros(step.saturating_mul(1_000_000) / rate)).await;
+            left -= step;
+        }
     }
 
     /// An answer left or is lost.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::history::{FaultPhase, Recorder};
-use crate::scenario::model::{FaultKind, TopicSel};
+use crate::scenario::model::{FaultKind, LinkFault, TopicSel};
 
 /// A fault in force.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ struct Active {
     down: Vec<i32>,
     /// Uses that are left, where it is counted.
     left: Option<u32>,
+    /// Frames that pass before the first use.
+    skip: u32,
     met: bool,
 }
 
@@ -83,7 +85,8 @@ impl Script {
     pub(crate) fn arm(&mut self, index: usize, kind: FaultKind, brokers: Vec<i32>) {
         self.recorder.fault(index, kind.name(), FaultPhase::Begin);
         let left = match &kind {
-            FaultKind::NetCutFrame { count, .. } => Some(*count),
+            FaultKind::NetCutFrame { count, .. }
+            | FaultKind::Link(LinkFault::Flip { count, .. }) => Some(*count),
             FaultKind::RequestError { count, .. } | FaultKind::RequestDelay { count, .. } => *count,
             _ => None,
         };
@@ -91,7 +94,11 @@ impl Script {
             FaultKind::BrokerDown { .. } => brokers.clone(),
             _ => Vec::new(),
         };
-        self.active.push(Active { index, kind, brokers, down, left, met: false });
+        let skip = match &kind {
+            FaultKind::Link(LinkFault::Flip { nth, .. }) => nth.saturating_sub(1),
+            _ => 0,
+        };
+        self.active.push(Active { index, kind, brokers, down, left, skip, met: false });
     }
 
     /// Lifts it; false when it was not in force.
@@ -205,6 +212,39 @@ impl Script {
             _ => None,
         })
         .map(|(bytes, _)| bytes)
+    }
+
+    /// True when answers of this broker leave byte by byte.
+    pub(crate) fn sliced(&mut self, broker: i32) -> bool {
+        let slices = |a: &Active| matches!(a.kind, FaultKind::Link(LinkFault::Slice { .. }));
+        self.first(|a| (slices(a) && a.brokers.contains(&broker)).then_some(())).is_some()
+    }
+
+    /// Bytes per second that a connection of this broker carries.
+    pub(crate) fn bandwidth(&mut self, broker: i32) -> Option<u64> {
+        self.first(|a| match a.kind {
+            FaultKind::Link(LinkFault::Bandwidth { bytes_per_second, .. })
+                if a.brokers.contains(&broker) =>
+            {
+                Some(bytes_per_second.max(1))
+            }
+            _ => None,
+        })
+    }
+
+    /// A Produce, or the answer to one, passes: does a bit of it flip?
+    pub(crate) fn flip(&mut self, broker: i32, is_request: bool) -> bool {
+        let flips = |a: &Active| match a.kind {
+            FaultKind::Link(LinkFault::Flip { request, .. }) => {
+                request == is_request && a.brokers.contains(&broker)
+            }
+            _ => false,
+        };
+        let due = self.active.iter().find(|a| flips(a) && a.skip == 0).map(|a| a.index);
+        for fault in self.active.iter_mut().filter(|a| flips(a)) {
+            fault.skip = fault.skip.saturating_sub(1);
+        }
+        self.counted(true, |a| (Some(a.index) == due).then_some(())).is_some()
     }
 
     /// Delay on the way of an answer of this broker: all latency faults added up.

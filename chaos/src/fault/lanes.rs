@@ -2,6 +2,24 @@
 
 use crate::scenario::model::{FaultKind, FsFault, LaneName};
 
+/// Says whether the proxy in front of real brokers can inject a fault of this kind.
+fn at_proxy(kind: &FaultKind) -> Result<(), &'static str> {
+    match kind {
+        FaultKind::LeaderMoved { .. } => {
+            Err("a proxy cannot move the leaders of the cluster behind it")
+        }
+        FaultKind::RequestError { api, .. } if !answered_at_proxy(api) => {
+            Err("the proxy answers errors for what producers send, and this API is none of it")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// APIs whose errors the proxy can make.
+fn answered_at_proxy(api: &str) -> bool {
+    matches!(api, "Produce" | "Metadata" | "InitProducerId" | "FindCoordinator" | "ApiVersions")
+}
+
 /// Says whether a lane can inject a fault of this kind; if not, why.
 ///
 /// # Errors
@@ -28,16 +46,16 @@ pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> 
         },
         (_, FaultKind::DiffLost { .. }) => Err("only the disk lane has state diffs to lose"),
         (_, FaultKind::Fs(_)) => Err("only the lanes disk and files have a file system to break"),
+        (LaneName::Kafka, FaultKind::AclDenied { .. } | FaultKind::TokenStale) => Ok(()),
+        (_, FaultKind::AclDenied { .. } | FaultKind::TokenStale) => {
+            Err("only the brokers of the lane kafka have users, ACLs and tokens")
+        }
         // Both speak to the model broker, where every fault of the catalogue lives.
         (LaneName::Sim | LaneName::Wire, _) => Ok(()),
         (LaneName::Disk, _) => Err("the disk lane has no brokers and no network"),
         (LaneName::Files, _) => Err("the files lane has no brokers and no network"),
         (LaneName::Mock, _) => Err("no fault is mapped to librdkafka's mock cluster yet"),
-        (LaneName::Kafka, FaultKind::LeaderMoved { .. }) => {
-            Err("leaders of a real cluster move when their broker goes: `broker.kill`")
-        }
-        // The proxy in front of the brokers carries them.
-        (LaneName::Kafka, _) => Ok(()),
+        (LaneName::Kafka, _) => at_proxy(kind),
         (LaneName::External, _) => Err("a cluster that the user names is never broken on purpose"),
     }
 }

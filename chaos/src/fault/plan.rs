@@ -71,6 +71,7 @@ impl FaultPlan {
             | FaultKind::NetCutFrame { brokers, .. }
             | FaultKind::NetConnectBlackhole { brokers }
             | FaultKind::NetLatency { brokers, .. } => brokers,
+            FaultKind::Link(fault) => fault.brokers(),
             FaultKind::BrokerRollingRestart { .. } => &Brokers::All,
             _ => return Vec::new(),
         };

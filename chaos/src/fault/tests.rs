@@ -9,7 +9,7 @@ use crate::broker::tests::kit::*;
 use crate::broker::{Cluster, codes};
 use crate::fault::FaultPlan;
 use crate::history::{FaultPhase, Recorder};
-use crate::scenario::model::{At, Brokers, Fault, FaultKind, Scenario, TopicSel};
+use crate::scenario::model::{At, Brokers, Fault, FaultKind, LinkFault, Scenario, TopicSel};
 
 mod manual;
 mod net;

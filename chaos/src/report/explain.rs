@@ -6,8 +6,8 @@ mod stores;
 use std::time::Duration;
 
 use crate::scenario::model::{
-    Action, ActionKind, Amount, At, Bound, Brokers, Cmp, Fault, FaultKind, Laws, Load, Scenario,
-    Size, SpoolDamage, TopicSel,
+    Action, ActionKind, Amount, At, Bound, Brokers, Cmp, Fault, FaultKind, Laws, LinkFault, Load,
+    Scenario, Size, SpoolDamage, TopicSel,
 };
 
 /// What happens, what must hold, and why it is tested, as text for a terminal.
@@ -148,6 +148,20 @@ fn fault(fault: &Fault) -> String {
     format!("{}: {}{lasts}", fault.kind.name(), fault_kind(&fault.kind))
 }
 
+fn link(fault: &LinkFault) -> String {
+    match fault {
+        LinkFault::Slice { brokers: b } => format!("answers of {} come byte by byte", brokers(b)),
+        LinkFault::Bandwidth { brokers: b, bytes_per_second } => {
+            format!("connections to {} carry {bytes_per_second} bytes per second", brokers(b))
+        }
+        LinkFault::Flip { brokers: b, request, nth, count } => format!(
+            "a bit flips in {count} {} of {}, from number {nth} on",
+            if *request { "Produce request(s)" } else { "Produce answer(s)" },
+            brokers(b)
+        ),
+    }
+}
+
 fn fault_kind(kind: &FaultKind) -> String {
     match kind {
         FaultKind::BrokerDown { brokers: b } => format!("{} down", brokers(b)),
@@ -180,6 +194,7 @@ fn fault_kind(kind: &FaultKind) -> String {
             span(*tail),
             tail_share * 100.0
         ),
+        FaultKind::Link(fault) => link(fault),
         FaultKind::LeaderMoved { topic: t } => format!("leaders of {} move", topic(*t)),
         FaultKind::Leaderless { topic: t } => format!("{} has no leader", topic(*t)),
         FaultKind::NotEnoughReplicas { topic: t, after_append } => {

@@ -140,6 +140,7 @@ fn write_truth(f: &mut fmt::Formatter<'_>, kind: &Kind) -> fmt::Result {
                 write!(f, ", {}/{}", part.topic, part.partition)?;
                 match part.appended {
                     Some(offset) => write!(f, " appended at {offset}")?,
+                    None if part.unknown => write!(f, " perhaps appended")?,
                     None => write!(f, " not appended")?,
                 }
                 write!(f, " (pid {}, epoch {})", part.pid, part.epoch)?;

@@ -8,7 +8,7 @@ use super::model::{
     Refused, Scenario, Size, SpoolDamage, TopicSel, Why,
 };
 use super::value::Fields;
-use super::{state, store};
+use super::{link, state, store};
 
 /// A scenario from the fields of its root table. Refused values count as not given; the caller
 /// does not use the result when anything was refused.
@@ -172,7 +172,11 @@ fn topic_or_request(name: &str, fields: &Fields, main: TopicSel) -> Option<Fault
             FaultKind::SpoolDamage(found?.1)
         }
         "subject.crash" => FaultKind::SubjectCrash(store::crash(fields)),
-        _ => return store::fault(name, fields).or_else(|| state::fault(name, fields)),
+        _ => {
+            return store::fault(name, fields)
+                .or_else(|| state::fault(name, fields))
+                .or_else(|| link::fault(name, fields));
+        }
     })
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use dashproof_reference::config::ProducerConfig;
 
-use super::model::{ActionKind, At, Brokers, FaultKind, LaneName, Laws, Listener, Load, Scenario};
+use super::model::{
+    ActionKind, At, Brokers, FaultKind, LaneName, Laws, LinkFault, Listener, Load, Scenario,
+};
 use super::security;
 use super::subjects;
 use super::value::Fields;
@@ -211,6 +213,10 @@ fn fault_alone(walker: &mut Walker<'_>, fields: &Fields, kind: &FaultKind, scena
                 let message = "`tail` and `tail_share` need each other";
                 walker.refuse(&fields.at, message, Some("give both or neither".into()));
             }
+        }
+        FaultKind::Link(LinkFault::Bandwidth { bytes_per_second: 0, .. }) => {
+            let help = "a link that carries nothing is a `net.partition`".to_owned();
+            walker.refuse(&fields.place("bytes"), "0 bytes per second", Some(help));
         }
         FaultKind::RequestError { code: 0, .. } => {
             let help = "name an error, as in \"NOT_LEADER_OR_FOLLOWER\"".to_owned();

@@ -215,7 +215,7 @@ const LOAD: &[Key] = &[
     may("message", Shape::Name(MESSAGES), "Message type, `event` if not given."),
 ];
 
-const BROKERS: Key = may("brokers", Shape::Brokers, "Which brokers, all if not given.");
+pub(super) const BROKERS: Key = may("brokers", Shape::Brokers, "Which brokers, all if not given.");
 pub(super) const FOR: Key =
     may("for", Shape::Span { zero: false }, "How long; to the end if not given.");
 const MUST_FOR: Key = need("for", Shape::Span { zero: false }, "How long.");
@@ -289,6 +289,9 @@ pub(crate) const FAULTS: &[Variant] = &[
             may("tail_share", Shape::Share, "Share of answers in the tail."),
         ],
     },
+    super::link::SLICE,
+    super::link::BANDWIDTH,
+    super::link::FLIP,
     Variant {
         name: "topic.leader_moved",
         about: "The leaders of all partitions move to the next replica.",

@@ -10,6 +10,7 @@ mod expectation;
 mod forms;
 mod keys;
 mod library;
+mod link;
 pub mod model;
 mod names;
 mod node;

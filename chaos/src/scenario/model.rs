@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub use super::damage::SpoolDamage;
 pub use super::expectation::{Amount, Bound, Cmp, Expect, Laws, OnLane};
+pub use super::link::LinkFault;
 pub use super::security::{Listener, Refused, Why};
 pub use super::state::{StateLoad, StateSubject};
 pub use super::store::{CheckpointSubject, Crash, FsFault, Phase, StoreAction};
@@ -214,6 +215,8 @@ pub enum FaultKind {
         /// Share of answers in the tail, 0..=1.
         tail_share: f64,
     },
+    /// `net.slice`, `net.bandwidth`, `net.flip`: what happens to bytes.
+    Link(LinkFault),
     /// `topic.leader_moved`: leaders of all partitions move to the next replica, an instant.
     LeaderMoved {
         /// Which topic.
@@ -308,6 +311,7 @@ impl FaultKind {
             Self::NetCutFrame { .. } => "net.cut_frame",
             Self::NetConnectBlackhole { .. } => "net.connect_blackhole",
             Self::NetLatency { .. } => "net.latency",
+            Self::Link(fault) => fault.name(),
             Self::LeaderMoved { .. } => "topic.leader_moved",
             Self::Leaderless { .. } => "topic.leaderless",
             Self::NotEnoughReplicas { .. } => "topic.not_enough_replicas",

@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Subject;
 use super::protocol::{Answer, Op, OpError};
-use crate::history::{EventId, Kind, Outcome, Recorder, Src};
+use crate::history::{EventId, Kind, Line, Outcome, Recorder, Src};
 use crate::lane::{HarnessError, spool};
 use crate::scenario::model::{ActionKind, At, Scenario, SpoolDamage};
 
@@ -251,11 +251,14 @@ impl Director {
         while self.now_us() < until {
             let warm = self.stage.recorder.read(|lines| {
                 let new = lines.get(seen..).unwrap_or_default();
-                seen = lines.len();
-                new.iter().any(|line| {
-                    matches!(&line.kind, Kind::Request { api, answered: Some(0), .. }
-                        if api == "InitProducerId")
-                })
+                let asked = |line: &Line| {
+                    matches!(&line.kind, Kind::Request { api, .. } if api == "InitProducerId")
+                };
+                // What has no answer yet is looked at again.
+                seen += new.iter().position(asked).unwrap_or(new.len());
+                new.iter().filter(|line| asked(line)).any(
+                    |line| matches!(&line.kind, Kind::Request { answered: Some(0), .. }),
+                )
             });
             if warm {
                 return;

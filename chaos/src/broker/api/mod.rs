@@ -3,7 +3,7 @@
 mod basic;
 mod fetch;
 mod metadata;
-mod produce;
+pub(crate) mod produce;
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::produce_response::{
     LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
@@ -38,6 +38,8 @@ struct Verdict {
 
 struct Leader<'a> {
     state: &'a mut State,
+    /// A bit of the request flipped on its way.
+    flipped: bool,
     broker: i32,
     acks: i16,
     version: i16,
@@ -48,7 +50,9 @@ impl Leader<'_> {
     fn decide(&mut self, offer: &Offer<'_>) -> Verdict {
         // Whatever the answer will be, the batch is read so that its events are on record.
         let limit = self.state.config.message_max_bytes;
-        let (flaw, batch) = match Batch::check(offer.records.clone(), limit) {
+        let records = offer.records.clone();
+        let arrived = if self.flipped { flipped(&records) } else { records };
+        let (flaw, batch) = match Batch::check(arrived, limit) {
             Ok(batch) => (None, Some(batch)),
             Err(code) => (Some(code), Batch::check(offer.records.clone(), usize::MAX).ok()),
         };
@@ -191,7 +195,8 @@ pub(super) fn serve(
     let (delay, lifts) = state.links.script.delay(name(head.api), &topics);
     let throttle = state.links.script.throttle().unwrap_or(Duration::ZERO);
     let (broker, version) = (from.broker, head.version);
-    let mut leader = Leader { state: &mut state, broker, acks, version, scripted };
+    let flipped = state.links.script.flip(broker, true);
+    let mut leader = Leader { state: &mut state, flipped, broker, acks, version, scripted };
     let (mut truths, mut codes_, mut responses) = (Vec::new(), Vec::new(), Vec::new());
     for topic in &request.topic_data {
         let mut partitions = Vec::new();
@@ -226,6 +231,15 @@ pub(super) fn serve(
         reply.records = records;
     }
     Ok(record(cluster, from, head, reply, Some(acks), truths))
+}
+
+/// The records of a batch with another last bit: its checksum tells.
+pub(crate) fn flipped(records: &Bytes) -> Bytes {
+    let mut out = BytesMut::from(&records[..]);
+    if let Some(last) = out.last_mut() {
+        *last ^= 1;
+    }
+    out.freeze()
 }
 
 /// Where the leaders named in a version 10 answer are.

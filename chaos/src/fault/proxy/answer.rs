@@ -59,7 +59,7 @@ impl Pending {
     pub(super) fn finish(
         self,
         site: &Arc<Shared>,
-        frame: Bytes,
+        frame: &Bytes,
         room: Option<OwnedSemaphorePermit>,
     ) -> bool {
         let correlation = frame.get(4..8).map(|mut id| id.get_i32());
@@ -67,13 +67,11 @@ impl Pending {
             return false;
         }
         let Self { head, line, ask, late, _open } = self;
-        let plain = || Told { frame: frame.clone(), top: head.top(&frame), codes: Vec::new() };
+        let plain = || Told { frame: frame.clone(), top: head.top(frame), codes: Vec::new() };
         let told = match ask {
-            Ask::Produce { parts, throttle } => {
-                produce(site, &head, line, &parts, throttle, &frame)
-            }
-            Ask::Metadata { all, scripted } => metadata(site, &head, all, scripted, &frame),
-            Ask::Versions { code } => versions(&head, code, &frame),
+            Ask::Produce { parts, throttle } => produce(site, &head, line, &parts, throttle, frame),
+            Ask::Metadata { all, scripted } => metadata(site, &head, all, scripted, frame),
+            Ask::Versions { code } => versions(&head, code, frame),
             Ask::Other => None,
         };
         let Told { frame, top, codes } = told.unwrap_or_else(plain);
@@ -193,9 +191,9 @@ fn metadata(
     let mut changed = hidden != answer.topics.len();
     for topic in &mut answer.topics {
         let Some(name) = topic.name.as_ref().map(|name| name.as_str().to_owned()) else { continue };
-        let code = script.code_for(scripted, &name);
+        let scripted = script.code_for(scripted, &name);
         let missing = || codes::UNKNOWN_TOPIC_OR_PARTITION;
-        if let Some(code) = code.or_else(|| script.missing(&name).then(missing)) {
+        if let Some(code) = scripted.or_else(|| script.missing(&name).then(missing)) {
             topic.error_code = code;
             topic.partitions.clear();
             changed = true;

@@ -39,7 +39,7 @@ pub use site::{Mode, TopicNames};
 pub use world::ProxyWorld;
 
 use crate::broker::{bind_loopback, listen};
-use crate::history::Recorder;
+use crate::history::{EventId, Recorder};
 use site::Shared;
 
 /// What a proxy is told at its start.
@@ -120,6 +120,12 @@ impl Proxy {
     /// it is said, a connection to this broker is closed.
     pub fn connect_to(&self, broker: i32, host: &str, port: u16) {
         self.shared.connect_to(broker, host, port);
+    }
+
+    /// Teaches the identity of an event whose subject writes no id into its records: the SHA-256
+    /// of the whole record value.
+    pub fn learn_digest(&self, digest: [u8; 32], event: EventId) {
+        self.shared.core().identity.learn(digest, event);
     }
 
     /// Ends when every Produce that was passed on is answered or its connection has ended, or after

@@ -13,7 +13,7 @@ use crate::broker::api::From;
 use crate::broker::conn::{Conn, Ending};
 use crate::broker::links::Site as _;
 use crate::broker::script::Met;
-use crate::scenario::model::FaultKind;
+use crate::scenario::model::{FaultKind, LinkFault};
 
 /// Bytes read at a time.
 const CHUNK: usize = 16 << 10;
@@ -33,6 +33,7 @@ pub const fn applies_to_bytes(kind: &FaultKind) -> Result<(), &'static str> {
         | FaultKind::NetReset { .. }
         | FaultKind::NetConnectBlackhole { .. }
         | FaultKind::NetLatency { .. }
+        | FaultKind::Link(LinkFault::Slice { .. } | LinkFault::Bandwidth { .. })
         | FaultKind::SpoolDamage(_)
         | FaultKind::SubjectCrash(_) => Ok(()),
         _ => Err("under TLS the proxy sees bytes and no frames"),
@@ -110,6 +111,7 @@ where
                 return std::future::pending().await;
             },
         }
+        conn.paced(buf.len()).await;
         if write.write_all(&buf).await.is_err() {
             return Ending::Reset;
         }

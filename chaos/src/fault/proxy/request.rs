@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::answer::{Ask, Pending};
 use super::frame::{Head, PRODUCE, whole};
 use super::site::{Core, Shared};
+use crate::broker::api::produce::flipped;
 use crate::broker::api::{From, Hopeless, Late, Reply};
 use crate::broker::batch::Batch;
 use crate::broker::codes;
@@ -59,6 +60,8 @@ struct Plan {
     delay: Duration,
     lifts: Option<usize>,
     throttle: Duration,
+    /// A bit of what is passed on flips.
+    flip: bool,
 }
 
 impl Front {
@@ -80,7 +83,7 @@ impl Front {
         }
         let (header, mut request) = head.request::<ProduceRequest>(frame).ok_or(Hopeless)?;
         let plan = self.plan(&head, &request);
-        let Plan { parts, truths, delay, lifts, throttle } = plan;
+        let Plan { parts, truths, delay, lifts, throttle, flip } = plan;
         let acks = request.acks;
         let records = truths.iter().map(|t| t.events.len() as u64).sum();
         let records = if acks == 0 { 0 } else { records };
@@ -92,10 +95,10 @@ impl Front {
             let frame = (acks != 0).then_some(frame);
             return Ok((Reply { frame, codes, close: acks == 0, ..reply }, None));
         }
-        let frame = if codes.is_empty() {
+        let frame = if codes.is_empty() && !flip {
             whole(frame)
         } else {
-            keep(&mut request, &parts);
+            keep(&mut request, &parts, flip);
             head.renew(&header, &request)
         };
         let frame = frame.ok_or(Hopeless)?;
@@ -147,7 +150,9 @@ impl Front {
                 truths.push(truth);
             }
         }
-        Plan { parts, truths, delay, lifts, throttle }
+        let passed = parts.iter().any(|part| part.refused.is_none());
+        let flip = passed && core.links.script.flip(self.from.broker, true);
+        Plan { parts, truths, delay, lifts, throttle, flip }
     }
 
     fn pending(
@@ -223,12 +228,14 @@ impl Onward {
         let Some(line) = self.line else { return };
         site.recorder().amend(line, |kind| {
             let Kind::Request { produce, .. } = kind else { return };
-            produce.iter_mut().for_each(|truth| truth.unknown = false);
+            for truth in produce {
+                truth.unknown = false;
+            }
         });
     }
 }
 
-/// What faults say of one batch: the code to refuse it with, or the code to answer after its append.
+/// What faults say of one batch: the code to refuse it with, or the one to tell after its append.
 fn decide(
     core: &mut Core,
     acks: i16,
@@ -237,9 +244,9 @@ fn decide(
     size: usize,
 ) -> (Option<i16>, Option<i16>) {
     let script = &mut core.links.script;
-    let code = script.code_for(scripted, topic);
+    let told = script.code_for(scripted, topic);
     let after = scripted.is_some_and(|s| s.after_append);
-    if let Some(code) = code.filter(|_| !after) {
+    if let Some(code) = told.filter(|_| !after) {
         return (Some(code), None);
     }
     if script.missing(topic) {
@@ -253,18 +260,23 @@ fn decide(
     }
     match if acks == -1 { script.replicas_short(topic) } else { None } {
         Some(false) => (Some(codes::NOT_ENOUGH_REPLICAS), None),
-        Some(true) => (None, code.or(Some(codes::NOT_ENOUGH_REPLICAS_AFTER_APPEND))),
-        None => (None, code),
+        Some(true) => (None, told.or(Some(codes::NOT_ENOUGH_REPLICAS_AFTER_APPEND))),
+        None => (None, told),
     }
 }
 
-/// Leaves out of a request what is refused.
-fn keep(request: &mut ProduceRequest, parts: &[Part]) {
+/// Leaves out of a request what is refused, and flips a bit of each batch that is left.
+fn keep(request: &mut ProduceRequest, parts: &[Part], flip: bool) {
     let mut refused = parts.iter().map(|part| part.refused.is_some());
     for topic in &mut request.topic_data {
         topic.partition_data.retain(|_| refused.next() != Some(true));
     }
     request.topic_data.retain(|topic| !topic.partition_data.is_empty());
+    if flip {
+        for data in request.topic_data.iter_mut().flat_map(|topic| &mut topic.partition_data) {
+            data.records = data.records.as_ref().map(flipped);
+        }
+    }
 }
 
 /// The answer about one partition that was refused.

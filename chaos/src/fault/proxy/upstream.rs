@@ -20,6 +20,8 @@ pub(super) const DIAL: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_secs(5);
 /// Largest answer, without its length.
 const MAX_ANSWER: usize = 128 << 20;
+/// Room for one read.
+const READ: usize = 4 << 10;
 /// Bytes of answers that may wait for one client, or one answer.
 const ROOM: usize = 32 << 20;
 
@@ -101,7 +103,7 @@ impl Answers<'_> {
             let room = Arc::clone(&self.room).acquire_many_owned(size).await.ok();
             // An answer that nobody asked for: whoever speaks there speaks another language.
             let (Ok(asked), Some(frame)) = (pending.try_recv(), self.held.take()) else { return };
-            if !asked.finish(self.site, frame, room) {
+            if !asked.finish(self.site, &frame, room) {
                 return;
             }
         }
@@ -119,6 +121,7 @@ impl Answers<'_> {
                     return Some(self.buf.split_to(4 + length).freeze());
                 }
             }
+            self.buf.reserve(READ);
             if read.read_buf(&mut self.buf).await.ok()? == 0 {
                 return None;
             }

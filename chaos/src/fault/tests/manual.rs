@@ -25,6 +25,9 @@ fn kinds() -> Vec<FaultKind> {
         FaultKind::NetCutFrame { brokers: brokers.clone(), bytes: 1, count: 1 },
         FaultKind::NetConnectBlackhole { brokers: brokers.clone() },
         FaultKind::NetLatency { brokers, base: time, jitter: time, tail: time, tail_share: 0.1 },
+        FaultKind::Link(LinkFault::Slice { brokers: Brokers::All }),
+        FaultKind::Link(LinkFault::Bandwidth { brokers: Brokers::All, bytes_per_second: 1 }),
+        FaultKind::Link(LinkFault::Flip { brokers: Brokers::All, request: true, nth: 1, count: 1 }),
         FaultKind::LeaderMoved { topic },
         FaultKind::Leaderless { topic },
         FaultKind::NotEnoughReplicas { topic, after_append: false },
@@ -60,6 +63,9 @@ fn kinds() -> Vec<FaultKind> {
             | FaultKind::NetCutFrame { .. }
             | FaultKind::NetConnectBlackhole { .. }
             | FaultKind::NetLatency { .. }
+            | FaultKind::Link(
+                LinkFault::Slice { .. } | LinkFault::Bandwidth { .. } | LinkFault::Flip { .. },
+            )
             | FaultKind::LeaderMoved { .. }
             | FaultKind::Leaderless { .. }
             | FaultKind::NotEnoughReplicas { .. }

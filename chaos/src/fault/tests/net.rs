@@ -212,6 +212,67 @@ async fn latency_delays_answers_by_base_jitter_and_tail_and_keeps_their_order() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn sliced_answers_come_byte_by_byte_and_whole() {
+    use tokio::io::AsyncReadExt as _;
+    let mut rig = rig(FaultKind::Link(LinkFault::Slice { brokers: Brokers::All }));
+    rig.plan.begin(0);
+    rig.client.send(9, &produce(batch(PLAIN, &[0], b"x"))).await.unwrap();
+    let mut first = [0; 64];
+    assert_eq!(rig.client.stream().read(&mut first).await.unwrap(), 1);
+    rig.plan.end(0);
+    assert_eq!(rig.phases(), [BEGIN, EFFECT, END]);
+    rig.reconnect();
+    assert_eq!(rig.offer(1).await, Some((0, 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_narrow_link_takes_the_time_that_the_bytes_need_and_lets_go_at_its_end() {
+    let brokers = Brokers::All;
+    let narrow = LinkFault::Bandwidth { brokers, bytes_per_second: 1000 };
+    let mut rig = rig(FaultKind::Link(narrow));
+    rig.plan.begin(0);
+    let large = || produce(batch(PLAIN, &[0], &[b'x'; 2000]));
+    let start = tokio::time::Instant::now();
+    rig.client.call(9, &large()).await.unwrap();
+    let took = start.elapsed();
+    assert!((2.0..2.6).contains(&took.as_secs_f64()), "{took:?}");
+    rig.client.send(9, &large()).await.unwrap();
+    sleep(Duration::from_millis(500)).await;
+    rig.plan.end(0);
+    let start = tokio::time::Instant::now();
+    rig.client.receive::<kafka_protocol::messages::ProduceRequest>(9).await.unwrap();
+    assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
+    assert_eq!(rig.phases(), [BEGIN, EFFECT, END]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_nth_request_flips_a_bit_and_is_refused_for_its_checksum() {
+    let brokers = Brokers::All;
+    let flip = LinkFault::Flip { brokers, request: true, nth: 2, count: 2 };
+    let mut rig = rig(FaultKind::Link(flip));
+    rig.plan.begin(0);
+    let mut codes_ = Vec::new();
+    for n in 0..4 {
+        codes_.push(rig.offer(n).await.unwrap().0);
+    }
+    assert_eq!(codes_, [0, codes::CORRUPT_MESSAGE, codes::CORRUPT_MESSAGE, 0]);
+    assert_eq!((rig.appended(), rig.phases()), (2, vec![BEGIN, EFFECT, END]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flipped_answer_is_lost_and_its_records_are_not() {
+    let brokers = Brokers::All;
+    let flip = LinkFault::Flip { brokers, request: false, nth: 1, count: 1 };
+    let mut rig = rig(FaultKind::Link(flip));
+    rig.plan.begin(0);
+    assert_eq!(metadata(&mut rig.client, "events").await.topics[0].error_code, 0);
+    assert_eq!(rig.offer(0).await, None);
+    let truth = &truths(&rig.recorder.lines())[0];
+    assert_eq!((truth.appended, truth.answered), (Some(0), None));
+    assert_eq!(rig.phases(), [BEGIN, EFFECT, END]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn overlapping_faults_cannot_undo_each_other() {
     let (cluster, recorder) = cluster();
     let down = |ids: &[i32]| {

@@ -8,19 +8,31 @@ use super::child::environment;
 use super::real::{self, Arena};
 use super::{RunInput, RunOutput};
 use crate::scenario::model::{LaneName, Scenario};
-use crate::subject::runner::World;
 use brokers::Brokers;
+
+/// With this in the environment the brokers stand behind the proxy, which carries the faults: the
+/// way to hold the proxy to what the model broker does itself.
+pub const PROXIED: &str = "DASHPROOF_PROXIED";
 
 /// Runs one cell. Several may run at once, each with its own brokers and child.
 pub async fn run(input: &RunInput) -> RunOutput {
     let digest = input.digest(LaneName::Wire);
+    let proxied = std::env::var_os(PROXIED).is_some();
+    // behind the proxy only its faults can be injected
+    let kafka = proxied.then(|| real::cannot_express(LaneName::Kafka, &input.scenario)).flatten();
+    if kafka.is_some() {
+        return RunOutput { not_applicable: kafka, ..RunOutput::default() };
+    }
     let arena = async |scenario: Arc<Scenario>, recorder| {
-        let brokers =
-            Brokers::start(&scenario, digest, recorder, input.seed).await.map_err(|error| {
-                environment(&format!("no socket on the loopback interface: {error}"))
-            })?;
-        let world = Arc::clone(&brokers.world) as Arc<dyn World>;
-        let bootstrap = brokers.bootstrap.clone();
+        let brokers = if proxied {
+            Brokers::behind_proxy(&scenario, digest, recorder, input.seed).await
+        } else {
+            Brokers::start(&scenario, digest, recorder, input.seed).await
+        };
+        let brokers = brokers.map_err(|error| {
+            environment(&format!("no socket on the loopback interface: {error}"))
+        })?;
+        let (bootstrap, world) = (brokers.bootstrap.clone(), Arc::clone(&brokers.world));
         Ok((Arena { scenario, bootstrap, world }, brokers))
     };
     real::run(input, LaneName::Wire, Vec::new(), arena).await

@@ -82,14 +82,14 @@ fn said(
     }
 }
 
-/// True when a broker's record shows the event appended before that place.
+/// True when the record of requests shows the event appended before that place, or leaves it open.
 pub(in crate::oracle) fn appended_before(event: &Event, route: Route, at: At) -> bool {
-    event.transmissions.iter().any(|t| t.route == route && t.appended && t.at < at)
+    event.transmissions.iter().any(|t| t.route == route && t.may_be_appended() && t.at < at)
 }
 
-/// True when brokers tell what they appended, and when: only ours do.
+/// True when it is told what was appended, and when: by our brokers, or by the proxy before others.
 pub(in crate::oracle) fn is_timed(index: &Index<'_>) -> bool {
-    matches!(index.lane, LaneName::Sim | LaneName::Wire) && !index.requests.is_empty()
+    index.lane != LaneName::Mock && !index.requests.is_empty()
 }
 
 /// `persisted` is a promise, whoever makes it.

@@ -29,7 +29,7 @@ fn hidden_by_client(index: &Index<'_>, event: &Event, route: Route) -> bool {
         && event
             .transmissions
             .iter()
-            .any(|t| t.route == route && t.appended && t.answered == Some(NOT_LEADER))
+            .any(|t| t.route == route && t.may_be_appended() && t.answered == Some(NOT_LEADER))
 }
 
 /// Where an event is in a route's log, for people.

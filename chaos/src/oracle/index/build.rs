@@ -1,6 +1,7 @@
 //! Fills the [`Index`].
 
 mod ends;
+mod unknown;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,7 @@ pub(super) fn build<'a>(lines: &'a [Line], scenario: &'a Scenario) -> Index<'a> 
         builder.line(at, inc, line);
     }
     builder.place_logs();
+    unknown::settle(&mut builder.index);
     builder.unflagged();
     let mut index = builder.index;
     index.tells_attempts = !index.attempts.is_empty() || !index.lives.iter().any(was_taken);
@@ -416,6 +418,9 @@ impl<'a> Builder<'a> {
             route,
             appended: truth.appended.is_some(),
             answered: truth.answered,
+            unknown: truth.unknown,
+            pid: truth.pid,
+            epoch: truth.epoch,
         };
         for id in truth.events.iter().flatten() {
             let slot = self.event(*id);

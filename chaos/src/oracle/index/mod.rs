@@ -41,6 +41,17 @@ pub(crate) struct Transmission {
     pub(crate) route: Route,
     pub(crate) appended: bool,
     pub(crate) answered: Option<i16>,
+    /// Nothing tells whether it was appended, not even the final log.
+    pub(crate) unknown: bool,
+    pub(crate) pid: i64,
+    pub(crate) epoch: i16,
+}
+
+impl Transmission {
+    /// It was appended, for all that is known.
+    pub(crate) const fn may_be_appended(&self) -> bool {
+        self.appended || self.unknown
+    }
 }
 
 /// An event over the whole run.

@@ -18,6 +18,7 @@ mod surface;
 mod tables;
 mod time;
 mod total;
+mod unknown;
 mod verdict;
 
 use proptest::prelude::*;

@@ -200,6 +200,15 @@ impl Story {
         self.request(route, 0, n, None, Some(answered), 0)
     }
 
+    /// The proxy passes a Produce request with the event on, and no broker answers it.
+    pub(super) fn unanswered(&mut self, route: Route, n: u32) -> &mut Self {
+        self.request(route, 0, n, None, None, 0);
+        if let Some(Line { kind: Kind::Request { produce, .. }, .. }) = self.lines.last_mut() {
+            produce[0].unknown = true;
+        }
+        self
+    }
+
     fn request(
         &mut self,
         route: Route,
