@@ -143,6 +143,10 @@ pub(crate) struct RunArgs {
     pub(crate) which: Which,
     #[command(flatten)]
     pub(crate) at: Where,
+    /// Compare what the lanes say of each scenario; a difference that no agreement.toml explains
+    /// ends with 1, an explanation of none with 4.
+    #[arg(long)]
+    pub(crate) agree: bool,
     /// Output.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

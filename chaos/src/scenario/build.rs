@@ -188,6 +188,7 @@ fn expect(fields: &Fields) -> Expect {
         outcomes: fields.outcomes(),
         recovery: fields.span("recovery"),
         lost_in_crash: fields.bound("lost_in_crash"),
+        agree: fields.within(),
         on: fields.table("on").map(on_lanes).unwrap_or_default(),
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use super::damage::SpoolDamage;
-pub use super::expectation::{Amount, Bound, Cmp, Expect, Laws, OnLane};
+pub use super::expectation::{Amount, Bound, Cmp, Expect, Laws, OnLane, Within};
 pub use super::state::{StateLoad, StateSubject};
 pub use super::store::{CheckpointSubject, Crash, FsFault, Phase, StoreAction};
 
