@@ -249,7 +249,7 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// The exit code of the comparison alone. `absent` lanes were asked for by name, or written for.
+    /// The exit code of the comparison alone.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         let differs = self.pairs.iter().any(|pair| pair.unexplained().next().is_some());

@@ -1,5 +1,5 @@
-//! Model brokers that are wrong on purpose. The subject is the reference: what is put to the test is
-//! the lanes against each other.
+//! Model brokers that are wrong on purpose. The subject is the reference: what is put to the test
+//! is the lanes against each other.
 
 use super::{AGREE, Sabotage, Saboteur};
 use crate::broker::Wrong;

@@ -6,6 +6,7 @@ use tokio::io::DuplexStream;
 use crate::broker::reader::{Dial, ReadError, Reader, record_logs};
 use crate::broker::tests::kit::*;
 use crate::broker::{Cluster, Identity, codes, serve};
+use crate::fault::Target as _;
 use crate::history::{Kind, Line, Route};
 use crate::scenario::model::{FaultKind, TopicSel};
 

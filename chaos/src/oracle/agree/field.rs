@@ -92,5 +92,6 @@ fn reason(outcome: &str, name: &str) -> Result<(), (String, Option<String>)> {
     if valid.contains(&name) {
         return Ok(());
     }
-    Err((format!("`{outcome}` has no reason `{name}`"), suggest(name, valid)))
+    let help = suggest(name, valid).or_else(|| Some(FORMS.to_owned()));
+    Err((format!("`{outcome}` has no reason `{name}`"), help))
 }
