@@ -10,6 +10,7 @@ use super::identity::Identity;
 use super::links::{Links, Peer, Site};
 use super::script::{Script, Topics};
 use super::state::State;
+use super::wrong::Wrong;
 use crate::fault::Target;
 use crate::history::{EventId, Recorder};
 use crate::scenario::model::FaultKind;
@@ -106,6 +107,11 @@ impl Cluster {
         drop(state);
         self.changed.notify_waiters();
         done
+    }
+
+    /// Its brokers are wrong on purpose from now on.
+    pub fn go_wrong(&self, wrong: Wrong) {
+        self.state().go_wrong(wrong);
     }
 
     /// Ids of the brokers, ascending.
@@ -218,6 +224,8 @@ impl Target for Cluster {
                     state.links.script.disarm(index);
                 }
                 FaultKind::Leaderless { topic } => state.bump_epochs(*topic),
+                FaultKind::BrokerDown { .. } => state.harm(brokers, true),
+                FaultKind::NetReset { .. } => state.harm(brokers, false),
                 _ => {}
             }
         });
@@ -234,7 +242,10 @@ impl Target for Cluster {
     }
 
     fn set_down(&self, index: usize, down: Vec<i32>) {
-        self.change(|links| links.script.set_down(index, down));
+        self.change_all(|state| {
+            state.harm(&down, true);
+            state.links.script.set_down(index, down);
+        });
     }
 
     fn retire(&self, broker: i32) {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::batch::{Batch, advance};
 use super::codes;
+use super::wrong::Wrong;
 
 /// Batches a broker remembers per producer to recognise duplicates; the reason why an idempotent
 /// client may not have more requests than this in flight.
@@ -52,9 +53,47 @@ pub(crate) struct Log {
     batches: Vec<Stored>,
     next: i64,
     producers: BTreeMap<i64, Producer>,
+    wrong: Option<Wrong>,
+    /// Where a batch goes that belongs in front of the newest one.
+    gap: Option<i64>,
 }
 
+/// How far behind a broker that misorders puts the first of two batches.
+const APART: i64 = 1_000_000;
+
 impl Log {
+    /// From now on it is kept by a broker that is wrong.
+    pub(crate) fn go_wrong(&mut self, wrong: Wrong) {
+        self.wrong = Some(wrong);
+    }
+
+    /// The leader's connections were reset, or (`crashed`) it went down: what a wrong broker loses.
+    pub(crate) fn harm(&mut self, crashed: bool) {
+        match self.wrong {
+            Some(Wrong::AcksBeforeAppend) => drop(self.batches.pop()),
+            Some(Wrong::ForgetsAfterRestart) if crashed => {
+                *self = Self { wrong: self.wrong, ..Self::default() };
+            }
+            _ => {}
+        }
+    }
+
+    /// Where the next batch goes.
+    fn place(&mut self, count: i32) -> i64 {
+        if self.wrong != Some(Wrong::Misorders) {
+            let base = self.next;
+            self.next += i64::from(count);
+            return base;
+        }
+        if let Some(gap) = self.gap.take() {
+            return gap;
+        }
+        self.gap = Some(self.next);
+        let base = self.next + APART;
+        self.next = base + i64::from(count);
+        base
+    }
+
     /// Offset of the next record.
     pub(crate) fn end(&self) -> i64 {
         self.next
@@ -95,14 +134,15 @@ impl Log {
             }
             self.in_sequence(batch)?;
         }
-        let base = self.next;
-        self.batches.push(Stored {
+        let base = self.place(batch.count);
+        let stored = Stored {
             base,
             bytes: batch.at(base, leader_epoch),
             count: batch.count,
             max_timestamp: batch.max_timestamp,
-        });
-        self.next += i64::from(batch.count);
+        };
+        let at = self.batches.partition_point(|b| b.base < base);
+        self.batches.insert(at, stored);
         if batch.pid >= 0 {
             self.remember(batch, base);
         }

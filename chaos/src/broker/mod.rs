@@ -21,6 +21,7 @@ pub(crate) mod script;
 pub(crate) mod shape;
 mod state;
 mod truth;
+mod wrong;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -31,3 +32,4 @@ pub use conn::{MAX_REQUEST, serve};
 pub use identity::Identity;
 pub(crate) use listen::listen;
 pub use listen::{HeldPort, Listen, accept_loop, bind_loopback};
+pub use wrong::Wrong;

@@ -7,6 +7,7 @@ use super::identity::Identity;
 use super::links::Links;
 use super::log::Log;
 use super::script::Script;
+use super::wrong::Wrong;
 use super::{ClusterConfig, codes};
 use crate::scenario::model::{FaultKind, TopicSel};
 
@@ -56,6 +57,17 @@ impl State {
         state.create(&main, state.config.partitions);
         state.create(&dlq, 1);
         state
+    }
+
+    /// Its brokers are wrong from now on.
+    pub(crate) fn go_wrong(&mut self, wrong: Wrong) {
+        self.topics.values_mut().flatten().for_each(|partition| partition.log.go_wrong(wrong));
+    }
+
+    /// These brokers lost their connections, or (`crashed`) went down: wrong ones lose more.
+    pub(crate) fn harm(&mut self, brokers: &[i32], crashed: bool) {
+        let led = self.topics.values_mut().flatten().filter(|p| brokers.contains(&p.leader));
+        led.for_each(|partition| partition.log.harm(crashed));
     }
 
     /// Creates a topic unless it is there.

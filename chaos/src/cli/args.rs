@@ -13,7 +13,7 @@ use crate::scenario::{Selection, parse_seeds};
 #[derive(Debug, Parser)]
 #[command(name = "dashproof", version, about, disable_help_subcommand = true)]
 #[command(after_help = "Exit codes: 0 proven, 1 violation, 2 usage, 3 inconclusive, 4 stale \
-    baseline, 5 environment, 6 nondeterminism, 70 internal.")]
+    baseline or explanation, 5 environment, 6 nondeterminism, 70 internal.")]
 pub(crate) struct Cli {
     /// Folder of scenario files; the nearest `scenarios` above here if not given.
     #[arg(long, global = true, value_name = "DIR")]
@@ -151,6 +151,10 @@ pub(crate) struct RunArgs {
     /// told and counted as not run, and does not make the run inconclusive.
     #[arg(long)]
     pub(crate) allow_not_run: bool,
+    /// Compare what the lanes say of each scenario; a difference that no agreement.toml explains
+    /// ends with 1, an explanation of none with 4.
+    #[arg(long)]
+    pub(crate) agree: bool,
     /// Output.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

@@ -8,18 +8,21 @@ use super::args::{CheckArgs, Format};
 use super::failure::{Failure, count};
 use super::ui;
 use crate::exit;
-use crate::scenario::{Diagnostic, load_dir, load_file};
+use crate::scenario::{Diagnostic, is_agreement, load_dir, load_explanations, load_file};
 
 pub(crate) fn check(dir: Option<&Path>, args: &CheckArgs) -> Result<u8, Failure> {
     let paths: Vec<PathBuf> = match args.paths.as_slice() {
         [] => vec![super::scenario_dir(dir)?],
         paths => paths.to_vec(),
     };
-    let mut good = 0;
+    let (mut good, mut agreements) = (0, 0);
     let mut problems: Vec<Diagnostic> = Vec::new();
     for path in &paths {
         let found = if path.is_dir() {
             load_dir(path).map(|library| library.len())
+        } else if is_agreement(path) {
+            agreements += 1;
+            load_explanations(path).map(|_| 0)
         } else {
             load_file(path).map(|_| 1)
         };
@@ -28,7 +31,7 @@ pub(crate) fn check(dir: Option<&Path>, args: &CheckArgs) -> Result<u8, Failure>
             Err(found) => problems.extend(found),
         }
     }
-    if good == 0 && problems.is_empty() {
+    if good + agreements == 0 && problems.is_empty() {
         let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
         return Err(Failure::inconclusive(format!(
             "no scenario file in {}: nothing was checked\nhelp: scenario files end in .toml",
@@ -38,7 +41,11 @@ pub(crate) fn check(dir: Option<&Path>, args: &CheckArgs) -> Result<u8, Failure>
     match args.format {
         Format::Json => ui::print(&format!("{:#}\n", as_json(&problems))),
         Format::Human if problems.is_empty() => {
-            ui::print(&format!("{}: no problem\n", count(good, "scenario")));
+            let what = match (good, agreements) {
+                (0, n) => count(n, "agreement file"),
+                (n, _) => count(n, "scenario"),
+            };
+            ui::print(&format!("{what}: no problem\n"));
         }
         Format::Human => {
             for problem in &problems {

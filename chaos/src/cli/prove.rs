@@ -10,15 +10,16 @@ use serde_json::json;
 use super::args::{Format, ProveArgs};
 use super::failure::Failure;
 use super::ui::{self, Ui};
-use super::{library, pool, run};
+use super::{agree, library, pool, run};
 use crate::exit;
 use crate::lane::SubjectSpec;
 use crate::lane::kafka::Fleet;
 use crate::oracle::Verdict;
+use crate::report::agreement::{Absent, Board};
 use crate::report::cell::{Cell, CellResult};
 use crate::report::table::aligned;
-use crate::saboteur::{self, Saboteur};
-use crate::scenario::model::Scenario;
+use crate::saboteur::{self, AGREE, Saboteur};
+use crate::scenario::model::{LaneName, Scenario};
 use crate::scenario::{Library, suggest};
 
 /// What came of one saboteur in one scenario.
@@ -135,6 +136,46 @@ impl Prover<'_> {
         compared(trial, seed, broken, reference);
     }
 
+    /// One seed of a wrong broker on `wire`, held against `sim`, where it is sound; with sound
+    /// brokers both must agree.
+    fn disagree(
+        &self,
+        trial: &mut Trial,
+        seed: u64,
+        runtime: &tokio::runtime::Runtime,
+        fleet: &Fleet,
+    ) {
+        let right = self.cell(trial, seed, SubjectSpec::Reference);
+        let Some((wrong, right)) = self.wrong(trial, seed).zip(right) else {
+            return unknown(trial);
+        };
+        let explanations = match agree::explanations([&right.scenario]) {
+            Ok(explanations) => explanations,
+            Err(failure) => return trial.instead = failure.message,
+        };
+        let sound = pool::simulate(Cell { lane: LaneName::Sim, ..right.clone() });
+        let both = async { tokio::join!(pool::attend(wrong, fleet), pool::attend(right, fleet)) };
+        let (wrong, right) = runtime.block_on(both);
+        let against = |other: &CellResult| {
+            let mut board = Board::default();
+            board.add(&sound);
+            board.add(other);
+            board.close(&[], Absent::new(), &explanations)
+        };
+        let (wrongly, rightly) = (against(&wrong), against(&right));
+        let sound = [sound.verdict, right.verdict].iter().all(|v| *v == Verdict::Pass);
+        if !sound || rightly.exit_code() != exit::PROVEN {
+            trial.instead =
+                format!("with sound brokers the lanes differ: {}", rightly.unexplained());
+        } else if wrongly.differs_in(trial.saboteur.rule) {
+            let violations = wrong.judgement.map(|j| j.violations).unwrap_or_default();
+            let broken = violations.iter().map(|v| (v.law.as_str().to_owned(), v.rule));
+            trial.caught = Some((seed, broken.collect()));
+        } else {
+            trial.instead = format!("the lanes differ in other things: {}", wrongly.unexplained());
+        }
+    }
+
     /// One seed in real time: the reference beside the saboteur, since both do little but wait.
     async fn attend(&self, trial: &mut Trial, seed: u64, fleet: &Fleet) {
         let wrong = self.wrong(trial, seed);
@@ -219,7 +260,11 @@ fn attempt_all(ui: Ui, prover: &Prover<'_>, trials: Vec<Trial>) -> Result<Vec<Tr
             for mut trial in real_time {
                 let (runtime, finished, tell, fleet) = (&runtime, &finished, &tell, &fleet);
                 scope.spawn(move || {
-                    runtime.block_on(prover.attend(&mut trial, seed, fleet));
+                    if trial.saboteur.law == AGREE {
+                        prover.disagree(&mut trial, seed, runtime, fleet);
+                    } else {
+                        runtime.block_on(prover.attend(&mut trial, seed, fleet));
+                    }
                     tell();
                     finished.lock().unwrap_or_else(PoisonError::into_inner).push(trial);
                 });

@@ -1,23 +1,24 @@
 //! `dashproof run`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::args::{Format, RunArgs};
 use super::failure::{Failure, count};
 use super::ui::{self, Tone, Ui};
-use super::{files, library_for, pool};
+use super::{agree, files, library_for, pool};
 use crate::exit;
 use crate::lane::SubjectSpec;
 use crate::lane::kafka::{self, Missing};
 use crate::oracle::{LawId, RunCounts, Verdict};
+use crate::report::agreement::{Agreement, Board};
 use crate::report::cell::{Cell, CellResult};
 use crate::report::summary::Summary;
 use crate::report::{json, table};
 use crate::scenario::model::{LaneName, Scenario};
-use crate::scenario::{self, select, suggest};
+use crate::scenario::{self, Explanation, select, suggest};
 
 /// Lanes that this build can run.
 const LANES: [LaneName; 5] =
@@ -34,21 +35,28 @@ struct Plan {
     cells: Vec<Cell>,
     /// Lanes that scenarios list and that cannot run: why, and how many scenarios list each.
     absent: BTreeMap<LaneName, (String, usize)>,
+    /// What is known of how lanes differ, where that is asked.
+    explanations: Option<Vec<Explanation>>,
+    /// Lanes that were asked for, or that the scenarios are written for.
+    lanes: Vec<LaneName>,
 }
 
 pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Failure> {
     let begun = Instant::now();
-    let plan = plan(dir, args)?;
+    let mut plan = plan(dir, args)?;
     if let Some(dir) = &args.out {
         files::writable(dir)?;
     }
     let total = plan.cells.len();
     let each = total <= SHOWN;
+    let board = plan.explanations.is_some().then(Board::default);
     let summary = Summary::new(args.allow_not_run);
-    let mut reporter = Reporter { ui, format: args.format, each, summary, ..Reporter::default() };
+    let mut reporter =
+        Reporter { ui, format: args.format, each, summary, board, ..Reporter::default() };
     let mut failure = None;
     ui.progress(&format!("0/{total} cells"));
-    pool::run(plan.cells, args.jobs.map(usize::from), |result| {
+    let cells = std::mem::take(&mut plan.cells);
+    pool::run(cells, args.jobs.map(usize::from), |result| {
         let kept = keep(args.out.as_deref(), &result);
         let folder = kept.unwrap_or_else(|error| {
             failure.get_or_insert(error);
@@ -58,13 +66,10 @@ pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Fail
         reporter.progress(total);
     })?;
     ui.clear();
-    reporter.finish(&plan.absent, begun.elapsed());
+    let code = reporter.finish(&plan, begun.elapsed());
     match failure {
-        Some(failure) => {
-            let code = exit::worst([failure.code, reporter.summary.exit_code()]);
-            Err(Failure { code, ..failure })
-        }
-        None => Ok(reporter.summary.exit_code()),
+        Some(failure) => Err(Failure { code: exit::worst([failure.code, code]), ..failure }),
+        None => Ok(code),
     }
 }
 
@@ -80,7 +85,8 @@ fn keep(out: Option<&Path>, result: &CellResult) -> Result<Option<PathBuf>, Fail
 
 fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
     let asked = &args.at.lane;
-    for lane in asked {
+    // lanes that are compared do not wait for one that is not there: it is told, and ends with 3
+    for lane in asked.iter().filter(|_| !args.agree) {
         available(*lane)?;
     }
     let subject = match &args.driver {
@@ -104,14 +110,55 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
     if let Some(free) = args.free {
         chosen = one_play(&chosen, free)?;
     }
-    let mut plan = Plan { cells: Vec::new(), absent: BTreeMap::new() };
+    let lanes = if asked.is_empty() { written_for(&chosen) } else { asked.clone() };
+    let mut plan = Plan { cells: Vec::new(), absent: BTreeMap::new(), explanations: None, lanes };
+    fill(&mut plan, &chosen, args, &subject)?;
+    if plan.cells.iter().any(|cell| cell.lane == LaneName::Sim) && !cfg!(tokio_unstable) {
+        return Err(sim_is_missing());
+    }
+    if plan.cells.is_empty() && args.driver.is_some() {
+        return Err(Failure::usage(
+            "nothing to run: a driver is a process, and runs on lanes in real time only\nhelp: \
+             leave --lane out, or name wire or files; the scenarios must be written for it",
+        ));
+    }
+    if plan.cells.is_empty() {
+        return Err(nothing_to_run(&chosen, asked));
+    }
+    if args.agree {
+        agree::comparable(asked, &plan.cells)?;
+        plan.explanations = Some(agree::explanations(&chosen)?);
+    }
+    Ok(plan)
+}
+
+/// Every lane that one of the scenarios is written for.
+fn written_for(chosen: &[Arc<Scenario>]) -> Vec<LaneName> {
+    let lanes: BTreeSet<LaneName> = chosen.iter().flat_map(|s| s.lanes.clone()).collect();
+    lanes.into_iter().collect()
+}
+
+/// The cells of the chosen scenarios on the lanes that are there.
+fn fill(
+    plan: &mut Plan,
+    chosen: &[Arc<Scenario>],
+    args: &RunArgs,
+    subject: &SubjectSpec,
+) -> Result<(), Failure> {
+    let asked = &args.at.lane;
+    let saboteur = args.saboteur.as_deref().and_then(crate::saboteur::find);
+    // beside a wrong broker the others are what it is compared with
+    let acts = |lane| args.agree || saboteur.is_none_or(|saboteur| saboteur.acts_on(lane));
     let not_built = Missing { what: "not in this build".to_owned(), remedy: String::new() };
     let mut kafka = None;
-    for scenario in &chosen {
+    for lane in asked.iter().filter(|lane| !LANES.contains(lane)) {
+        plan.absent.insert(*lane, (not_built.what.clone(), 0));
+    }
+    for scenario in chosen {
         for lane in &scenario.lanes {
             // A driver is a process: it has no virtual time to run in.
             let fits = args.driver.is_none() || lane.is_real_time();
-            if !fits || (!asked.is_empty() && !asked.contains(lane)) {
+            if !fits || !acts(*lane) || (!asked.is_empty() && !asked.contains(lane)) {
                 continue;
             }
             let missing = match lane {
@@ -119,7 +166,7 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
                 other => (!LANES.contains(other)).then_some(&not_built),
             };
             if let Some(missing) = missing {
-                if asked.contains(lane) {
+                if asked.contains(lane) && !args.agree {
                     return Err(not_there(*lane, missing));
                 }
                 plan.absent.entry(*lane).or_insert_with(|| (missing.what.clone(), 0)).1 += 1;
@@ -135,19 +182,7 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
             }));
         }
     }
-    if plan.cells.iter().any(|cell| cell.lane == LaneName::Sim) && !cfg!(tokio_unstable) {
-        return Err(sim_is_missing());
-    }
-    if plan.cells.is_empty() && args.driver.is_some() {
-        return Err(Failure::usage(
-            "nothing to run: a driver is a process, and runs on lanes in real time only\nhelp: \
-             leave --lane out, or name wire or files; the scenarios must be written for it",
-        ));
-    }
-    if plan.cells.is_empty() {
-        return Err(nothing_to_run(&chosen, asked));
-    }
-    Ok(plan)
+    Ok(())
 }
 
 /// Of each scenario whose disk is full at every byte the play with so many bytes free.
@@ -164,9 +199,7 @@ fn one_play(chosen: &[Arc<Scenario>], free: u64) -> Result<Vec<Arc<Scenario>>, F
 fn nothing_to_run(chosen: &[Arc<Scenario>], asked: &[LaneName]) -> Failure {
     let names =
         |lanes: &[LaneName]| lanes.iter().map(|lane| lane.as_str()).collect::<Vec<_>>().join(", ");
-    let mut lanes: Vec<LaneName> = chosen.iter().flat_map(|s| s.lanes.clone()).collect();
-    lanes.sort();
-    lanes.dedup();
+    let lanes = written_for(chosen);
     let asked = if asked.is_empty() { names(&LANES) } else { names(asked) };
     Failure::inconclusive(format!(
         "nothing to run: {} selected, none of them is written for {asked}\nhelp: they are written \
@@ -242,11 +275,16 @@ struct Reporter {
     counts: BTreeMap<(String, LaneName), u64>,
     /// Cells that this machine does not let run.
     not_run: Vec<String>,
+    /// Where lanes are compared.
+    board: Option<Board>,
 }
 
 impl Reporter {
     fn add(&mut self, mut result: CellResult, folder: Option<PathBuf>) {
         self.summary.add(&result);
+        if let Some(board) = &mut self.board {
+            board.add(&result);
+        }
         result.lines = Vec::new();
         if self.format == Format::Json {
             ui::print(&format!("{}\n", json::cell(&result)));
@@ -277,15 +315,42 @@ impl Reporter {
         self.ui.progress(&format!("{}/{total} cells{bad}", v.total()));
     }
 
-    fn finish(
-        &mut self,
-        absent: &BTreeMap<LaneName, (String, usize)>,
-        elapsed: std::time::Duration,
-    ) {
+    /// Prints what came of it; the exit code of it all.
+    fn finish(&mut self, plan: &Plan, elapsed: Duration) -> u8 {
+        let absent = plan.absent.iter().map(|(lane, (why, _))| (*lane, why.clone())).collect();
+        let explanations = plan.explanations.as_deref().unwrap_or_default();
+        let agreement =
+            self.board.take().map(|board| board.close(&plan.lanes, absent, explanations));
+        let compared = agreement.as_ref().map(Agreement::exit_code);
+        let code = exit::worst([self.summary.exit_code()].into_iter().chain(compared));
         if self.format == Format::Json {
-            ui::print(&format!("{}\n", json::summary(&self.summary, elapsed)));
-            return;
+            self.finish_json(agreement.as_ref(), code, elapsed);
+        } else {
+            self.finish_human(plan, agreement.as_ref(), code, elapsed);
         }
+        code
+    }
+
+    fn finish_json(&self, agreement: Option<&Agreement>, code: u8, elapsed: Duration) {
+        let mut summary = json::summary(&self.summary, elapsed);
+        if let (Some(agreement), serde_json::Value::Object(map)) = (agreement, &mut summary) {
+            for pair in agreement.pairs() {
+                ui::print(&format!("{pair}\n"));
+            }
+            map.insert("agreement".to_owned(), agreement.summary());
+            map.insert("exit".to_owned(), code.into());
+            map.insert("line".to_owned(), agreement.line(code).into());
+        }
+        ui::print(&format!("{summary}\n"));
+    }
+
+    fn finish_human(
+        &mut self,
+        plan: &Plan,
+        agreement: Option<&Agreement>,
+        code: u8,
+        elapsed: Duration,
+    ) {
         self.told.sort_by(|(a, _), (b, _)| {
             let key = |r: &CellResult| (r.cell.scenario.id.clone(), r.cell.lane, r.cell.seed);
             key(a).cmp(&key(b))
@@ -301,11 +366,17 @@ impl Reporter {
             let more = count - TOLD;
             out.push_str(&format!("{id} on {} has {more} more such cells\n", lane.as_str()));
         }
+        if let Some(agreement) = agreement {
+            out.push_str(&agreement.differences(self.each));
+        }
         if !out.is_empty() {
             out.push('\n');
         }
         out.push_str(&table::summary(&self.summary, self.each));
-        for (lane, (why, scenarios)) in absent {
+        if let Some(agreement) = agreement {
+            out.push_str(&format!("\n{}\n", agreement.table()));
+        }
+        for (lane, (why, scenarios)) in &plan.absent {
             let listed = count(*scenarios, "scenario");
             let lane = lane.as_str();
             out.push_str(&format!("NOT RUN: lane {lane}: {why}; {listed} would run there\n"));
@@ -313,6 +384,9 @@ impl Reporter {
         self.not_run.sort();
         out.extend(self.not_run.iter().map(String::as_str));
         out.push_str(&format!("{}\n", self.summary.line(elapsed)));
+        if let Some(agreement) = agreement {
+            out.push_str(&format!("{}\n", agreement.line(code)));
+        }
         ui::print(&out);
     }
 }

@@ -10,7 +10,7 @@ mod plan;
 pub mod proxy;
 pub mod spool;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use lanes::can_inject;
 pub use plan::{FaultPlan, Target};

@@ -11,7 +11,7 @@ use crate::fault::FaultPlan;
 use crate::history::{FaultPhase, Recorder};
 use crate::scenario::model::{At, Brokers, Fault, FaultKind, LinkFault, Scenario, TopicSel};
 
-mod manual;
+pub(crate) mod manual;
 mod net;
 mod request;
 

@@ -25,6 +25,12 @@ pub mod _drivers {}
 #[doc = include_str!("laws.md")]
 pub mod _laws {}
 
+#[doc = include_str!("lanes.md")]
+pub mod _lanes {}
+
+#[doc = include_str!("agreement.md")]
+pub mod _agreement {}
+
 #[doc = include_str!("marks.md")]
 pub mod _marks {}
 

@@ -4,6 +4,7 @@
 //! the operating system show, and what could not be judged is counted and shown. The tables of
 //! [`laws`], [`lanes`], [`marks`] and [`metrics`] are the manual's.
 
+pub mod agree;
 mod api;
 mod codec;
 mod counts;

@@ -305,6 +305,9 @@ fn expectations(scenario: &Scenario) -> Vec<String> {
     if let Some(lost) = expect.lost_in_crash {
         out.push(format!("lost in a crash: {}", bound(lost)));
     }
+    for (outcome, within) in &expect.agree {
+        out.push(format!("lanes agree on {outcome} of what a fault touched, within {within}"));
+    }
     if !expect.reached.is_empty() {
         let marks = expect.reached.join(", ");
         out.push(format!("a verdict needs that this really happened: {marks}"));

@@ -1,5 +1,6 @@
 //! What people and programs are shown: everything here only reads.
 
+pub mod agreement;
 pub mod cell;
 pub mod explain;
 pub mod json;

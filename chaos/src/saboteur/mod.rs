@@ -5,6 +5,7 @@
 //! names while the reference passes there. A saboteur that survives is a hole in the harness.
 
 mod beyond;
+mod broker;
 mod counters;
 mod disk;
 mod files;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use dashproof_reference::core::{Route, Transport};
 use dashproof_reference::fs::Fs;
 
+use crate::broker::Wrong;
 use crate::history::Kind;
 use crate::scenario::model::{LaneName, Scenario, StateSubject};
 use crate::subject::Subject;
@@ -31,6 +33,9 @@ use crate::subject::store::{self, Answered, Checkpointer, Open, Setup};
 /// Where a subject's claims go.
 pub type Claims = Arc<dyn Fn(Kind) + Send + Sync>;
 
+/// What catches a saboteur that is no subject: lanes that do not agree.
+pub const AGREE: &str = "AGREE";
+
 /// A subject that is wrong on purpose.
 #[derive(Clone, Copy)]
 pub struct Saboteur {
@@ -38,9 +43,10 @@ pub struct Saboteur {
     pub name: &'static str,
     /// Audit row whose weakness it puts back; empty for those beyond the audit.
     pub row: &'static str,
-    /// Law that must catch it.
+    /// Law that must catch it, or [`AGREE`].
     pub law: &'static str,
-    /// Rule of that law that it breaks, so that nothing else passes for its being caught.
+    /// Rule of that law that it breaks, so that nothing else passes for its being caught. For
+    /// [`AGREE`], the field that must differ from what `sim` says.
     pub rule: &'static str,
     /// Lane to catch it on.
     pub lane: LaneName,
@@ -74,13 +80,16 @@ enum Sabotage {
     Store(fn(Setup) -> Answered<Box<dyn Checkpointer>>),
     /// Makes state diffs in its own way.
     Differ(fn(&StateSubject) -> Box<dyn Differ>),
+    /// The subject is the reference; the model broker of the lane `wire` is wrong.
+    Broker(Wrong),
 }
 
 /// Every saboteur there is.
 pub fn all() -> impl Iterator<Item = &'static Saboteur> {
     let diffs = state::TABLE.iter();
     let disks = disk::TABLE.iter().chain(files::TABLE);
-    table::TABLE.iter().chain(beyond::TABLE).chain(counters::TABLE).chain(disks).chain(diffs)
+    let producers = table::TABLE.iter().chain(beyond::TABLE).chain(counters::TABLE);
+    producers.chain(disks).chain(diffs).chain(broker::TABLE)
 }
 
 /// Looks a saboteur up by name.
@@ -97,6 +106,22 @@ impl Saboteur {
             Sabotage::Store(_) => scenario.checkpoint.is_some(),
             Sabotage::Differ(_) => scenario.state.is_some(),
             _ => scenario.checkpoint.is_none() && scenario.state.is_none(),
+        }
+    }
+
+    /// True where it can be wrong on this lane: a wrong broker is there on `wire` only, so that it
+    /// stands against sound ones.
+    #[must_use]
+    pub const fn acts_on(&self, lane: LaneName) -> bool {
+        !matches!(self.sabotage, Sabotage::Broker(_)) || matches!(lane, LaneName::Wire)
+    }
+
+    /// What the brokers of the lane `wire` do wrong.
+    #[must_use]
+    pub const fn broker(&self) -> Option<Wrong> {
+        match self.sabotage {
+            Sabotage::Broker(wrong) => Some(wrong),
+            _ => None,
         }
     }
 

@@ -210,6 +210,7 @@ fn expect(fields: &Fields) -> Expect {
         recovery: fields.span("recovery"),
         lost_in_crash: fields.bound("lost_in_crash"),
         refused: fields.table("refused").and_then(refused),
+        agree: fields.within(),
         on: fields.table("on").map(on_lanes).unwrap_or_default(),
     }
 }

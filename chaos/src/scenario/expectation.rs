@@ -1,6 +1,7 @@
 //! What must hold in a scenario: laws, marks and counts.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use super::model::LaneName;
@@ -50,6 +51,35 @@ pub struct Bound {
     pub amount: Amount,
 }
 
+/// How far the counts of two lanes may lie apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Within {
+    /// `±N`
+    Count(u64),
+    /// `±N%` of the larger one, as a share.
+    Share(f64),
+}
+
+impl Within {
+    /// True where two counts lie within it.
+    #[must_use]
+    pub fn holds(self, a: u64, b: u64) -> bool {
+        match self {
+            Self::Count(most) => a.abs_diff(b) <= most,
+            Self::Share(share) => a.abs_diff(b) as f64 <= share * a.max(b) as f64,
+        }
+    }
+}
+
+impl fmt::Display for Within {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(most) => write!(f, "±{most}"),
+            Self::Share(share) => write!(f, "±{}%", share * 100.0),
+        }
+    }
+}
+
 /// What must hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expect {
@@ -65,6 +95,9 @@ pub struct Expect {
     pub lost_in_crash: Option<Bound>,
     /// S2: the subject must not get through.
     pub refused: Option<Refused>,
+    /// How far lanes may differ in how many events that a fault touched ended how: key `acked`, or
+    /// `dropped/deadline` with a reason.
+    pub agree: Vec<(String, Within)>,
     /// What holds on one lane only, over what is said for all.
     pub on: BTreeMap<LaneName, OnLane>,
 }
@@ -104,6 +137,7 @@ impl Default for Expect {
             recovery: None,
             lost_in_crash: None,
             refused: None,
+            agree: Vec::new(),
             on: BTreeMap::new(),
         }
     }

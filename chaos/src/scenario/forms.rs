@@ -6,7 +6,7 @@ use dashproof_reference::core::Reason;
 
 use super::diagnostic::suggest;
 use super::keys::Names;
-use super::model::{At, Bound, Brokers, Laws, Size};
+use super::model::{At, Bound, Brokers, Laws, Size, Within};
 use super::node::{Body, Entry, Node};
 use super::value::Value;
 use super::walk::Walker;
@@ -246,6 +246,20 @@ pub(super) fn outcomes(walker: &mut Walker<'_>, node: &Node) -> Option<Vec<(Stri
         };
         if let Some(bound) = walker.unit(&entry.node, bound, units::BOUND_HELP) {
             out.push((entry.key.clone(), bound));
+        }
+    }
+    Some(out)
+}
+
+/// `{ acked = "±5%" }`.
+pub(super) fn agree(walker: &mut Walker<'_>, node: &Node) -> Option<Vec<(String, Within)>> {
+    let Body::Table(entries) = &node.body else { return walker.wrong_type(node, "a table") };
+    let mut out = Vec::new();
+    for entry in entries {
+        outcome_key(walker, entry);
+        let Some(text) = walker.text(&entry.node) else { continue };
+        if let Some(within) = walker.unit(&entry.node, units::within(&text), units::WITHIN_HELP) {
+            out.push((entry.key.clone(), within));
         }
     }
     Some(out)

@@ -47,6 +47,8 @@ pub(crate) enum Shape {
     Laws,
     /// Counts by outcome.
     Outcomes,
+    /// By outcome, how far lanes may lie apart.
+    Agree,
     /// A comparison with a count.
     Bound,
     /// `<= DURATION`.
@@ -111,7 +113,7 @@ pub(super) const fn may(name: &'static str, shape: Shape, about: &'static str) -
     Key { name, shape, required: false, about }
 }
 
-const LANES: Names = Names { what: "lane", list: super::names::lanes };
+pub(super) const LANES: Names = Names { what: "lane", list: super::names::lanes };
 const ROWS: Names = Names { what: "audit row", list: super::names::rows };
 const MARKS: Names = Names { what: "mark", list: super::names::marks };
 const MESSAGES: Names = Names { what: "message type", list: || super::names::MESSAGES.to_vec() };
@@ -438,6 +440,11 @@ const EXPECT: &[Key] = &[
     may("recovery", Shape::Ceiling, "From the last fault's end to convergence, at most."),
     may("lost_in_crash", Shape::Bound, "Unresolved events that a crash may lose."),
     may("refused", Shape::Table(REFUSED), "The subject must not get through (law S2)."),
+    may(
+        "agree",
+        Shape::Agree,
+        "How far lanes may differ in counts of events that a fault touched, by where they ended.",
+    ),
     may("on", Shape::Table(ON), "What holds on one lane only, over what is said for all."),
 ];
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::agreement::{self, load_explanations};
 use super::diagnostic::about_file;
 use super::model::Scenario;
 use super::{Diagnostic, parse};
@@ -83,7 +84,7 @@ pub fn load_file(path: &Path) -> Result<Scenario, Vec<Diagnostic>> {
 }
 
 /// Reads every `*.toml` below `dir`. The folder of a file is the family of its id, and ids and
-/// aliases are unique.
+/// aliases are unique. An `agreement.toml` is no scenario, and is checked as what it is.
 ///
 /// # Errors
 /// The problems of all files together.
@@ -98,6 +99,10 @@ pub fn load_dir(dir: &Path) -> Result<Library, Vec<Diagnostic>> {
     let mut library = Library::default();
     let mut problems = Vec::new();
     for file in files {
+        if is_agreement(&file) {
+            problems.extend(load_explanations(&file).err().unwrap_or_default());
+            continue;
+        }
         match load_file(&file) {
             Ok(scenario) => {
                 problems.extend(misplaced(&scenario, &file));
@@ -107,6 +112,11 @@ pub fn load_dir(dir: &Path) -> Result<Library, Vec<Diagnostic>> {
         }
     }
     if problems.is_empty() { Ok(library) } else { Err(problems) }
+}
+
+/// True for a file of explanations, by its name.
+pub(crate) fn is_agreement(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name == agreement::FILE)
 }
 
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {

@@ -2,6 +2,7 @@
 //!
 //! [`parse`] is the one way from text to [`model::Scenario`], for files and for histories alike.
 
+pub mod agreement;
 mod build;
 mod check;
 mod damage;
@@ -26,9 +27,14 @@ mod units;
 mod value;
 mod walk;
 
+pub(crate) use agreement::FILE as AGREEMENT;
+pub use agreement::{Explanation, load_explanations};
 pub use check::REAL_TIME_BUDGET;
 pub use diagnostic::{Diagnostic, nearest, suggest};
+pub(crate) use forms::reasons as reason_names;
+pub(crate) use library::is_agreement;
 pub use library::{Library, load_dir, load_file};
+pub(crate) use names::outcomes as outcome_names;
 pub use names::{ROWS, lane};
 pub use schema::json_schema;
 pub use select::{SelectError, Selection, parse_lanes, parse_seeds, select};

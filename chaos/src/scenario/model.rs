@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use super::damage::SpoolDamage;
-pub use super::expectation::{Amount, Bound, Cmp, Expect, Laws, OnLane};
+pub use super::expectation::{Amount, Bound, Cmp, Expect, Laws, OnLane, Within};
 pub use super::link::LinkFault;
 pub use super::security::{Listener, Refused, Why};
 pub use super::state::{StateLoad, StateSubject};

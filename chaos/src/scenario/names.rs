@@ -78,6 +78,11 @@ pub(crate) fn laws() -> Vec<&'static str> {
 pub(crate) const OUTCOMES: &[&str] =
     &["rejected", "acked", "dead_lettered", "spooled", "in_doubt", "dropped", "lost_in_crash"];
 
+/// [`OUTCOMES`] for those outside.
+pub(crate) const fn outcomes() -> &'static [&'static str] {
+    OUTCOMES
+}
+
 /// Kafka's error codes by their official names.
 pub(crate) fn kafka_codes() -> Vec<(String, i16)> {
     const LAST: i16 = 160;

@@ -44,6 +44,8 @@ fn described(key: &Key) -> Value {
 const DURATION: &str = r"^\s*(\d+\s*[a-zA-Z]+\s*)+$";
 const BOUND: &str = r"^\s*(==|<=|>=|<|>)\s*([\d_]+|([\d.]+\s*%\s*)?offered)\s*$";
 
+const WITHIN: &str = r"^\s*±\s*[\d_.]+\s*%?\s*$";
+
 fn shape(shape: Shape) -> Value {
     let duration = || json!({ "type": "string", "pattern": DURATION });
     let bytes = || json!({ "type": ["integer", "string"] });
@@ -85,6 +87,7 @@ fn shape(shape: Shape) -> Value {
             json!({ "oneOf": [{ "enum": codes }, { "type": "integer" }] })
         }
         Shape::Laws => laws(),
+        Shape::Agree => by_outcome(&json!({ "type": "string", "pattern": WITHIN })),
         Shape::Outcomes => outcomes(),
         Shape::Bound => json!({ "type": "string", "pattern": BOUND }),
         Shape::Ceiling => json!({ "type": "string", "pattern": r"^\s*<=" }),
@@ -138,6 +141,13 @@ fn laws() -> Value {
 }
 
 fn outcomes() -> Value {
+    by_outcome(&json!({
+        "oneOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": BOUND }],
+    }))
+}
+
+/// A table by outcome, or by outcome and reason.
+fn by_outcome(value: &Value) -> Value {
     let keys: Vec<String> = names::OUTCOMES
         .iter()
         .flat_map(|outcome| {
@@ -149,8 +159,6 @@ fn outcomes() -> Value {
     json!({
         "type": "object",
         "propertyNames": { "enum": keys },
-        "additionalProperties": {
-            "oneOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": BOUND }],
-        },
+        "additionalProperties": value,
     })
 }

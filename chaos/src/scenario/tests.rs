@@ -1,5 +1,7 @@
 //! What a reader of a broken file is told, and what a whole file becomes.
 
+mod agreement;
+
 use std::time::Duration;
 
 use super::model::{ActionKind, At, Brokers, Crash, FaultKind, LaneName, Phase, Size};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{Amount, Bound, Cmp};
+use super::model::{Amount, Bound, Cmp, Within};
 
 /// `250ms`, `3s`, `1m 30s`.
 ///
@@ -107,6 +107,23 @@ pub(crate) fn bound(text: &str) -> Result<Bound, String> {
 /// What [`bound`] takes.
 pub(crate) const BOUND_HELP: &str =
     "write a comparison, as in \"== offered\", \">= 1\" or \"<= 10% offered\"";
+
+/// `±5%`, `±3`.
+///
+/// # Errors
+/// What is wrong with the text.
+pub(crate) fn within(text: &str) -> Result<Within, String> {
+    let bad = || format!("`{text}` does not say how far counts may lie apart");
+    let right = text.trim().strip_prefix('±').ok_or_else(bad)?.trim();
+    let Some(share) = right.strip_suffix('%') else {
+        return right.replace('_', "").parse().map(Within::Count).map_err(|_| bad());
+    };
+    let share: f64 = share.trim().parse().map_err(|_| bad())?;
+    if (0.0..=100.0).contains(&share) { Ok(Within::Share(share / 100.0)) } else { Err(bad()) }
+}
+
+/// What [`within`] takes.
+pub(crate) const WITHIN_HELP: &str = "write \"±5%\" of the larger count, or \"±3\" events";
 
 /// `<= 3s`.
 ///

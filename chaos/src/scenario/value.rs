@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::model::{At, Bound, Brokers, LaneName, Laws, Size};
+use super::model::{At, Bound, Brokers, LaneName, Laws, Size, Within};
 use super::names;
 use super::node::Node;
 
@@ -26,6 +26,7 @@ pub(crate) enum Value {
     Code(i16),
     Laws(Laws),
     Outcomes(Vec<(String, Bound)>),
+    Agree(Vec<(String, Within)>),
     Bound(Bound),
     Producer(Node),
     Table(Fields),
@@ -146,6 +147,13 @@ impl Fields {
     pub(crate) fn outcomes(&self) -> Vec<(String, Bound)> {
         match self.get("outcomes") {
             Some(Value::Outcomes(outcomes)) => outcomes.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn within(&self) -> Vec<(String, Within)> {
+        match self.get("agree") {
+            Some(Value::Agree(agree)) => agree.clone(),
             _ => Vec::new(),
         }
     }

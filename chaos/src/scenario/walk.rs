@@ -126,6 +126,7 @@ impl Walker<'_> {
             Shape::Brokers => forms::brokers(self, node).map(Value::Brokers),
             Shape::Code => forms::code(self, node).map(Value::Code),
             Shape::Laws => forms::laws(self, node).map(Value::Laws),
+            Shape::Agree => forms::agree(self, node).map(Value::Agree),
             Shape::Outcomes => forms::outcomes(self, node).map(Value::Outcomes),
         }
     }

@@ -11,7 +11,7 @@ fn rows() -> Vec<(&'static str, &'static str)> {
 }
 
 /// One fault of every kind. A new kind makes this match, and so the manual, incomplete.
-fn kinds() -> Vec<FaultKind> {
+pub(crate) fn kinds() -> Vec<FaultKind> {
     let (brokers, topic, time) = (Brokers::All, TopicSel::Main, Duration::from_secs(1));
     let (api, count) = ("Produce".to_owned(), Some(1));
     let all = vec![

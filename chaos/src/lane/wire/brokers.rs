@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::broker;
+use crate::broker::{self, Wrong};
 use crate::fault::proxy::{Mode, Proxy, ProxyConfig, ProxyWorld, TopicNames};
 use crate::history::Recorder;
 use crate::lane::child::RealClock;
@@ -33,7 +33,8 @@ pub(super) struct Brokers {
 }
 
 impl Brokers {
-    /// Binds a free port per broker and starts to serve.
+    /// Binds a free port per broker and starts to serve; `wrong` is what they do wrong, if it is
+    /// they who are put to the test.
     ///
     /// # Errors
     /// No port on the loopback interface.
@@ -42,6 +43,7 @@ impl Brokers {
         run: [u8; 10],
         recorder: Recorder,
         seed: u64,
+        wrong: Option<Wrong>,
     ) -> io::Result<Self> {
         let mut sockets: Vec<TcpListener> = Vec::new();
         let mut advertised = Vec::new();
@@ -53,6 +55,9 @@ impl Brokers {
         let servers: Vec<String> = advertised.iter().map(|(h, p)| format!("{h}:{p}")).collect();
         let config = cluster_config(scenario, run, advertised);
         let world = ModelWorld::new(scenario, config, recorder, seed);
+        if let Some(wrong) = wrong {
+            world.cluster().go_wrong(wrong);
+        }
         let listeners = serve(&world, sockets);
         Ok(Self { world, bootstrap: servers.join(","), _listeners: listeners })
     }

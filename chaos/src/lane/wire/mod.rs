@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::child::environment;
 use super::real::{self, Arena};
-use super::{RunInput, RunOutput};
+use super::{RunInput, RunOutput, SubjectSpec};
+use crate::broker::Wrong;
+use crate::saboteur;
 use crate::scenario::model::{LaneName, Scenario};
 use brokers::Brokers;
 
@@ -27,7 +29,7 @@ pub async fn run(input: &RunInput) -> RunOutput {
         let brokers = if proxied {
             Brokers::behind_proxy(&scenario, digest, recorder, input.seed).await
         } else {
-            Brokers::start(&scenario, digest, recorder, input.seed).await
+            Brokers::start(&scenario, digest, recorder, input.seed, wrong(&input.subject)).await
         };
         let brokers = brokers.map_err(|error| {
             environment(&format!("no socket on the loopback interface: {error}"))
@@ -36,4 +38,12 @@ pub async fn run(input: &RunInput) -> RunOutput {
         Ok((Arena { scenario, bootstrap, world }, brokers))
     };
     real::run(input, LaneName::Wire, Vec::new(), arena).await
+}
+
+/// What the brokers do wrong, if it is they who are put to the test.
+fn wrong(subject: &SubjectSpec) -> Option<Wrong> {
+    match subject {
+        SubjectSpec::Saboteur(name) => saboteur::find(name)?.broker(),
+        SubjectSpec::Reference | SubjectSpec::Driver(_) => None,
+    }
 }

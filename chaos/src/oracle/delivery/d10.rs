@@ -70,7 +70,8 @@ fn leaks(index: &Index<'_>, f: &mut Findings) {
                 };
                 f.checked(D10, 1);
                 if fact.value > value {
-                    f.broken(D10, fact_rule(kind), Evidence::line(at).and(fact.at), || {
+                    // the grace is a time: a machine that stood still for it gave none
+                    f.late(index, D10, fact_rule(kind), Evidence::line(at).and(fact.at), || {
                         let expected = format!("{value} {} after close, as before open", fact.what);
                         (expected, format!("{} are left", fact.value))
                     });

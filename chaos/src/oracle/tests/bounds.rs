@@ -1,8 +1,9 @@
-//! R1, R2, R4.
+//! R1, R2, R4, and what D10 counts.
 
 use super::story::*;
 use crate::history::Src;
-use crate::oracle::LawId::{R1, R2, R4};
+use crate::oracle::LawId::{self, R1, R2, R4};
+use crate::oracle::LawStatus;
 use crate::scenario::model::LaneName;
 use serde_json::json;
 
@@ -78,4 +79,17 @@ fn a_runtime_that_stands_still_breaks_r4() {
     stalled(20_000, 0).holds(R4);
     stalled(500_000, 400_000).holds(R4);
     insta::assert_snapshot!(stalled(900_000, 10_000).broken(R4));
+}
+
+#[test]
+fn threads_that_are_left_prove_a_leak_unless_the_machine_stood_still() {
+    let left = |stall_ms: i64| {
+        let mut s = Story::on(LaneName::Wire, "reference");
+        s.proc(Src::Os, "threads", 3, "before").at(10).taken(0).sent(0);
+        s.at(20).close().proc(Src::Os, "threads", 10, "after");
+        s.proc(Src::Os, "stall", stall_ms * 1000, "");
+        s.judge().laws.into_iter().find(|(law, _)| *law == LawId::D10).unwrap().1
+    };
+    assert_eq!(left(400), LawStatus::Broken { count: 1 });
+    assert!(matches!(left(900), LawStatus::Undecided(_)), "{:?}", left(900));
 }

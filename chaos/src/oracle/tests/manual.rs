@@ -1,4 +1,4 @@
-//! The pages of the manual that are made from tables: laws, marks, metrics.
+//! The pages of the manual that are made from tables: laws, lanes, marks, metrics.
 //!
 //! `UPDATE_MANUAL=1 cargo test -p dashproof manual` writes them anew; where `CI` is set nothing is
 //! ever written.
@@ -6,6 +6,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::fault::can_inject;
+use crate::fault::tests::manual::kinds;
 use crate::oracle::lanes::{Judging, judging};
 use crate::oracle::laws::{Family, LAWS};
 use crate::oracle::marks::MARKS;
@@ -132,6 +134,69 @@ fn metrics() -> String {
     text
 }
 
+/// Names under the reason that they share, in the order in which the reasons first come.
+#[derive(Default)]
+struct Grouped(Vec<(&'static str, Vec<String>)>);
+
+impl Grouped {
+    fn add(&mut self, reason: &'static str, name: &str) {
+        if let Some((_, names)) = self.0.iter_mut().find(|(known, _)| *known == reason) {
+            names.push(name.to_owned());
+        } else {
+            self.0.push((reason, vec![name.to_owned()]));
+        }
+    }
+
+    fn write(&self, text: &mut String, what: &str) {
+        if self.0.is_empty() {
+            return;
+        }
+        writeln!(text, "{what}:\n").unwrap();
+        for (reason, names) in &self.0 {
+            writeln!(text, "- {}: {reason}", names.join(", ")).unwrap();
+        }
+        text.push('\n');
+    }
+}
+
+fn lanes() -> String {
+    let mut text = String::from(
+        "# What each lane cannot show\n\n\
+         No lane shows everything, which is why there are several and why `run --agree` compares \
+         them. A scenario with a fault that its lane cannot inject is `not_applicable` there; a law \
+         or mark that the lane cannot judge is counted and shown. Made from the tables in \
+         `fault::can_inject`, `oracle::lanes` and `oracle::marks`.\n\n",
+    );
+    for lane in LaneName::ALL {
+        writeln!(text, "## `{}`\n", lane.as_str()).unwrap();
+        let mut faults = Grouped::default();
+        for kind in kinds() {
+            if let Err(reason) = can_inject(lane, &kind) {
+                faults.add(reason, &format!("`{}`", kind.name()));
+            }
+        }
+        faults.write(&mut text, "Faults that it cannot inject");
+        let (mut not_judged, mut in_part) = (Grouped::default(), Grouped::default());
+        for law in LAWS.iter().filter(|law| law.family != Family::Scenario) {
+            match judging(law.id, lane) {
+                Judging::Exact => {}
+                Judging::Bounded(note) => in_part.add(note, law.id.as_str()),
+                Judging::NotJudged(reason) => not_judged.add(reason, law.id.as_str()),
+            }
+        }
+        not_judged.write(&mut text, "Laws that it does not judge");
+        in_part.write(&mut text, "Laws that it judges within a bound or in part");
+        let unseen = MARKS.iter().filter(|mark| !mark.lanes.contains(&lane));
+        let unseen: Vec<String> = unseen.map(|mark| format!("`{}`", mark.name)).collect();
+        if !unseen.is_empty() {
+            writeln!(text, "Marks that it cannot show: {}.\n", unseen.join(", ")).unwrap();
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
 #[track_caller]
 fn is_current(page: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manual").join(page);
@@ -150,6 +215,11 @@ fn is_current(page: &str, text: &str) {
 #[test]
 fn the_manual_lists_the_laws_and_lanes_of_the_code() {
     is_current("laws.md", &laws());
+}
+
+#[test]
+fn the_manual_lists_what_each_lane_cannot_show() {
+    is_current("lanes.md", &lanes());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Every law has a history that keeps it and one that breaks it.
 
+mod agree;
 mod bounds;
 mod crashes;
 mod delivery;
