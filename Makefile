@@ -15,7 +15,7 @@ SEEDS ?= 0..8
 DISK_SEEDS ?= 0..3
 OUT ?= target/chaos
 
-.PHONY: help chaos chaos-full kafka-image test prove lint fmt bench docs build fuzz-check clean
+.PHONY: help chaos chaos-full kafka-chosen kafka-image test prove lint fmt bench docs build fuzz-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -36,6 +36,10 @@ chaos-full: build ## The same, and every scenario on Apache Kafka in containers 
 	@code=0; $(MAKE) chaos || code=$$?; \
 	$(DASHPROOF) run --lanes kafka --out $(OUT) || { kafka=$$?; [ $$code -ne 0 ] || code=$$kafka; }; \
 	exit $$code
+
+kafka-chosen: build ## A chosen part of the lane kafka: security, and agreement of real brokers with the model
+	$(DASHPROOF) run --family security --lanes kafka --out $(OUT)
+	$(DASHPROOF) run --tag agree --lanes sim,wire,kafka --agree --jobs 4 --out $(OUT)
 
 kafka-image: ## Build the image of the lane kafka where no container registry can be reached
 	chaos/containers/build

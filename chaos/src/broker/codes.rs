@@ -38,6 +38,8 @@ pub const UNSUPPORTED_FOR_MESSAGE_FORMAT: i16 = 43;
 pub const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
 /// An epoch older than the newest one seen.
 pub const INVALID_PRODUCER_EPOCH: i16 = 47;
+/// The user may not use the topic.
+pub const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 /// Transactions are not modelled.
 pub const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: i16 = 53;
 /// Compression that this request version may not use.

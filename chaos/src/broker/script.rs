@@ -320,6 +320,18 @@ impl Script {
         })
     }
 
+    /// A broker answered that the topic may not be written to.
+    pub(crate) fn met_denied(&mut self, topic: &str) {
+        let Self { active, recorder, topics, .. } = self;
+        for fault in active {
+            if let FaultKind::AclDenied { topic: sel } = fault.kind
+                && topics.selected(sel, topic)
+            {
+                meet(recorder, fault);
+            }
+        }
+    }
+
     /// A request asked for this topic: is it hidden?
     pub(crate) fn missing(&mut self, topic: &str) -> bool {
         let ask = |k: &FaultKind| matches!(k, FaultKind::TopicMissing { .. }).then_some(());

@@ -30,7 +30,8 @@ pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> 
             LaneName::Disk,
             FaultKind::Fs(_) | FaultKind::SubjectCrash(_) | FaultKind::DiffLost { .. },
         )
-        | (LaneName::Files, FaultKind::SubjectCrash(_)) => Ok(()),
+        | (LaneName::Files, FaultKind::SubjectCrash(_))
+        | (LaneName::Kafka, FaultKind::AclDenied { .. } | FaultKind::TokenStale) => Ok(()),
         (LaneName::Files, FaultKind::Fs(fault)) => match fault {
             FsFault::Error { .. } => {
                 Err("a real file system fails when it likes: `disk` breaks it")
@@ -46,7 +47,6 @@ pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> 
         },
         (_, FaultKind::DiffLost { .. }) => Err("only the disk lane has state diffs to lose"),
         (_, FaultKind::Fs(_)) => Err("only the lanes disk and files have a file system to break"),
-        (LaneName::Kafka, FaultKind::AclDenied { .. } | FaultKind::TokenStale) => Ok(()),
         (_, FaultKind::AclDenied { .. } | FaultKind::TokenStale) => {
             Err("only the brokers of the lane kafka have users, ACLs and tokens")
         }

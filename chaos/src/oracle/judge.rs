@@ -155,6 +155,8 @@ const JUDGES: &[(&[LawId], Judge)] = &[
     (&[LawId::M1], state::judge_metrics),
     (&[LawId::R1, LawId::R2], resources::judge_caps),
     (&[LawId::R4], resources::judge_blocking),
+    (&[LawId::S1], security::judge_let_in),
+    (&[LawId::S2], security::judge_refused),
     (&[LawId::S3], security::judge),
     (&[LawId::A1], api::judge),
     (&[LawId::Protocol], expect::judge_protocol),
@@ -354,7 +356,7 @@ fn verdict(
         if !store::has_saved(index) {
             why.push("nothing was saved, so nothing is proven".to_owned());
         }
-    } else if ledger.offered == 0 {
+    } else if ledger.offered == 0 && index.scenario.expect.refused.is_none() {
         why.push("nothing was offered, so nothing is proven".to_owned());
     }
     why.extend(findings.undecided.iter().map(|(law, why)| format!("{law} is undecided: {why}")));

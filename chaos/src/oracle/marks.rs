@@ -100,6 +100,8 @@ pub const MARKS: &[Mark] = &[
     fault("fault.topic.leader_moved", "topic.leader_moved"),
     fault("fault.topic.leaderless", "topic.leaderless"),
     fault("fault.topic.not_enough_replicas", "topic.not_enough_replicas"),
+    fault("fault.acl.denied", "acl.denied"),
+    fault("fault.token.stale", "token.stale"),
     fault("fault.topic.missing", "topic.missing"),
     fault("fault.request.error", "request.error"),
     fault("fault.request.delay", "request.delay"),

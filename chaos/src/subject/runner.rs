@@ -37,6 +37,9 @@ const OVERTIME: Duration = Duration::from_secs(10);
 /// How long `open` waits for the broker to have answered `InitProducerId`.
 const WARM: Duration = Duration::from_secs(3);
 
+/// The subject did not open, and the scenario expects it to be refused.
+const REFUSED: &str = "refused";
+
 /// What the director can do to the world around the subject.
 pub trait World: Send + Sync {
     /// Begins the fault with this index in the scenario.
@@ -120,7 +123,10 @@ pub async fn drive(stage: Stage) -> Result<(), HarnessError> {
             ),
         })
     });
-    ended.and(read)
+    match ended {
+        Err(error) if error.blame == REFUSED => read,
+        ended => ended.and(read),
+    }
 }
 
 /// A run under way. Shared by the director's own task and the application's.
@@ -229,7 +235,11 @@ impl Director {
                 Ok(())
             }
             Some(Err(error)) => Err(HarnessError {
-                blame: "implementation",
+                // Refused already here, as a scenario may expect it: that is for the laws.
+                blame: match self.stage.scenario.expect.refused {
+                    Some(_) => REFUSED,
+                    None => "implementation",
+                },
                 message: format!("open failed: {}", text(&error)),
             }),
             None => Err(HarnessError {

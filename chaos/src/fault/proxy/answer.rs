@@ -103,6 +103,9 @@ fn produce(
     let mut codes = Vec::with_capacity(parts.len());
     for (part, said) in parts.iter().zip(&said) {
         let code = said.as_ref().map(|said| said.code);
+        if code == Some(codes::TOPIC_AUTHORIZATION_FAILED) {
+            site.core().links.script.met_denied(part.topic.as_str());
+        }
         let told = match part.after.filter(|_| code == Some(codes::NONE)) {
             Some(after) => {
                 changed = true;
@@ -191,6 +194,9 @@ fn metadata(
     let mut changed = hidden != answer.topics.len();
     for topic in &mut answer.topics {
         let Some(name) = topic.name.as_ref().map(|name| name.as_str().to_owned()) else { continue };
+        if topic.error_code == codes::TOPIC_AUTHORIZATION_FAILED {
+            script.met_denied(&name);
+        }
         let scripted = script.code_for(scripted, &name);
         let missing = || codes::UNKNOWN_TOPIC_OR_PARTITION;
         if let Some(code) = scripted.or_else(|| script.missing(&name).then(missing)) {

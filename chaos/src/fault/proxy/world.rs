@@ -27,6 +27,8 @@ const READ: Duration = Duration::from_secs(60);
 pub struct ProxyWorld {
     proxy: Arc<Proxy>,
     faults: FaultPlan,
+    /// Where the logs are read, if not behind the proxy's own ports.
+    reading: Option<Direct>,
 }
 
 impl ProxyWorld {
@@ -34,7 +36,22 @@ impl ProxyWorld {
     #[must_use]
     pub fn new(scenario: &Scenario, proxy: Arc<Proxy>) -> Arc<Self> {
         let faults = FaultPlan::new(scenario, Arc::clone(&proxy.shared));
-        Arc::new(Self { proxy, faults })
+        Arc::new(Self { proxy, faults, reading: None })
+    }
+
+    /// As [`ProxyWorld::new`], for a cluster whose logs are read through another listener than the
+    /// proxy's: by the port that it advertises, and the port of 127.0.0.1 where it is.
+    #[must_use]
+    pub fn reading(
+        scenario: &Scenario,
+        proxy: Arc<Proxy>,
+        listeners: &BTreeMap<u16, u16>,
+    ) -> Arc<Self> {
+        let faults = FaultPlan::new(scenario, Arc::clone(&proxy.shared));
+        let ids = || listeners.iter().zip(1_i32..);
+        let ports = ids().map(|((advertised, _), id)| (*advertised, id)).collect();
+        let brokers = ids().map(|((_, port), id)| (id, ("127.0.0.1".to_owned(), *port))).collect();
+        Arc::new(Self { proxy, faults, reading: Some(Direct { ports, brokers }) })
     }
 
     /// The proxy.
@@ -64,7 +81,7 @@ impl ProxyWorld {
 
     /// Reads a topic, beginning at the first broker that answers.
     async fn topic(&self, topic: &str) -> Result<Vec<PartitionLog>, ReadError> {
-        let direct = Direct::new(&self.proxy);
+        let direct = self.reading.clone().unwrap_or_else(|| Direct::new(&self.proxy));
         let mut failed = ReadError::Io {
             topic: topic.to_owned(),
             source: io::Error::other("nobody said where the brokers are"),

@@ -31,6 +31,8 @@ pub(crate) fn kinds() -> Vec<FaultKind> {
         FaultKind::LeaderMoved { topic },
         FaultKind::Leaderless { topic },
         FaultKind::NotEnoughReplicas { topic, after_append: false },
+        FaultKind::AclDenied { topic },
+        FaultKind::TokenStale,
         FaultKind::TopicMissing { topic },
         FaultKind::RequestError { api: api.clone(), code: 1, count, topic, after_append: false },
         FaultKind::RequestDelay { api, delay: time, count, topic },
@@ -84,6 +86,8 @@ pub(crate) fn kinds() -> Vec<FaultKind> {
                 | FsFault::ClockBack { .. }
                 | FsFault::ClockForward { .. },
             )
+            | FaultKind::AclDenied { .. }
+            | FaultKind::TokenStale
             | FaultKind::DiffLost { .. } => {}
         }
     }

@@ -67,7 +67,7 @@ pub(super) struct NewTopic {
 }
 
 /// Administers a cluster through any of its brokers; requests for the controller are passed on by
-/// them (KRaft).
+/// them (`KRaft`).
 pub(super) struct Admin {
     behind: Behind,
     /// Advertised ports of the listener that is used.
@@ -133,10 +133,14 @@ impl Admin {
                 .with_salt(Bytes::from_static(SALT))
                 .with_salted_password(Bytes::copy_from_slice(key))
         };
-        let request = AlterUserScramCredentialsRequest::default()
-            .with_upsertions(vec![salted(SCRAM_SHA_256, &short), salted(SCRAM_SHA_512, &long)]);
-        let answer = self.call(0, &request).await?;
-        all_well(answer.results.iter().map(|result| result.error_code))
+        // the brokers take a user once in a request
+        for credential in [salted(SCRAM_SHA_256, &short), salted(SCRAM_SHA_512, &long)] {
+            let request =
+                AlterUserScramCredentialsRequest::default().with_upsertions(vec![credential]);
+            let answer = self.call(0, &request).await?;
+            all_well(answer.results.iter().map(|result| result.error_code))?;
+        }
+        Ok(())
     }
 
     /// Denies a user to write to a topic.

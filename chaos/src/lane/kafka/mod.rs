@@ -93,7 +93,7 @@ impl<'a> Place<'a> {
         };
         let (main, dlq) = (own(&config.main_topic), own(&config.dlq_topic));
         let plain = ground.behind(&slot, Listener::Plaintext).await?;
-        let admin = Admin::new(plain, slot.advertised(Listener::Plaintext));
+        let admin = Admin::new(plain.clone(), slot.advertised(Listener::Plaintext));
         let replicas = i16::try_from(ground.shape.brokers()).unwrap_or(1);
         let topic = |names: &TopicNames, partitions| NewTopic {
             name: names.real.clone(),
@@ -117,7 +117,7 @@ impl<'a> Place<'a> {
         };
         let held = slot.held(scenario.listener).iter();
         let listeners: io::Result<_> = held.map(HeldPort::listen).collect();
-        let proxy = listeners.and_then(|l| Proxy::on(l, proxy, recorder.clone(), input.seed));
+        let proxy = listeners.and_then(|l| Proxy::on(l, proxy, recorder, input.seed));
         let proxy = proxy.map_err(|error| format!("cannot listen: {error}"))?;
         let behind = ground.behind(&slot, scenario.listener).await?;
         for (id, port) in ground.ids().into_iter().zip(slot.advertised(scenario.listener)) {
@@ -125,10 +125,10 @@ impl<'a> Place<'a> {
         }
         let files = ground.certificates.as_ref().map(files).transpose();
         let files = files.map_err(|error| format!("cannot write certificates: {error}"))?;
-        let inner = ProxyWorld::new(scenario, Arc::new(proxy));
+        let inner = ProxyWorld::reading(scenario, Arc::new(proxy), &plain.ports);
         let topics = [main.real.clone(), dlq.real.clone()];
         let tokens = files.as_ref().map(|dir| dir.path().to_owned());
-        let world = KafkaWorld::new(scenario, inner, admin, topics, tokens, recorder);
+        let world = KafkaWorld::new(scenario, inner, admin, topics, tokens);
         Ok(Self { _slot: slot, main: main.real, dlq: dlq.real, world, files })
     }
 

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use dashproof_reference::core::BoxFuture;
 use tokio::task::JoinSet;
@@ -12,16 +11,10 @@ use tokio::time::sleep;
 use super::admin::Admin;
 use super::certs::{TOKEN_LIFE, USER, renew_token};
 use crate::fault::proxy::ProxyWorld;
-use crate::history::{Kind, Recorder};
 use crate::lane::HarnessError;
 use crate::lane::child::environment;
 use crate::scenario::model::{FaultKind, Scenario, TopicSel};
 use crate::subject::runner::World;
-
-/// `TOPIC_AUTHORIZATION_FAILED`.
-const DENIED: i16 = 29;
-/// How often the history is looked at for the effect of a fault.
-const LOOK: Duration = Duration::from_millis(20);
 
 pub(super) struct KafkaWorld {
     inner: Arc<ProxyWorld>,
@@ -29,7 +22,6 @@ pub(super) struct KafkaWorld {
     admin: Arc<Admin>,
     /// Main and dead-letter topic in the cluster.
     topics: [String; 2],
-    recorder: Recorder,
     /// Tokens are not renewed.
     stale: Arc<AtomicBool>,
     tasks: Mutex<JoinSet<()>>,
@@ -44,7 +36,6 @@ impl KafkaWorld {
         admin: Admin,
         topics: [String; 2],
         tokens: Option<PathBuf>,
-        recorder: Recorder,
     ) -> Arc<Self> {
         let stale = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
@@ -63,7 +54,7 @@ impl KafkaWorld {
         let kinds = scenario.faults.iter().map(|fault| fault.kind.clone()).collect();
         let (tasks, failed) = (Mutex::new(tasks), Arc::default());
         let admin = Arc::new(admin);
-        Arc::new(Self { inner, kinds, admin, topics, recorder, stale, tasks, failed })
+        Arc::new(Self { inner, kinds, admin, topics, stale, tasks, failed })
     }
 
     pub(super) fn bootstrap(&self) -> String {
@@ -98,40 +89,13 @@ impl KafkaWorld {
             }
         });
     }
-
-    /// Notes the fault as met when a broker answers that the user may not write.
-    fn watch_denied(&self, fault: usize) {
-        let (inner, recorder) = (Arc::clone(&self.inner), self.recorder.clone());
-        self.spawn(async move {
-            let mut seen = 0;
-            loop {
-                let met = recorder.read(|lines| {
-                    let new = lines.get(seen..).unwrap_or_default();
-                    seen = lines.len();
-                    new.iter().any(|line| match &line.kind {
-                        Kind::Request { produce, .. } => {
-                            produce.iter().any(|truth| truth.answered == Some(DENIED))
-                        }
-                        _ => false,
-                    })
-                });
-                if met {
-                    return inner.met(fault);
-                }
-                sleep(LOOK).await;
-            }
-        });
-    }
 }
 
 impl World for KafkaWorld {
     fn begin(&self, fault: usize) {
         self.inner.begin(fault);
         match self.kinds.get(fault) {
-            Some(FaultKind::AclDenied { topic }) => {
-                self.permit(*topic, true);
-                self.watch_denied(fault);
-            }
+            Some(FaultKind::AclDenied { topic }) => self.permit(*topic, true),
             Some(FaultKind::TokenStale) => {
                 self.stale.store(true, Ordering::Release);
                 let inner = Arc::clone(&self.inner);

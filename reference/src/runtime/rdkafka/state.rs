@@ -24,16 +24,48 @@ pub enum ConnectionTrouble {
 }
 
 impl ConnectionTrouble {
-    fn classify(code: RDKafkaErrorCode) -> Self {
+    /// What to do about it.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Authentication => {
+                "check security.sasl: mechanism, username and password, and that the broker has \
+                 this mechanism and user"
+            }
+            Self::Tls => {
+                "check security.ssl: that ca_location holds the authority of the brokers, that \
+                 their certificates are current and name the host, that the client's certificate \
+                 is one they trust, and that the port speaks TLS"
+            }
+            Self::Resolve => "check the host names in bootstrap",
+            Self::Unreachable => "check bootstrap, and that the brokers run",
+            Self::AllBrokersDown => {
+                "check bootstrap, that the brokers run, and that the port speaks \
+                 security.protocol: one that speaks TLS or SASL ends the connections of others \
+                 without a word"
+            }
+            Self::Other => "see the client's log",
+        }
+    }
+
+    fn classify(code: RDKafkaErrorCode, text: &str) -> Self {
         match code {
             RDKafkaErrorCode::Authentication => Self::Authentication,
             RDKafkaErrorCode::SSL => Self::Tls,
+            // librdkafka 2.12: an alert of the broker, or bytes that are no TLS, come as a lost
+            // connection, and only the text tells.
+            RDKafkaErrorCode::BrokerTransportFailure if is_about_tls(text) => Self::Tls,
             RDKafkaErrorCode::Resolve => Self::Resolve,
             RDKafkaErrorCode::BrokerTransportFailure => Self::Unreachable,
             RDKafkaErrorCode::AllBrokersDown => Self::AllBrokersDown,
             _ => Self::Other,
         }
     }
+}
+
+/// What a broker that speaks TLS, or does not, makes librdkafka say.
+fn is_about_tls(text: &str) -> bool {
+    ["SSL", " alert ", "PLAINTEXT broker listener"].iter().any(|words| text.contains(words))
 }
 
 /// The last error that a client reported about its connections.
@@ -47,7 +79,7 @@ pub struct ConnectionProblem {
 
 impl fmt::Display for ConnectionProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        write!(f, "{}; {}", self.text, self.trouble.remedy())
     }
 }
 
@@ -84,7 +116,7 @@ impl ConnectionState {
             return None;
         }
         inner.half_seen = Some((code, text.to_owned()));
-        let trouble = ConnectionTrouble::classify(code);
+        let trouble = ConnectionTrouble::classify(code, text);
         let specific = inner.problem.as_ref().is_some_and(|p| {
             !matches!(p.trouble, ConnectionTrouble::Unreachable | ConnectionTrouble::AllBrokersDown)
         });
@@ -135,6 +167,35 @@ mod tests {
         state.error(AUTH, "invalid credentials");
         state.error(DOWN, "1/1 brokers are down");
         assert_eq!(state.problem().unwrap().trouble, ConnectionTrouble::Authentication);
+    }
+
+    #[test]
+    fn a_lost_connection_that_is_about_tls_is_no_broker_that_cannot_be_reached() {
+        let lost = RDKafkaErrorCode::BrokerTransportFailure;
+        for (text, trouble) in [
+            ("Disconnected: tlsv13 alert certificate required", ConnectionTrouble::Tls),
+            ("connecting to a PLAINTEXT broker listener?", ConnectionTrouble::Tls),
+            ("Connect to ipv4#127.0.0.1:9 failed", ConnectionTrouble::Unreachable),
+        ] {
+            let state = ConnectionState::default();
+            state.error(lost, text);
+            state.error(lost, text);
+            state.error(DOWN, "1/1 brokers are down");
+            let kept = state.problem().unwrap().trouble;
+            let expected = match trouble {
+                ConnectionTrouble::Unreachable => ConnectionTrouble::AllBrokersDown,
+                told => told,
+            };
+            assert_eq!(kept, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_problem_says_what_to_do() {
+        let state = ConnectionState::default();
+        state.error(AUTH, "invalid credentials");
+        let told = state.problem().unwrap().to_string();
+        assert!(told.starts_with("invalid credentials; check security.sasl"), "{told}");
     }
 
     #[test]
