@@ -35,10 +35,12 @@ chaos: build ## Run every scenario on the embedded lanes, then prove the laws wi
 chaos-full: build ## The same, and every scenario on Apache Kafka in containers (needs Docker)
 	@code=0; $(MAKE) chaos || code=$$?; \
 	$(DASHPROOF) run --lanes kafka --out $(OUT) || { kafka=$$?; [ $$code -ne 0 ] || code=$$kafka; }; \
+	$(DASHPROOF) prove --lanes kafka || { kafka=$$?; [ $$code -ne 0 ] || code=$$kafka; }; \
 	exit $$code
 
 kafka-chosen: build ## A chosen part of the lane kafka: security, and agreement of real brokers with the model
 	$(DASHPROOF) run --family security --lanes kafka --out $(OUT)
+	$(DASHPROOF) prove --lanes kafka
 	$(DASHPROOF) run --tag agree --lanes sim,wire,kafka --agree --jobs 4 --out $(OUT)
 
 kafka-image: ## Build the image of the lane kafka where no container registry can be reached

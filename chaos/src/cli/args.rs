@@ -268,6 +268,10 @@ pub(crate) struct ProveArgs {
     /// Only these saboteurs; all if not given.
     #[arg(value_name = "SABOTEUR")]
     pub(crate) saboteurs: Vec<String>,
+    /// Only saboteurs that are caught on these lanes; all but `kafka`, which needs Docker, if
+    /// neither lanes nor saboteurs are given.
+    #[arg(long, alias = "lanes", value_name = "LANE", value_delimiter = ',', value_parser = lane)]
+    pub(crate) lane: Vec<LaneName>,
     /// Seeds to try until one catches.
     #[arg(long, alias = "seeds", value_name = "A..B", value_parser = parse_seeds,
         default_value = "0..8")]

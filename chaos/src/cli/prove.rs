@@ -36,7 +36,10 @@ struct Trial {
 pub(crate) fn prove(ui: Ui, dir: Option<&Path>, args: &ProveArgs) -> Result<u8, Failure> {
     let begun = Instant::now();
     let library = library(dir)?;
-    let chosen = chosen(&args.saboteurs)?;
+    let chosen = chosen(&args.saboteurs, &args.lane)?;
+    if chosen.iter().any(|saboteur| saboteur.lane == LaneName::Kafka) {
+        run::kafka_is_there()?;
+    }
     if !cfg!(tokio_unstable) {
         return Err(run::sim_is_missing());
     }
@@ -89,9 +92,15 @@ pub(crate) fn prove(ui: Ui, dir: Option<&Path>, args: &ProveArgs) -> Result<u8, 
     Ok(code)
 }
 
-fn chosen(names: &[String]) -> Result<Vec<&'static Saboteur>, Failure> {
+fn chosen(names: &[String], lanes: &[LaneName]) -> Result<Vec<&'static Saboteur>, Failure> {
+    let on = |lane| if lanes.is_empty() { lane != LaneName::Kafka } else { lanes.contains(&lane) };
     if names.is_empty() {
-        return Ok(saboteur::all().collect());
+        let chosen: Vec<_> = saboteur::all().filter(|saboteur| on(saboteur.lane)).collect();
+        if chosen.is_empty() {
+            let text = "no saboteur is caught on these lanes\nhelp: leave --lane out";
+            return Err(Failure::inconclusive(text));
+        }
+        return Ok(chosen);
     }
     let one = |name: &String| {
         saboteur::find(name).ok_or_else(|| {

@@ -234,6 +234,11 @@ fn not_there(lane: LaneName, missing: &Missing) -> Failure {
     ))
 }
 
+/// Fails where the lane kafka cannot run.
+pub(crate) fn kafka_is_there() -> Result<(), Failure> {
+    kafka_is_missing().map_or(Ok(()), |missing| Err(not_there(LaneName::Kafka, &missing)))
+}
+
 /// What the lane kafka lacks on this machine, if anything.
 fn kafka_is_missing() -> Option<Missing> {
     let missing = |error: Failure| Missing { what: error.message, remedy: String::new() };

@@ -10,6 +10,7 @@ mod counters;
 mod disk;
 mod files;
 mod racing;
+mod security;
 mod spool;
 mod state;
 mod subject;
@@ -89,7 +90,7 @@ pub fn all() -> impl Iterator<Item = &'static Saboteur> {
     let diffs = state::TABLE.iter();
     let disks = disk::TABLE.iter().chain(files::TABLE);
     let producers = table::TABLE.iter().chain(beyond::TABLE).chain(counters::TABLE);
-    producers.chain(disks).chain(diffs).chain(broker::TABLE)
+    producers.chain(disks).chain(diffs).chain(broker::TABLE).chain(security::TABLE)
 }
 
 /// Looks a saboteur up by name.
