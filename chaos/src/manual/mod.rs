@@ -31,6 +31,9 @@ pub mod _lanes {}
 #[doc = include_str!("agreement.md")]
 pub mod _agreement {}
 
+#[doc = include_str!("kafka.md")]
+pub mod _kafka {}
+
 #[doc = include_str!("marks.md")]
 pub mod _marks {}
 

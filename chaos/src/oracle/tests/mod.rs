@@ -10,6 +10,7 @@ mod limits;
 mod manual;
 mod metrics;
 mod order;
+mod secured;
 mod silent;
 mod spool;
 mod states;
