@@ -231,8 +231,10 @@ fn in_real_time(
     let told = catch_unwind(AssertUnwindSafe(|| received.into_iter().for_each(on_result)));
     runtime.block_on(async {
         workers.shutdown().await;
-        if let Some(fleet) = Arc::into_inner(fleet) {
-            fleet.end().await;
+        match Arc::into_inner(fleet) {
+            Some(fleet) => fleet.end().await,
+            // a cell that is still being aborted holds it
+            None => lane::kafka::abandon().await,
         }
     });
     told.unwrap_or_else(|panic| std::panic::resume_unwind(panic));

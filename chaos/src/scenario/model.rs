@@ -164,8 +164,7 @@ pub enum FaultKind {
         /// … then up for this long.
         up: Duration,
     },
-    /// `broker.rolling_restart`: one after the other down for `down`, `up` in between; leaders
-    /// move.
+    /// `broker.rolling_restart`: one after the other is down, `up` in between; leaders move.
     BrokerRollingRestart {
         /// Down time of each.
         down: Duration,
@@ -186,8 +185,7 @@ pub enum FaultKind {
         /// Which.
         brokers: Brokers,
     },
-    /// `net.cut_frame`: the next answer is cut after `bytes` and the connection closed, `count`
-    /// times.
+    /// `net.cut_frame`: an answer is cut after `bytes` and the connection closed, `count` times.
     NetCutFrame {
         /// Which.
         brokers: Brokers,
@@ -201,8 +199,7 @@ pub enum FaultKind {
         /// Which.
         brokers: Brokers,
     },
-    /// `net.latency`: answers are delayed by `base` plus uniform jitter, and `tail` with
-    /// `tail_share`.
+    /// `net.latency`: answers are late by `base`, uniform jitter, and `tail` with `tail_share`.
     NetLatency {
         /// Which.
         brokers: Brokers,
@@ -277,8 +274,7 @@ pub enum FaultKind {
         /// Limit in bytes.
         bytes: usize,
     },
-    /// `broker.throttle`: Produce answers carry this throttle time, and the connection is muted
-    /// so long.
+    /// `broker.throttle`: Produce answers carry this time, and the connection is muted so long.
     Throttle {
         /// How long.
         delay: Duration,
