@@ -348,6 +348,9 @@ fn verdict(
             why.push(format!("mark {name} does not exist"));
         }
     }
+    // who is refused when it opens has nothing to offer; it is S2 that says so
+    let refused = index.scenario.expect.refused.is_some();
+    let refused_at_open = refused && selection.judged.contains(&LawId::S2);
     if index.scenario.state.is_some() {
         if state::answers(index).is_empty() {
             why.push("no state was diffed, so nothing is proven".to_owned());
@@ -356,7 +359,7 @@ fn verdict(
         if !store::has_saved(index) {
             why.push("nothing was saved, so nothing is proven".to_owned());
         }
-    } else if ledger.offered == 0 && index.scenario.expect.refused.is_none() {
+    } else if ledger.offered == 0 && !refused_at_open {
         why.push("nothing was offered, so nothing is proven".to_owned());
     }
     why.extend(findings.undecided.iter().map(|(law, why)| format!("{law} is undecided: {why}")));

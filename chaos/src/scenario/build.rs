@@ -65,21 +65,43 @@ fn start(fields: &Fields) -> At {
     fields.moment("at").unwrap_or(At::Time(Duration::ZERO))
 }
 
+impl Default for Load {
+    /// The defaults of a `[[load]]` that says nothing: it offers nothing.
+    fn default() -> Self {
+        Self {
+            at: At::Time(Duration::ZERO),
+            events: 0,
+            saves: 0,
+            at_once: false,
+            states: None,
+            ids: "generated".to_owned(),
+            writer: "subject".to_owned(),
+            dated: "now".to_owned(),
+            rate: None,
+            size: Size::Fixed(256),
+            threads: 1,
+            handle: 0,
+            message: "event".to_owned(),
+        }
+    }
+}
+
 fn load(fields: &Fields) -> Load {
+    let default = Load::default();
     Load {
         at: start(fields),
-        events: fields.count("events").unwrap_or(0),
-        saves: fields.count("saves").unwrap_or(0),
-        at_once: fields.flag("at_once").unwrap_or(false),
+        events: fields.count("events").unwrap_or(default.events),
+        saves: fields.count("saves").unwrap_or(default.saves),
+        at_once: fields.flag("at_once").unwrap_or(default.at_once),
         states: state::load(fields),
-        ids: fields.text("ids").unwrap_or_else(|| "generated".to_owned()),
-        writer: fields.text("writer").unwrap_or_else(|| "subject".to_owned()),
-        dated: fields.text("dated").unwrap_or_else(|| "now".to_owned()),
+        ids: fields.text("ids").unwrap_or(default.ids),
+        writer: fields.text("writer").unwrap_or(default.writer),
+        dated: fields.text("dated").unwrap_or(default.dated),
         rate: fields.share("rate"),
-        size: fields.size("size").unwrap_or(Size::Fixed(256)),
-        threads: fields.count("threads").unwrap_or(1),
-        handle: fields.count("handle").unwrap_or(0),
-        message: fields.text("message").unwrap_or_else(|| "event".to_owned()),
+        size: fields.size("size").unwrap_or(default.size),
+        threads: fields.count("threads").unwrap_or(default.threads),
+        handle: fields.count("handle").unwrap_or(default.handle),
+        message: fields.text("message").unwrap_or(default.message),
     }
 }
 

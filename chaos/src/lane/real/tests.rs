@@ -9,21 +9,7 @@ fn action(kind: ActionKind) -> Action {
 }
 
 fn load() -> Load {
-    Load {
-        at: At::Time(Duration::ZERO),
-        events: 1,
-        saves: 0,
-        at_once: false,
-        states: None,
-        ids: "generated".into(),
-        writer: "subject".into(),
-        dated: "now".into(),
-        rate: None,
-        size: Size::Fixed(1),
-        threads: 1,
-        handle: 0,
-        message: "event".to_owned(),
-    }
+    Load { events: 1, size: Size::Fixed(1), ..Load::default() }
 }
 
 #[test]

@@ -73,3 +73,18 @@ fn what_is_refused_when_it_opens_is_measured_from_there() {
     s.at(30).returned(open, "open", Some("ssl.key.location failed"));
     s.holds(S2);
 }
+
+#[test]
+fn a_refusal_that_nobody_judges_proves_nothing() {
+    let verdict = |lane| {
+        let mut s = Story::on(lane, "reference");
+        let within = Duration::from_secs(2);
+        s.scenario.expect.refused = Some(Refused { why: Why::Tls, within });
+        let open = s.at(10).call("open", None);
+        s.at(30).returned(open, "open", Some("ssl.ca.location failed"));
+        s.judge().why
+    };
+    let nothing = "nothing was offered, so nothing is proven".to_owned();
+    assert!(verdict(LaneName::Wire).contains(&nothing));
+    assert!(!verdict(LaneName::Kafka).contains(&nothing));
+}

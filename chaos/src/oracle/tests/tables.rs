@@ -1,30 +1,14 @@
 //! The tables that the manual prints.
 
-use std::time::Duration;
-
 use crate::oracle::lanes::judging;
 use crate::oracle::laws::{self, LAWS, LawId};
 use crate::oracle::marks::{MARKS, mark, names};
 use crate::oracle::metrics::{LEGAL, SERIES};
-use crate::scenario::model::{At, FaultKind, LaneName, Load, Size, TopicSel};
+use crate::scenario::model::{FaultKind, LaneName, Load, Size, TopicSel};
 use dashproof_reference::core::Reason;
 
 pub(super) fn load(events: u32) -> Load {
-    Load {
-        at: At::Time(Duration::ZERO),
-        events,
-        saves: 0,
-        at_once: false,
-        states: None,
-        ids: "generated".into(),
-        writer: "subject".into(),
-        dated: "now".into(),
-        rate: None,
-        size: Size::Fixed(10),
-        threads: 1,
-        handle: 0,
-        message: "event".into(),
-    }
+    Load { events, size: Size::Fixed(10), ..Load::default() }
 }
 
 #[test]

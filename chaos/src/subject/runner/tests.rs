@@ -73,21 +73,7 @@ impl Control for Home {
 }
 
 fn load(events: u32, threads: u32, rate: Option<f64>) -> Load {
-    Load {
-        at: At::Time(Duration::ZERO),
-        events,
-        saves: 0,
-        at_once: false,
-        states: None,
-        ids: "generated".into(),
-        writer: "subject".into(),
-        dated: "now".into(),
-        rate,
-        size: Size::Uniform(1, 100),
-        threads,
-        handle: 0,
-        message: "event".to_owned(),
-    }
+    Load { events, rate, size: Size::Uniform(1, 100), threads, ..Load::default() }
 }
 
 fn action(at: At, kind: ActionKind) -> Action {

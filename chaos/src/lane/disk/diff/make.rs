@@ -181,29 +181,12 @@ impl Maker {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::scenario::model::At;
 
     fn load(size: Size, shape: &str) -> (Load, StateLoad) {
         let states =
             StateLoad { count: 5, shape: shape.to_owned(), defect: None, depth: None, every: 1 };
-        let load = Load {
-            at: At::Time(Duration::ZERO),
-            events: 0,
-            saves: 0,
-            at_once: false,
-            states: Some(states.clone()),
-            ids: "generated".into(),
-            writer: "subject".into(),
-            dated: "now".into(),
-            rate: None,
-            size,
-            threads: 1,
-            handle: 0,
-            message: "event".into(),
-        };
+        let load = Load { states: Some(states.clone()), size, ..Load::default() };
         (load, states)
     }
 
