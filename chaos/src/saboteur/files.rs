@@ -50,7 +50,7 @@ pub(super) const TABLE: &[Saboteur] = &[
         lane: Files,
         scenarios: &["checkpoint/saved-at-once"],
         about: "reads its counter of ids and writes it back later: two threads get one id",
-        sabotage: Sabotage::Store(super::racing::open),
+        sabotage: Sabotage::Store(super::disk::lies::racing_ids),
     },
     Saboteur {
         name: "public-files",

@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use dashproof_reference::fs::Fs;
 
+use super::super::racing::Counter;
 use super::super::subject::edit_samples;
-use crate::subject::store::{self, Answered, Checkpointer, Given, Listed, Refusal, Setup, Wall};
+use crate::subject::store::{
+    self, Answered, Checkpointer, Given, Listed, Refusal, Saver, Setup, Wall,
+};
 
 /// States above so many bytes cannot be loaded.
 const LOADABLE: usize = 1024;
@@ -24,6 +27,7 @@ enum Lie {
     NewerPassedOver,
     /// Real ids by the ids that were told.
     ClockIds(Wall, BTreeMap<String, String>),
+    RacingIds(Arc<Counter>),
 }
 
 struct Lying {
@@ -58,6 +62,11 @@ pub(in crate::saboteur) fn newer_passed_over(setup: Setup) -> Answered<Box<dyn C
 pub(in crate::saboteur) fn clock_ids(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
     let wall = setup.wall.clone();
     lying(setup, Lie::ClockIds(wall, BTreeMap::new()))
+}
+
+pub(in crate::saboteur) fn racing_ids(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    let counter = Counter::of(setup.entropy);
+    lying(setup, Lie::RacingIds(Arc::new(counter)))
 }
 
 pub(in crate::saboteur) fn bad_file_blocks(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
@@ -154,7 +163,11 @@ impl Checkpointer for Lying {
         if let Lie::IndexFirst(trusted) = &mut self.lie {
             return trusted.saved_after(self.inner.as_mut(), thread, id, state);
         }
-        let id = self.inner.save(thread, id, state)?;
+        let racing = match &self.lie {
+            Lie::RacingIds(counter) if own => Some(counter.id()),
+            _ => None,
+        };
+        let id = self.inner.save(thread, id.or(racing.as_deref()), state)?;
         match &mut self.lie {
             Lie::TrustsIndex(trusted) => {
                 trusted.newest.insert(thread.to_owned(), id.clone());
@@ -168,6 +181,15 @@ impl Checkpointer for Lying {
             _ => {}
         }
         Ok(id)
+    }
+
+    fn saver(&self) -> Option<Saver> {
+        let Lie::RacingIds(counter) = &self.lie else { return None };
+        let (counter, save) = (Arc::clone(counter), self.inner.saver()?);
+        Some(Arc::new(move |thread, id, state| {
+            let racing = id.is_none().then(|| counter.id());
+            save(thread, id.or(racing.as_deref()), state)
+        }))
     }
 
     fn load(&mut self, id: &str) -> Answered<Given> {
@@ -211,7 +233,7 @@ impl Checkpointer for Lying {
                 let listed = self.inner.list(thread)?;
                 Ok(listed.iter().find_map(|listed| self.inner.load(&listed.id).ok()))
             }
-            Lie::SilentReset | Lie::ClockIds(..) => self.inner.latest(thread),
+            Lie::SilentReset | Lie::ClockIds(..) | Lie::RacingIds(_) => self.inner.latest(thread),
         }
     }
 

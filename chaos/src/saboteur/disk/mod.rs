@@ -3,7 +3,7 @@
 
 mod counted;
 mod fs;
-mod lies;
+pub(super) mod lies;
 mod small;
 mod table;
 
