@@ -15,13 +15,13 @@
     reason = "a bench prints, and fails loudly"
 )]
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+mod cluster;
+
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use dashproof::broker::{self, Cluster, ClusterConfig};
-use dashproof::history::{Clock, EventId, Recorder};
+use cluster::{Process, RUN, TOPIC, runtime, serve, servers};
+use dashproof::history::EventId;
 use dashproof::subject::message;
 use dashproof::subject::process::facts::Facts;
 use dashproof::subject::protocol::EventSpec;
@@ -35,15 +35,13 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
 use rdkafka::util::AsyncRuntime;
 
-const TOPIC: &str = "dashstream-events";
 const THREADS: u32 = 16;
 const ROUNDS: usize = 7;
-const RUN: [u8; 10] = [7; 10];
 
 fn main() {
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     match args.next().as_deref() {
-        Some("broker") => serve(),
+        Some("broker") => serve(None),
         Some("memory") => memory(),
         Some("million") => million(&args.next().unwrap()),
         // `cargo test --benches` only looks whether it starts
@@ -188,10 +186,6 @@ fn hand_over(
     producer.send_result(record).map_err(|(error, _)| error).unwrap()
 }
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
-}
-
 /// What `#[tokio::main]` gives an application on this machine.
 fn workers() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
@@ -276,72 +270,13 @@ fn million(bootstrap: &str) {
 
 /// A model cluster in a process of its own; it ends with this.
 struct Broker {
-    child: Child,
     bootstrap: String,
+    _process: Process,
 }
 
 impl Broker {
     fn start() -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .arg("broker")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut bootstrap = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut bootstrap).unwrap();
-        Self { child, bootstrap: bootstrap.trim().to_owned() }
+        let (process, ports) = Process::start(&["broker"]);
+        Self { bootstrap: servers(&ports), _process: process }
     }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-struct NoClock;
-
-impl Clock for NoClock {
-    fn now_us(&self) -> u64 {
-        0
-    }
-}
-
-/// Serves until standard input ends.
-fn serve() {
-    runtime().block_on(async {
-        let mut sockets = Vec::new();
-        let mut advertised = Vec::new();
-        for _ in 0..3 {
-            let (socket, port) = broker::bind_loopback().await.unwrap();
-            sockets.push(socket);
-            advertised.push(("127.0.0.1".to_owned(), port));
-        }
-        let servers: Vec<String> = advertised.iter().map(|(h, p)| format!("{h}:{p}")).collect();
-        let recorder = Recorder::new(Arc::new(NoClock));
-        let config = ClusterConfig {
-            brokers: 3,
-            partitions: 3,
-            main_topic: TOPIC.to_owned(),
-            dlq_topic: "dashstream-dlq".to_owned(),
-            advertised,
-            min_insync: 2,
-            auto_create: true,
-            message_max_bytes: 10 << 20,
-            run: RUN,
-        };
-        let cluster = Cluster::new(config, recorder.clone(), 1);
-        for (id, socket) in cluster.broker_ids().into_iter().zip(sockets) {
-            tokio::spawn(broker::accept_loop(Arc::clone(&cluster), id, socket));
-        }
-        println!("{}", servers.join(","));
-        std::io::stdout().flush().unwrap();
-        // The history is not looked at; kept whole it would outgrow the events.
-        loop {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            drop(recorder.take());
-        }
-    });
 }

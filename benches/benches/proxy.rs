@@ -13,20 +13,19 @@
     reason = "a bench prints, and fails loudly"
 )]
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Stdio};
+mod cluster;
+
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dashproof::broker::{self, Cluster, ClusterConfig};
+use cluster::{NoClock, Process, RUN, TOPIC, forget, ports, runtime, say, serve, servers};
 use dashproof::fault::proxy::{Mode, Proxy, ProxyConfig, TopicNames};
-use dashproof::history::{Clock, EventId, Recorder};
+use dashproof::history::{EventId, Recorder};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-const TOPIC: &str = "dashstream-events";
-const RUN: [u8; 10] = [7; 10];
 const ROUNDS: usize = 5;
 const COUNT: u32 = 100_000;
 const SINGLES: u32 = 300;
@@ -125,31 +124,6 @@ fn latencies(bootstrap: &str) -> Vec<Duration> {
     (0..SINGLES).map(one).collect()
 }
 
-/// A child of this program; it ends with this.
-struct Process(Child);
-
-impl Process {
-    /// Starts it; returns the line that it prints first.
-    fn start(args: &[&str]) -> (Self, String) {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        (Self(child), line.trim().to_owned())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A fresh model cluster, behind a proxy or not.
 struct Side {
     bootstrap: String,
@@ -167,73 +141,6 @@ impl Side {
         writeln!(proxy.0.stdin.as_mut().unwrap(), "{behind}").unwrap();
         Self { bootstrap: servers(&ports), _processes: vec![broker, proxy] }
     }
-}
-
-fn ports(text: &str) -> Vec<u16> {
-    text.trim().split(',').map(|port| port.parse().unwrap()).collect()
-}
-
-fn servers(text: &str) -> String {
-    let servers: Vec<String> =
-        ports(text).into_iter().map(|port| format!("127.0.0.1:{port}")).collect();
-    servers.join(",")
-}
-
-fn say(ports: &[u16]) {
-    let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
-    println!("{}", ports.join(","));
-    std::io::stdout().flush().unwrap();
-}
-
-struct NoClock;
-
-impl Clock for NoClock {
-    fn now_us(&self) -> u64 {
-        0
-    }
-}
-
-/// Forgets the history: nobody looks at it, and kept whole it would outgrow the records.
-async fn forget(recorder: Recorder) {
-    loop {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        drop(recorder.take());
-    }
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-/// Three model brokers that advertise these ports, or their own.
-fn serve(advertised: Option<&str>) {
-    runtime().block_on(async {
-        let (mut sockets, mut own) = (Vec::new(), Vec::new());
-        for _ in 0..3 {
-            let (socket, port) = broker::bind_loopback().await.unwrap();
-            sockets.push(socket);
-            own.push(port);
-        }
-        let told = advertised.map_or_else(|| own.clone(), ports);
-        let recorder = Recorder::new(Arc::new(NoClock));
-        let config = ClusterConfig {
-            brokers: 3,
-            partitions: 3,
-            main_topic: TOPIC.to_owned(),
-            dlq_topic: "dashstream-dlq".to_owned(),
-            advertised: told.into_iter().map(|port| ("127.0.0.1".to_owned(), port)).collect(),
-            min_insync: 2,
-            auto_create: true,
-            message_max_bytes: 10 << 20,
-            run: RUN,
-        };
-        let cluster = Cluster::new(config, recorder.clone(), 1);
-        for (id, socket) in cluster.broker_ids().into_iter().zip(sockets) {
-            tokio::spawn(broker::accept_loop(Arc::clone(&cluster), id, socket));
-        }
-        say(&own);
-        forget(recorder).await;
-    });
 }
 
 /// A proxy; where the brokers are comes on standard input.

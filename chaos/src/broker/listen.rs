@@ -70,13 +70,24 @@ impl HeldPort {
         Ok(Self { at: socket.local_addr()?, held: Some(socket) })
     }
 
-    /// Listens on it. The port stays held when the listener is gone. Must be called in a tokio
-    /// runtime.
+    /// Listens on it. The port stays held when the listener is gone. A listener that was there
+    /// before, and is on its way to its end, is waited for.
     ///
     /// # Errors
     /// The operating system's.
-    pub fn listen(&self) -> io::Result<tokio::net::TcpListener> {
-        bound(self.at)?.listen(1024)
+    pub async fn listen(&self) -> io::Result<tokio::net::TcpListener> {
+        let until = tokio::time::Instant::now() + LEAVING;
+        loop {
+            match bound(self.at).and_then(|socket| socket.listen(1024)) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse
+                        && tokio::time::Instant::now() < until =>
+                {
+                    tokio::time::sleep(REBIND).await;
+                }
+                listening => return listening,
+            }
+        }
     }
 
     /// Its number.
@@ -138,6 +149,8 @@ pub async fn bind_loopback() -> io::Result<(tokio::net::TcpListener, u16)> {
 
 /// Time between two tries to take a port again.
 const REBIND: Duration = Duration::from_millis(20);
+/// How long a listener may take to end.
+const LEAVING: Duration = Duration::from_secs(5);
 
 /// Accepts connections for a broker for ever. While a fault keeps the broker down nothing listens
 /// on its port: connects are refused.

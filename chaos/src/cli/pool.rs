@@ -183,20 +183,6 @@ async fn attend_safely(cell: Cell, fleet: Arc<Fleet>) -> CellResult {
     })
 }
 
-/// Ends the program when it is told to, after it has removed its containers.
-async fn leave_on_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return };
-    let code = tokio::select! {
-        _ = interrupt.recv() => 130,
-        _ = terminate.recv() => 143,
-    };
-    lane::kafka::abandon().await;
-    // the shell's own codes for a program that ended by these signals
-    std::process::exit(code);
-}
-
 fn in_real_time(
     cells: Vec<Cell>,
     jobs: usize,
@@ -206,9 +192,6 @@ fn in_real_time(
         return Ok(());
     }
     let runtime = runtime()?;
-    if cells.iter().any(|cell| cell.lane == LaneName::Kafka) {
-        runtime.spawn(leave_on_signal());
-    }
     let waiting = Arc::new(Mutex::new(cells.into_iter()));
     let fleet = Arc::new(Fleet::default());
     let (results, received) = mpsc::channel();

@@ -149,7 +149,7 @@ fn fill(
     let saboteur = args.saboteur.as_deref().and_then(crate::saboteur::find);
     // beside a wrong broker the others are what it is compared with
     let acts = |lane| args.agree || saboteur.is_none_or(|saboteur| saboteur.acts_on(lane));
-    let not_built = Missing { what: "not in this build".to_owned(), remedy: String::new() };
+    let not_built = not_built();
     let mut kafka = None;
     for lane in asked.iter().filter(|lane| !LANES.contains(lane)) {
         plan.absent.insert(*lane, (not_built.what.clone(), 0));
@@ -222,8 +222,14 @@ fn available(lane: LaneName) -> Result<(), Failure> {
     if LANES.contains(&lane) {
         return Ok(());
     }
-    let remedy = "`dashproof doctor` tells what is there".to_owned();
-    Err(not_there(lane, &Missing { what: "not in this build".to_owned(), remedy }))
+    Err(not_there(lane, &not_built()))
+}
+
+fn not_built() -> Missing {
+    Missing {
+        what: "not in this build".to_owned(),
+        remedy: "`dashproof doctor` tells what is there".to_owned(),
+    }
 }
 
 fn not_there(lane: LaneName, missing: &Missing) -> Failure {

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::broker::client::Client;
 use crate::broker::tests::kit::config;
-use crate::broker::{Cluster, accept_loop};
+use crate::broker::{Cluster, HeldPort, accept_loop};
 use crate::fault::FaultPlan;
 use crate::history::{Clock, FaultPhase, Kind, Line, Recorder};
 use crate::scenario::model::{At, Brokers, Fault, FaultKind, Scenario};
@@ -83,4 +83,17 @@ fn a_simulated_black_hole_answers_nobody() {
 fn the_same_simulation_gives_the_same_history() {
     let down = || FaultKind::BrokerDown { brokers: Brokers::All };
     assert_eq!(simulate(down()), simulate(down()));
+}
+
+#[tokio::test]
+async fn a_held_port_waits_for_the_listener_that_is_leaving_it() {
+    let held = HeldPort::free().unwrap();
+    let before = held.listen().await.unwrap();
+    let leaving = tokio::spawn(async move {
+        sleep(Duration::from_millis(60)).await;
+        drop(before);
+    });
+    let after = held.listen().await.unwrap();
+    assert_eq!(after.local_addr().unwrap().port(), held.port());
+    assert!(leaving.is_finished());
 }

@@ -10,7 +10,6 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Proxy;
-use super::site::Shared;
 use crate::broker::reader::{Dial, PartitionLog, ReadError, Reader, record_logs};
 use crate::fault::FaultPlan;
 use crate::history::Route;
@@ -32,26 +31,19 @@ pub struct ProxyWorld {
 }
 
 impl ProxyWorld {
-    /// The faults of the scenario act in this proxy.
+    /// The faults of the scenario act in this proxy. `listeners` is for a cluster whose logs are
+    /// read through another listener than the proxy's: the port that each broker advertises for
+    /// it, and the port of 127.0.0.1 where it is.
     #[must_use]
-    pub fn new(scenario: &Scenario, proxy: Arc<Proxy>) -> Arc<Self> {
-        let faults = FaultPlan::new(scenario, Arc::clone(&proxy.shared));
-        Arc::new(Self { proxy, faults, reading: None })
-    }
-
-    /// As [`ProxyWorld::new`], for a cluster whose logs are read through another listener than the
-    /// proxy's: by the port that it advertises, and the port of 127.0.0.1 where it is.
-    #[must_use]
-    pub fn reading(
+    pub fn new(
         scenario: &Scenario,
         proxy: Arc<Proxy>,
-        listeners: &BTreeMap<u16, u16>,
+        listeners: Option<&BTreeMap<u16, u16>>,
     ) -> Arc<Self> {
         let faults = FaultPlan::new(scenario, Arc::clone(&proxy.shared));
-        let ids = || listeners.iter().zip(1_i32..);
-        let ports = ids().map(|((advertised, _), id)| (*advertised, id)).collect();
-        let brokers = ids().map(|((_, port), id)| (id, ("127.0.0.1".to_owned(), *port))).collect();
-        Arc::new(Self { proxy, faults, reading: Some(Direct { ports, brokers }) })
+        let here = |(advertised, port): (&u16, &u16)| (*advertised, ("127.0.0.1".into(), *port));
+        let reading = listeners.map(|listeners| Direct(listeners.iter().map(here).collect()));
+        Arc::new(Self { proxy, faults, reading })
     }
 
     /// The proxy.
@@ -86,7 +78,7 @@ impl ProxyWorld {
             topic: topic.to_owned(),
             source: io::Error::other("nobody said where the brokers are"),
         };
-        for (host, port) in direct.brokers.values() {
+        for (host, port) in direct.0.values() {
             match Reader::new(direct.clone(), host, *port).topic(topic).await {
                 Ok(logs) => return Ok(logs),
                 Err(error) => failed = error,
@@ -127,19 +119,16 @@ impl World for ProxyWorld {
     }
 }
 
-/// Dials brokers themselves: what they advertise is the proxy, and no fault may hide the truth.
+/// Dials brokers themselves: what they advertise is the proxy, and no fault may hide the truth. By
+/// advertised port, where each is.
 #[derive(Clone)]
-struct Direct {
-    /// The proxy's port of each broker, by port.
-    ports: BTreeMap<u16, i32>,
-    brokers: BTreeMap<i32, (String, u16)>,
-}
+struct Direct(BTreeMap<u16, (String, u16)>);
 
 impl Direct {
     fn new(proxy: &Proxy) -> Self {
-        let shared: &Shared = &proxy.shared;
-        let ports = proxy.ports.iter().map(|(id, port)| (*port, *id)).collect();
-        Self { ports, brokers: shared.addresses() }
+        let addresses = proxy.shared.addresses();
+        let place = |(id, port): &(i32, u16)| Some((*port, addresses.get(id)?.clone()));
+        Self(proxy.ports.iter().filter_map(place).collect())
     }
 }
 
@@ -148,7 +137,7 @@ impl Dial for Direct {
 
     async fn dial(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         let ours = matches!(host, "127.0.0.1" | "localhost");
-        let behind = self.ports.get(&port).filter(|_| ours).and_then(|id| self.brokers.get(id));
+        let behind = self.0.get(&port).filter(|_| ours);
         let (host, port) = behind.map_or((host, port), |(host, port)| (host.as_str(), *port));
         TcpStream::connect((host, port)).await
     }

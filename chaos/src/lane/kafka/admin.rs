@@ -39,7 +39,7 @@ const DENY: i8 = 2;
 const SALT: &[u8] = b"dashproof";
 const ITERATIONS: i32 = 4096;
 /// How long the brokers may take to carry out a change.
-const TIMEOUT_MS: i32 = 15_000;
+pub(super) const TIMEOUT_MS: i32 = 15_000;
 /// How long the leaders of fresh topics may take to be known everywhere.
 const LEADERS: Duration = Duration::from_secs(30);
 
@@ -69,12 +69,11 @@ pub(super) struct NewTopic {
 /// Administers a cluster through any of its brokers; requests for the controller are passed on by
 /// them (`KRaft`).
 pub(super) struct Admin {
-    behind: Behind,
-    /// Advertised ports of the listener that is used.
-    brokers: Vec<u16>,
+    /// Where the brokers are behind the listener that is used.
+    pub(super) behind: Behind,
 }
 
-fn all_well(mut codes: impl Iterator<Item = i16>) -> io::Result<()> {
+pub(super) fn all_well(mut codes: impl Iterator<Item = i16>) -> io::Result<()> {
     let refused = codes.find(|code| *code != codes::NONE);
     refused.map_or(Ok(()), |code| Err(io::Error::other(format!("Kafka error {code}"))))
 }
@@ -84,10 +83,6 @@ fn text(text: &str) -> StrBytes {
 }
 
 impl Admin {
-    pub(super) fn new(behind: Behind, brokers: Vec<u16>) -> Self {
-        Self { behind, brokers }
-    }
-
     /// Asks the brokers in turn until one answers.
     pub(super) async fn call<R: Request>(
         &self,
@@ -95,7 +90,7 @@ impl Admin {
         request: &R,
     ) -> io::Result<R::Response> {
         let mut last = io::Error::other("the cluster has no broker");
-        for port in &self.brokers {
+        for port in self.behind.ports.keys() {
             match self.ask(*port, version, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => last = error,
@@ -203,7 +198,7 @@ fn metadata(topics: &[&str]) -> MetadataRequest {
         .with_allow_auto_topic_creation(false)
 }
 
-pub(super) fn topic(name: &str) -> TopicName {
+fn topic(name: &str) -> TopicName {
     TopicName(text(name))
 }
 
@@ -214,7 +209,7 @@ pub(super) async fn led(admin: &Admin, topics: &[NewTopic]) -> Result<(), String
     let until = Instant::now() + LEADERS;
     loop {
         let mut least = wanted;
-        for broker in &admin.brokers {
+        for broker in admin.behind.ports.keys() {
             let asked = admin.ask(*broker, METADATA, &metadata(&names)).await;
             let metadata = asked.map_err(|error| error.to_string())?;
             let partitions = metadata.topics.iter().flat_map(|topic| &topic.partitions);

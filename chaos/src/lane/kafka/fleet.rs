@@ -61,6 +61,7 @@ impl Fleet {
         let look = async {
             let docked = docker::look().await?;
             docker::sweep(&docked.docker, Whose::Dead).await;
+            tokio::spawn(leave_on_signal());
             Ok(docked)
         };
         self.docked.get_or_init(|| look).await.as_ref().map_err(Clone::clone)
@@ -99,6 +100,20 @@ pub async fn abandon() {
     }
 }
 
+/// Ends the program when it is told to, after it has removed its containers.
+async fn leave_on_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return };
+    let code = tokio::select! {
+        _ = interrupt.recv() => 130,
+        _ = terminate.recv() => 143,
+    };
+    abandon().await;
+    // the shell's own codes for a program that ended by these signals
+    std::process::exit(code);
+}
+
 /// A running cluster.
 pub(super) struct Ground {
     pub(super) shape: Shape,
@@ -107,11 +122,10 @@ pub(super) struct Ground {
     nodes: Vec<Node>,
     slots: Mutex<Vec<Slot>>,
     free: Semaphore,
-    /// How long it took from nothing to a cluster whose brokers know each other.
-    pub(super) took: Duration,
 }
 
 /// The listeners of one cell.
+#[derive(Default)]
 pub(super) struct Slot {
     number: usize,
     /// The ports that clients are sent to: for each listener one of each broker, held while nobody
@@ -154,7 +168,7 @@ impl Slot {
 /// A slot while a cell has it.
 pub(super) struct Lent<'a> {
     ground: &'a Ground,
-    slot: Option<Slot>,
+    slot: Slot,
     _permit: SemaphorePermit<'a>,
 }
 
@@ -162,22 +176,20 @@ impl std::ops::Deref for Lent<'_> {
     type Target = Slot;
 
     fn deref(&self) -> &Slot {
-        static NONE: Slot = Slot { number: 0, held: BTreeMap::new() };
-        self.slot.as_ref().unwrap_or(&NONE)
+        &self.slot
     }
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         let mut slots = self.ground.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.extend(self.slot.take());
+        slots.push(std::mem::take(&mut self.slot));
     }
 }
 
 impl Ground {
     async fn start(docked: &Docked, shape: Shape) -> Result<Self, String> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let begun = Instant::now();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let stem = format!("dashproof-{}-{number}", std::process::id());
         let brokers = shape.brokers();
@@ -226,17 +238,15 @@ impl Ground {
             return Err(format!("a broker did not start: {error}"));
         }
         let (slots, free) = (Mutex::new(slots), Semaphore::new(count));
-        let mut ground = Self { shape, certificates, nodes, slots, free, took: Duration::ZERO };
+        let ground = Self { shape, certificates, nodes, slots, free };
         ground.assembled().await?;
-        ground.took = begun.elapsed();
         Ok(ground)
     }
 
     /// Ends when every broker is known to the others and takes records.
     async fn assembled(&self) -> Result<(), String> {
         let slot = self.lend().await?;
-        let behind = self.behind(&slot, Listener::Plaintext).await?;
-        let admin = Admin::new(behind.clone(), slot.advertised(Listener::Plaintext));
+        let admin = Admin { behind: self.behind(&slot, Listener::Plaintext).await? };
         let until = Instant::now() + ASSEMBLE;
         loop {
             let seen = match admin.metadata(&[]).await {
@@ -251,7 +261,7 @@ impl Ground {
             sleep(Duration::from_millis(50)).await;
         }
         let brokers = i16::try_from(self.nodes.len()).unwrap_or(1);
-        warm(&admin, &behind, brokers).await?;
+        warm(&admin, brokers).await?;
         if self.certificates.is_none() {
             return Ok(());
         }
@@ -267,6 +277,8 @@ impl Ground {
     pub(super) async fn lend(&self) -> Result<Lent<'_>, String> {
         let permit = self.free.acquire().await.map_err(|error| error.to_string())?;
         let slot = self.slots.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        // there is one for each permit
+        let slot = slot.ok_or("every slot is lent")?;
         Ok(Lent { ground: self, slot, _permit: permit })
     }
 

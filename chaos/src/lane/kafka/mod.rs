@@ -18,21 +18,22 @@ use super::child::environment;
 use super::real::{self, Arena};
 use super::world::cluster_config;
 use super::{RunInput, RunOutput};
-use crate::broker::HeldPort;
 use crate::fault::proxy::{Mode, Proxy, ProxyConfig, ProxyWorld, TopicNames};
 use crate::history::Recorder;
 use crate::scenario::model::{LaneName, Listener, Scenario};
 use crate::scenario::security::placed;
 use crate::subject::runner::World;
-use admin::{Admin, NewTopic, led};
+use admin::{Admin, NewTopic};
 use certs::{Certificates, renew_token};
 pub use docker::{Docked, IMAGE_VARIABLE, Missing, OFFICIAL, OWN, look};
 pub use fleet::{Fleet, abandon};
 use fleet::{Ground, Lent, Shape};
+use warm::make;
 use world::KafkaWorld;
 
 /// Runs one cell on the clusters of this run. A few may run at once.
 pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
+    // before anything is started for it
     if let Some(why) = real::cannot_express(LaneName::Kafka, &input.scenario) {
         return RunOutput { not_applicable: Some(why), ..RunOutput::default() };
     }
@@ -68,10 +69,11 @@ pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
 
 /// Topics and listeners of one cell.
 struct Place<'a> {
-    _slot: Lent<'a>,
     main: String,
     dlq: String,
     world: Arc<KafkaWorld>,
+    /// After the world, which listens there.
+    _slot: Lent<'a>,
     /// Files that the scenario's settings name.
     files: Option<TempDir>,
 }
@@ -93,7 +95,7 @@ impl<'a> Place<'a> {
         };
         let (main, dlq) = (own(&config.main_topic), own(&config.dlq_topic));
         let plain = ground.behind(&slot, Listener::Plaintext).await?;
-        let admin = Admin::new(plain.clone(), slot.advertised(Listener::Plaintext));
+        let admin = Admin { behind: plain };
         let replicas = i16::try_from(ground.shape.brokers()).unwrap_or(1);
         let topic = |names: &TopicNames, partitions| NewTopic {
             name: names.real.clone(),
@@ -105,8 +107,7 @@ impl<'a> Place<'a> {
             ],
         };
         let topics = [topic(&main, config.partitions), topic(&dlq, 1)];
-        admin.create(&topics).await.map_err(|error| format!("cannot make topics: {error}"))?;
-        led(&admin, &topics).await?;
+        make(&admin, &topics, 1).await?;
         let encrypted = scenario.listener.is_encrypted();
         let proxy = ProxyConfig {
             brokers: ground.ids(),
@@ -115,21 +116,23 @@ impl<'a> Place<'a> {
             run,
             mode: if encrypted { Mode::Bytes } else { Mode::Frames },
         };
-        let held = slot.held(scenario.listener).iter();
-        let listeners: io::Result<_> = held.map(HeldPort::listen).collect();
-        let proxy = listeners.and_then(|l| Proxy::on(l, proxy, recorder, input.seed));
-        let proxy = proxy.map_err(|error| format!("cannot listen: {error}"))?;
+        let failed = |error: io::Error| format!("cannot listen: {error}");
+        let mut listeners = Vec::new();
+        for held in slot.held(scenario.listener) {
+            listeners.push(held.listen().await.map_err(failed)?);
+        }
+        let proxy = Proxy::on(listeners, proxy, recorder, input.seed).map_err(failed)?;
         let behind = ground.behind(&slot, scenario.listener).await?;
         for (id, port) in ground.ids().into_iter().zip(slot.advertised(scenario.listener)) {
             proxy.connect_to(id, "127.0.0.1", behind.port(port));
         }
         let files = ground.certificates.as_ref().map(files).transpose();
         let files = files.map_err(|error| format!("cannot write certificates: {error}"))?;
-        let inner = ProxyWorld::reading(scenario, Arc::new(proxy), &plain.ports);
+        let inner = ProxyWorld::new(scenario, Arc::new(proxy), Some(&admin.behind.ports));
         let topics = [main.real.clone(), dlq.real.clone()];
         let tokens = files.as_ref().map(|dir| dir.path().to_owned());
         let world = KafkaWorld::new(scenario, inner, admin, topics, tokens);
-        Ok(Self { _slot: slot, main: main.real, dlq: dlq.real, world, files })
+        Ok(Self { main: main.real, dlq: dlq.real, world, _slot: slot, files })
     }
 
     /// The scenario, with the topics and files of this cell.

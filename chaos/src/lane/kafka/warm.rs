@@ -1,4 +1,4 @@
-//! Work for a fresh cluster before anything is judged on it.
+//! Work for a fresh cluster, and for fresh topics, before anything is judged on them.
 //!
 //! A broker answers its first requests slowly: its code is not compiled yet, the coordinator of
 //! producer ids loads its state, a first append makes files. A second of this would look like an
@@ -8,9 +8,13 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsTopic,
+};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    InitProducerIdRequest, ProduceRequest, ProducerId, TransactionalId,
+    DeleteRecordsRequest, InitProducerIdRequest, ProduceRequest, ProducerId, TopicName,
+    TransactionalId,
 };
 use kafka_protocol::records::{
     Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
@@ -18,17 +22,18 @@ use kafka_protocol::records::{
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use super::admin::{Admin, Behind, NewTopic, led, topic};
+use super::admin::{Admin, NewTopic, TIMEOUT_MS, all_well, led};
 use crate::broker::client::Client;
 use crate::broker::codes;
 
 /// Versions that every Kafka since 2.4 serves.
 const INIT_PRODUCER_ID: i16 = 2;
 const PRODUCE: i16 = 8;
-/// Requests to each broker.
+const DELETE_RECORDS: i16 = 1;
+/// Requests to each broker of a fresh cluster.
 const ROUNDS: i32 = 100;
 /// Bytes of a record.
-const BYTES: usize = 512;
+const BYTES: usize = 64;
 /// How long all of it may take.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Where it goes.
@@ -38,29 +43,59 @@ const TOPIC: &str = "dashproof-warm";
 ///
 /// # Errors
 /// A broker does not take records.
-pub(super) async fn warm(admin: &Admin, behind: &Behind, brokers: i16) -> Result<(), String> {
-    let failed = |error: io::Error| format!("the fresh cluster takes no records: {error}");
+pub(super) async fn warm(admin: &Admin, brokers: i16) -> Result<(), String> {
     let new = NewTopic {
         name: TOPIC.to_owned(),
         partitions: i32::from(brokers),
         replicas: brokers,
         settings: Vec::new(),
     };
-    admin.create(std::slice::from_ref(&new)).await.map_err(failed)?;
-    led(admin, &[new]).await?;
-    let metadata = admin.metadata(&[TOPIC]).await.map_err(failed)?;
-    let partitions = metadata.topics.iter().flat_map(|topic| &topic.partitions);
-    for partition in partitions {
-        let leader = metadata.brokers.iter().find(|broker| broker.node_id == partition.leader_id);
-        let port = leader.and_then(|broker| u16::try_from(broker.port).ok());
-        let port = behind.port(port.ok_or("a partition has no leader")?);
-        let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(failed)?;
-        produce(&mut Client::new(stream), partition.partition_index).await.map_err(failed)?;
+    make(admin, &[new], ROUNDS).await
+}
+
+/// Makes topics that take records at once, and hold none: followers begin to fetch a fresh
+/// partition up to a second after its leader is known, and until then no append is confirmed.
+///
+/// # Errors
+/// A broker refuses, or does not take records.
+pub(super) async fn make(admin: &Admin, topics: &[NewTopic], rounds: i32) -> Result<(), String> {
+    let failed = |error: io::Error| format!("fresh topics take no records: {error}");
+    admin.create(topics).await.map_err(|error| format!("cannot make topics: {error}"))?;
+    led(admin, topics).await?;
+    let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+    let metadata = admin.metadata(&names).await.map_err(failed)?;
+    for found in &metadata.topics {
+        let Some(name) = &found.name else { continue };
+        for partition in &found.partitions {
+            let leader = metadata.brokers.iter().find(|b| b.node_id == partition.leader_id);
+            let port = leader.and_then(|broker| u16::try_from(broker.port).ok());
+            let port = admin.behind.port(port.ok_or("a partition has no leader")?);
+            let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(failed)?;
+            let (mut client, index) = (Client::new(stream), partition.partition_index);
+            produce(&mut client, name, index, rounds).await.map_err(failed)?;
+            empty(&mut client, name, index).await.map_err(failed)?;
+        }
     }
     Ok(())
 }
 
-async fn produce(client: &mut Client<TcpStream>, partition: i32) -> io::Result<()> {
+/// Takes the records of a partition away.
+async fn empty(client: &mut Client<TcpStream>, name: &TopicName, index: i32) -> io::Result<()> {
+    // -1: all that there are
+    let all = DeleteRecordsPartition::default().with_partition_index(index).with_offset(-1);
+    let of = DeleteRecordsTopic::default().with_name(name.clone()).with_partitions(vec![all]);
+    let request = DeleteRecordsRequest::default().with_topics(vec![of]).with_timeout_ms(TIMEOUT_MS);
+    let answer = client.call(DELETE_RECORDS, &request).await?;
+    let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+    all_well(partitions.map(|partition| partition.error_code))
+}
+
+async fn produce(
+    client: &mut Client<TcpStream>,
+    name: &TopicName,
+    partition: i32,
+    rounds: i32,
+) -> io::Result<()> {
     let until = Instant::now() + LIMIT;
     let refused = |code| io::Error::other(format!("Kafka error {code}"));
     let id = loop {
@@ -76,11 +111,11 @@ async fn produce(client: &mut Client<TcpStream>, partition: i32) -> io::Result<(
         }
     };
     let mut round = 0;
-    while round < ROUNDS {
+    while round < rounds {
         let data = PartitionProduceData::default()
             .with_index(partition)
             .with_records(Some(batch(id, round)?));
-        let to = TopicProduceData::default().with_name(topic(TOPIC));
+        let to = TopicProduceData::default().with_name(name.clone());
         let request = ProduceRequest::default()
             .with_acks(-1)
             .with_timeout_ms(10_000)

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use super::child::{RealClock, command, environment, missing};
 use super::{HarnessError, RunInput, RunOutput};
 use crate::fault;
+use crate::fault::proxy::applies_to_bytes;
 use crate::history::Recorder;
 use crate::scenario::model::{ActionKind, LaneName, Scenario};
 use crate::subject::logs::secrets;
@@ -134,8 +135,10 @@ fn spool_root() -> io::Result<TempDir> {
 
 /// Why a lane cannot run a scenario: the first fault that it cannot inject.
 pub(super) fn cannot_express(lane: LaneName, scenario: &Scenario) -> Option<String> {
+    let hides = scenario.listener.is_encrypted();
     scenario.faults.iter().find_map(|fault| {
-        let why = fault::can_inject(lane, &fault.kind).err()?;
+        let seen = || if hides { applies_to_bytes(&fault.kind) } else { Ok(()) };
+        let why = fault::can_inject(lane, &fault.kind).and_then(|()| seen()).err()?;
         Some(format!("{}: {why}", fault.kind.name()))
     })
 }

@@ -96,6 +96,6 @@ impl Brokers {
         }
         let listeners = serve(&model, sockets);
         let bootstrap = proxy.bootstrap();
-        Ok(Self { world: ProxyWorld::new(scenario, proxy), bootstrap, _listeners: listeners })
+        Ok(Self { world: ProxyWorld::new(scenario, proxy, None), bootstrap, _listeners: listeners })
     }
 }

@@ -75,7 +75,7 @@ async fn rig_in(mode: Mode, kind: FaultKind) -> Rig {
     let cluster = brokers(&proxy).await;
     let fault = Fault::new(At::Time(Duration::ZERO), None, kind);
     let scenario = Scenario { faults: vec![fault], ..Scenario::default() };
-    let world = ProxyWorld::new(&scenario, Arc::clone(&proxy));
+    let world = ProxyWorld::new(&scenario, Arc::clone(&proxy), None);
     let client = client(&proxy, 1).await;
     Rig { proxy, world, recorder, cluster, client }
 }

@@ -251,7 +251,7 @@ async fn a_log_that_cannot_be_read_is_an_error_of_the_environment() {
     let recorder = wall();
     let proxy = Proxy::bind(proxy_config(Mode::Frames), recorder, 1).await.unwrap();
     proxy.connect_to(1, "127.0.0.1", 1);
-    let world = ProxyWorld::new(&Scenario::default(), Arc::new(proxy));
+    let world = ProxyWorld::new(&Scenario::default(), Arc::new(proxy), None);
     assert_eq!(world.snapshot().await.unwrap_err().blame, "environment");
 }
 
