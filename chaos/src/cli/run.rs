@@ -33,12 +33,19 @@ const TOLD: u64 = 2;
 /// What is to be run, and what is not.
 struct Plan {
     cells: Vec<Cell>,
-    /// Lanes that scenarios list and that cannot run: why, and how many scenarios list each.
-    absent: BTreeMap<LaneName, (String, usize)>,
+    /// Lanes that scenarios list and that cannot run.
+    absent: BTreeMap<LaneName, Absent>,
     /// What is known of how lanes differ, where that is asked.
     explanations: Option<Vec<Explanation>>,
     /// Lanes that were asked for, or that the scenarios are written for.
     lanes: Vec<LaneName>,
+}
+
+/// A lane that is not there.
+struct Absent {
+    missing: Missing,
+    /// Scenarios that would run there.
+    scenarios: usize,
 }
 
 pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Failure> {
@@ -50,7 +57,8 @@ pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Fail
     let total = plan.cells.len();
     let each = total <= SHOWN;
     let board = plan.explanations.is_some().then(Board::default);
-    let summary = Summary::new(args.allow_not_run);
+    let mut summary = Summary::new(args.allow_not_run);
+    summary.not_there(plan.absent.values().map(|absent| absent.scenarios as u64).sum());
     let mut reporter =
         Reporter { ui, format: args.format, each, summary, board, ..Reporter::default() };
     let mut failure = None;
@@ -123,10 +131,18 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
         ));
     }
     if plan.cells.is_empty() {
+        // there is something to run, and nothing to run it on
+        if let Some((lane, absent)) = plan.absent.iter().find(|(_, a)| a.scenarios > 0) {
+            return Err(not_there(*lane, &absent.missing));
+        }
         return Err(nothing_to_run(&chosen, asked));
     }
     if args.agree {
-        agree::comparable(asked, &plan.cells)?;
+        let absent = plan.absent.iter().next();
+        agree::comparable(asked, &plan.cells).map_err(|error| match absent {
+            Some((lane, absent)) => not_there(*lane, &absent.missing),
+            None => error,
+        })?;
         plan.explanations = Some(agree::explanations(&chosen)?);
     }
     Ok(plan)
@@ -152,7 +168,7 @@ fn fill(
     let not_built = not_built();
     let mut kafka = None;
     for lane in asked.iter().filter(|lane| !LANES.contains(lane)) {
-        plan.absent.insert(*lane, (not_built.what.clone(), 0));
+        plan.absent.insert(*lane, Absent { missing: not_built.clone(), scenarios: 0 });
     }
     for scenario in chosen {
         for lane in &scenario.lanes {
@@ -169,7 +185,8 @@ fn fill(
                 if asked.contains(lane) && !args.agree {
                     return Err(not_there(*lane, missing));
                 }
-                plan.absent.entry(*lane).or_insert_with(|| (missing.what.clone(), 0)).1 += 1;
+                let absent = || Absent { missing: missing.clone(), scenarios: 0 };
+                plan.absent.entry(*lane).or_insert_with(absent).scenarios += 1;
                 continue;
             }
             let seeds = args.at.seeds(*lane);
@@ -328,22 +345,36 @@ impl Reporter {
 
     /// Prints what came of it; the exit code of it all.
     fn finish(&mut self, plan: &Plan, elapsed: Duration) -> u8 {
-        let absent = plan.absent.iter().map(|(lane, (why, _))| (*lane, why.clone())).collect();
+        let absent = plan.absent.iter().map(|(lane, a)| (*lane, a.missing.what.clone())).collect();
         let explanations = plan.explanations.as_deref().unwrap_or_default();
         let agreement =
             self.board.take().map(|board| board.close(&plan.lanes, absent, explanations));
         let compared = agreement.as_ref().map(Agreement::exit_code);
         let code = exit::worst([self.summary.exit_code()].into_iter().chain(compared));
         if self.format == Format::Json {
-            self.finish_json(agreement.as_ref(), code, elapsed);
+            self.finish_json(plan, agreement.as_ref(), code, elapsed);
         } else {
             self.finish_human(plan, agreement.as_ref(), code, elapsed);
         }
         code
     }
 
-    fn finish_json(&self, agreement: Option<&Agreement>, code: u8, elapsed: Duration) {
+    fn finish_json(
+        &self,
+        plan: &Plan,
+        agreement: Option<&Agreement>,
+        code: u8,
+        elapsed: Duration,
+    ) {
         let mut summary = json::summary(&self.summary, elapsed);
+        if let (false, serde_json::Value::Object(map)) = (plan.absent.is_empty(), &mut summary) {
+            let lanes = plan.absent.iter().map(|(lane, absent)| {
+                let Absent { missing, scenarios } = absent;
+                let told = serde_json::json!({ "why": missing.what, "scenarios": scenarios });
+                (lane.as_str().to_owned(), told)
+            });
+            map.insert("lanes_not_run".to_owned(), lanes.collect());
+        }
         if let (Some(agreement), serde_json::Value::Object(map)) = (agreement, &mut summary) {
             for pair in agreement.pairs() {
                 ui::print(&format!("{pair}\n"));
@@ -387,9 +418,9 @@ impl Reporter {
         if let Some(agreement) = agreement {
             out.push_str(&format!("\n{}\n", agreement.table()));
         }
-        for (lane, (why, scenarios)) in &plan.absent {
+        for (lane, Absent { missing, scenarios }) in &plan.absent {
             let listed = count(*scenarios, "scenario");
-            let lane = lane.as_str();
+            let (lane, why) = (lane.as_str(), &missing.what);
             out.push_str(&format!("NOT RUN: lane {lane}: {why}; {listed} would run there\n"));
         }
         self.not_run.sort();

@@ -31,6 +31,47 @@ impl Image {
     }
 }
 
+/// What a file holds while the machine runs; copied only when it is written to.
+#[derive(Debug)]
+pub(super) enum Bytes {
+    /// As in an image.
+    Shared(Arc<[u8]>),
+    /// Written since.
+    Own(Vec<u8>),
+}
+
+impl Default for Bytes {
+    fn default() -> Self {
+        Self::Own(Vec::new())
+    }
+}
+
+impl Bytes {
+    pub(super) fn all(&self) -> &[u8] {
+        match self {
+            Self::Shared(bytes) => bytes,
+            Self::Own(bytes) => bytes,
+        }
+    }
+
+    pub(super) fn append(&mut self, more: &[u8]) {
+        match self {
+            Self::Shared(bytes) => *self = Self::Own([&**bytes, more].concat()),
+            Self::Own(bytes) => bytes.extend_from_slice(more),
+        }
+    }
+
+    /// For an image.
+    pub(super) fn share(&mut self) -> Arc<[u8]> {
+        let shared = match self {
+            Self::Shared(bytes) => bytes.clone(),
+            Self::Own(bytes) => std::mem::take(bytes).into(),
+        };
+        *self = Self::Shared(Arc::clone(&shared));
+        shared
+    }
+}
+
 /// Of an image whose files' contents have these digests.
 pub(super) fn digest<'f>(
     dirs: &BTreeSet<PathBuf>,

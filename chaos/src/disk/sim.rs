@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dashproof_reference::fs::{DirEntry, Fs, FsFile, FsLock, LockError};
 
 use super::fault::{Break, Doom, Failure};
-use super::image::Image;
+use super::image::{Bytes, Image};
 use super::log::{Log, Op};
 
 /// An operation as it is seen from outside.
@@ -45,7 +45,7 @@ struct Inner {
     dirs: BTreeSet<PathBuf>,
     /// By path; as text, for paths are slow to compare.
     names: BTreeMap<OsString, u64>,
-    files: BTreeMap<u64, Vec<u8>>,
+    files: BTreeMap<u64, Bytes>,
     next: u64,
     /// The file of each open handle.
     handles: BTreeMap<u64, u64>,
@@ -167,10 +167,10 @@ impl Inner {
         number.ok_or_else(|| io::Error::from_raw_os_error(EBADF))
     }
 
-    fn bytes(&self, path: &Path) -> io::Result<&Vec<u8>> {
+    fn bytes(&self, path: &Path) -> io::Result<&[u8]> {
         let number = self.names.get(path.as_os_str());
         let bytes = number.and_then(|number| self.files.get(number));
-        bytes.ok_or_else(|| io::ErrorKind::NotFound.into())
+        bytes.map(Bytes::all).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -190,7 +190,7 @@ impl SimFs {
         let mut inner = Inner { dirs: base.dirs.clone(), ..Inner::default() };
         for (number, (path, bytes)) in (0..).zip(&base.files) {
             inner.names.insert(path.clone().into(), number);
-            inner.files.insert(number, bytes.to_vec());
+            inner.files.insert(number, Bytes::Shared(bytes.clone()));
             inner.next = number + 1;
         }
         inner.base = base;
@@ -222,13 +222,11 @@ impl SimFs {
     /// What programs see now.
     #[must_use]
     pub fn live(&self) -> Image {
-        let inner = self.inner();
-        let file = |(path, number): (&OsString, &u64)| {
-            let bytes = inner.files.get(number)?;
-            Some((path.into(), Arc::from(bytes.as_slice())))
-        };
-        let files = inner.names.iter().filter_map(file).collect();
-        Image { dirs: inner.dirs.clone(), files }
+        let mut inner = self.inner();
+        let Inner { names, files, dirs, .. } = &mut *inner;
+        let file =
+            |(path, number): (&OsString, &u64)| Some((path.into(), files.get_mut(number)?.share()));
+        Image { files: names.iter().filter_map(file).collect(), dirs: dirs.clone() }
     }
 
     /// Breaks an operation.
@@ -299,8 +297,8 @@ impl SimFs {
                 let number = inner.names.get(path.as_os_str()).copied().unwrap_or(inner.next);
                 inner.next = inner.next.max(number.saturating_add(1));
                 inner.names.insert(path.into(), number);
-                let content = Arc::from(bytes.as_slice());
-                inner.files.insert(number, bytes);
+                let content: Arc<[u8]> = bytes.into();
+                inner.files.insert(number, Bytes::Shared(content.clone()));
                 Some((number, content))
             }
         };
@@ -345,7 +343,7 @@ impl FsFile for SimFile {
         let number = inner.file_of(self.handle)?;
         let taken = bytes.get(..take).unwrap_or_default();
         let wrote = inner.change_met("write", &self.path, met, Op::Nothing, |inner| {
-            inner.files.entry(number).or_default().extend_from_slice(taken);
+            inner.files.entry(number).or_default().append(taken);
             if let Some((free, _)) = &mut inner.free {
                 *free -= take as u64;
                 inner.taken += take as u64;
@@ -407,7 +405,7 @@ impl Fs for SimFs {
             let number = inner.next;
             inner.next += 1;
             inner.names.insert(path.into(), number);
-            inner.files.insert(number, Vec::new());
+            inner.files.insert(number, Bytes::default());
             let handle = inner.opened;
             inner.opened += 1;
             inner.handles.insert(handle, number);
@@ -432,7 +430,7 @@ impl Fs for SimFs {
         if bytes.len() as u64 > limit {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        Ok(bytes.clone())
+        Ok(bytes.to_vec())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -492,7 +490,7 @@ impl Fs for SimFs {
             // only a lock is held by it: nobody misses it after a crash, so it is in no log
             let number = u64::MAX - inner.locks.len() as u64;
             inner.names.insert(path.into(), number);
-            inner.files.insert(number, Vec::new());
+            inner.files.insert(number, Bytes::default());
         }
         drop(inner);
         Ok(Box::new(SimLock { fs: self.clone(), path: path.to_owned() }))

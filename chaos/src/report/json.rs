@@ -96,7 +96,7 @@ pub fn summary(summary: &Summary, elapsed: std::time::Duration) -> Value {
         "rows": rows,
         "total": row(&summary.total),
         "crash_states_survived": summary.survived,
-        "not_run": summary.not_run,
+        "not_run": summary.not_run + summary.not_there,
         "elapsed_ms": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         "exit": summary.exit_code(),
         "line": summary.line(elapsed),

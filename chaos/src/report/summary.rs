@@ -115,6 +115,8 @@ pub struct Summary {
     /// Cells that this machine did not let run; they are among those that are not applicable.
     pub not_run: u64,
     /// Such a cell does not make the run inconclusive.
+    /// Scenarios that are written for lanes that are not there and that nobody asked for by name.
+    pub not_there: u64,
     allow_not_run: bool,
     codes: BTreeSet<u8>,
 }
@@ -125,6 +127,12 @@ impl Summary {
     #[must_use]
     pub fn new(allow_not_run: bool) -> Self {
         Self { allow_not_run, ..Self::default() }
+    }
+
+    /// So many scenarios are written for lanes that are not there: told and counted. The verdict is
+    /// that of the others, for nobody asked for such a lane by name.
+    pub const fn not_there(&mut self, scenarios: u64) {
+        self.not_there = scenarios;
     }
 
     /// Adds a cell.
@@ -189,7 +197,7 @@ impl Summary {
             (verdicts.fail, "FAIL"),
             (verdicts.inconclusive, "inconclusive"),
             (verdicts.not_applicable.saturating_sub(self.not_run), "not applicable"),
-            (self.not_run, "NOT RUN"),
+            (self.not_run + self.not_there, "NOT RUN"),
             (verdicts.harness_error, "harness error"),
         ];
         for (n, name) in named {
@@ -212,7 +220,7 @@ impl Summary {
         {
             last.push_str(&format!(" ({sampled} points sampled)"));
         }
-        let left_out = match (self.not_run, self.exit_code()) {
+        let left_out = match (self.not_run + self.not_there, self.exit_code()) {
             (1.., exit::PROVEN) => ", but for what was NOT RUN",
             _ => "",
         };
@@ -269,5 +277,16 @@ mod tests {
         assert!(line.ends_with(": proven, but for what was NOT RUN"), "{line}");
         let (code, _) = of(true, &cells[1..]);
         assert_eq!(code, exit::INCONCLUSIVE, "nothing at all was run");
+    }
+
+    #[test]
+    fn a_lane_that_is_not_there_and_that_nobody_named_is_counted_and_decides_nothing() {
+        let mut summary = Summary::new(false);
+        summary.add(&result(Verdict::Pass, false));
+        summary.not_there(2);
+        assert_eq!(summary.exit_code(), exit::PROVEN);
+        let line = summary.line(Duration::ZERO);
+        assert!(line.contains("1 cells, 1 pass, 2 NOT RUN"), "{line}");
+        assert!(line.ends_with(": proven, but for what was NOT RUN"), "{line}");
     }
 }

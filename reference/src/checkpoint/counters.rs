@@ -69,19 +69,12 @@ series! {
         "Bytes of the checkpoint files of saves that said Ok";
 }
 
+/// What was counted; a series or label that is not here is at zero.
 type Cells = BTreeMap<(&'static str, &'static str), u64>;
 
 /// Counts of one store, or of several that share them. Cheap to clone; lives as long as any clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Counters(Arc<Mutex<Cells>>);
-
-impl Default for Counters {
-    fn default() -> Self {
-        let rows = CHECKPOINT_METRICS.iter();
-        let cells = rows.flat_map(|s| s.labels().into_iter().map(|l| ((s.name, l), 0)));
-        Self(Arc::new(Mutex::new(cells.collect())))
-    }
-}
 
 impl Counters {
     pub(crate) fn add(&self, series: &'static str, label: &'static str, n: u64) {
@@ -93,13 +86,16 @@ impl Counters {
     #[must_use]
     pub fn get(&self, series: &str, label: &str) -> u64 {
         let cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        cells.iter().find(|((s, l), _)| *s == series && *l == label).map_or(0, |(_, n)| *n)
+        cells.get(&(series, label)).copied().unwrap_or(0)
     }
 
     /// Every count at one moment: series, label, count.
     #[must_use]
     pub fn all(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        cells.iter().map(|((series, label), n)| (*series, *label, *n)).collect()
+        let cells = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let rows = CHECKPOINT_METRICS.iter();
+        let all = rows.flat_map(|row| row.labels().into_iter().map(|label| (row.name, label)));
+        all.map(|(name, label)| (name, label, cells.get(&(name, label)).copied().unwrap_or(0)))
+            .collect()
     }
 }

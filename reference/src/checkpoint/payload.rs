@@ -1,7 +1,10 @@
 //! The payload: a state as `MessagePack` with named fields, plain or as one zstd frame.
 
+use std::cell::RefCell;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zstd::bulk::Decompressor;
 
 use super::damage::{Fault, Reason};
 use super::error::{CheckpointError, ErrorKind};
@@ -81,6 +84,18 @@ pub(super) fn check(header: &Header, payload: &[u8]) -> Result<(), Fault> {
     Ok(())
 }
 
+thread_local! {
+    /// A context takes longer to set up than a small state to inflate.
+    static INFLATER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn inflate(payload: &[u8], len: usize) -> std::io::Result<Vec<u8>> {
+    INFLATER.with_borrow_mut(|kept| match kept {
+        Some(inflater) => inflater.decompress(payload, len),
+        None => kept.insert(Decompressor::new()?).decompress(payload, len),
+    })
+}
+
 /// Inflates a checked payload if need be and gives the encoded state to `read`.
 pub(super) fn with_state<T>(
     header: &Header,
@@ -108,8 +123,7 @@ pub(super) fn with_state<T>(
             if known != Some(header.state_len) {
                 return Err(wrong("the zstd frame and the header differ in length".into()));
             }
-            let plain =
-                zstd::bulk::decompress(payload, len).map_err(|e| wrong(format!("zstd: {e}")))?;
+            let plain = inflate(payload, len).map_err(|e| wrong(format!("zstd: {e}")))?;
             read(&plain)
         }
     }

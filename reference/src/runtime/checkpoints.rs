@@ -3,12 +3,12 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -162,7 +162,30 @@ impl<S: Serialize + DeserializeOwned + Send + Sync + 'static> Checkpoints<S> {
 #[derive(Clone, Debug)]
 pub struct CheckpointMetrics {
     counters: Counters,
+    shown: Arc<Mutex<Vec<Family>>>,
     descs: Arc<Vec<Desc>>,
+}
+
+/// A family as Prometheus shows it, with the cell of each label.
+#[derive(Debug)]
+struct Family {
+    name: &'static str,
+    cells: Vec<(&'static str, IntCounter)>,
+    shown: IntCounterVec,
+}
+
+impl Family {
+    /// At zero; `None` if the table's own names were not legal.
+    fn of(series: &Series) -> Option<Self> {
+        let names: &[&str] = if series.label.is_empty() { &[] } else { &[series.label] };
+        let family = IntCounterVec::new(Opts::new(series.name, series.help), names).ok()?;
+        let cell = |label: &'static str| {
+            let labels: &[&str] = if series.label.is_empty() { &[] } else { &[label] };
+            Some((label, family.get_metric_with_label_values(labels).ok()?))
+        };
+        let cells = series.labels().into_iter().map(cell).collect::<Option<_>>()?;
+        Some(Self { name: series.name, cells, shown: family })
+    }
 }
 
 impl CheckpointMetrics {
@@ -171,10 +194,13 @@ impl CheckpointMetrics {
     /// # Errors
     /// [`RegistryInUse`] when the registry has these names already.
     pub fn register(registry: &Registry) -> Result<Self, RegistryInUse> {
-        let counters = Counters::default();
-        let families = CHECKPOINT_METRICS.iter().filter_map(|s| family(s, &counters));
-        let descs = families.flat_map(|c| c.desc().into_iter().cloned().collect::<Vec<_>>());
-        let metrics = Self { descs: Arc::new(descs.collect()), counters };
+        let shown: Vec<_> = CHECKPOINT_METRICS.iter().filter_map(Family::of).collect();
+        let descs = shown.iter().flat_map(|f| f.shown.desc()).cloned().collect();
+        let metrics = Self {
+            counters: Counters::default(),
+            shown: Arc::new(Mutex::new(shown)),
+            descs: Arc::new(descs),
+        };
         let registered = registry.register(Box::new(metrics.clone()));
         registered.map_err(|error| RegistryInUse::new(&error))?;
         Ok(metrics)
@@ -187,26 +213,20 @@ impl CheckpointMetrics {
     }
 }
 
-/// The family with its present values, or `None` if the table's own names were not legal.
-fn family(series: &Series, counters: &Counters) -> Option<IntCounterVec> {
-    let names: &[&str] = if series.label.is_empty() { &[] } else { &[series.label] };
-    let family = IntCounterVec::new(Opts::new(series.name, series.help), names).ok()?;
-    for label in series.labels() {
-        let labels: &[&str] = if series.label.is_empty() { &[] } else { &[label] };
-        let counter = family.get_metric_with_label_values(labels).ok()?;
-        counter.inc_by(counters.get(series.name, label));
-    }
-    Some(family)
-}
-
 impl Collector for CheckpointMetrics {
     fn desc(&self) -> Vec<&Desc> {
         self.descs.iter().collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let families = CHECKPOINT_METRICS.iter().filter_map(|s| family(s, &self.counters));
-        families.flat_map(|c| c.collect()).collect()
+        // two scrapes at a time would both bring the cells up to date
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        for (family, (label, cell)) in
+            shown.iter().flat_map(|f| f.cells.iter().map(move |c| (f, c)))
+        {
+            cell.inc_by(self.counters.get(family.name, label).saturating_sub(cell.get()));
+        }
+        shown.iter().flat_map(|f| f.shown.collect()).collect()
     }
 }
 

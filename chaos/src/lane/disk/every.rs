@@ -10,7 +10,7 @@ use crate::scenario::model::{FaultKind, FsFault, Scenario};
 /// Byte counts that are tried; of more only every n-th is, and that is said.
 const MOST: u64 = 4_000;
 /// Plays whose crash states are tried.
-const CRASHED: u64 = 16;
+const CRASHED: u64 = 8;
 
 /// One of the plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -136,13 +136,17 @@ fn across_epochs(event: &Event) -> bool {
     })
 }
 
-/// True when the broker's record shows that every copy comes from one hand-over.
+/// True when there was one hand-over, or the broker's record shows that every copy comes from one.
 fn one_hand_over(index: &Index<'_>, event: &Event) -> bool {
     let mut handed: Vec<usize> = index
         .lives_of(event)
         .flat_map(|life| index.attempts_of(life, Route::Main))
         .map(|attempt| attempt.at.line)
         .collect();
+    if handed.len() == 1 {
+        // in real time the line that tells it can come after the first request's
+        return true;
+    }
     handed.sort_unstable();
     let mut of: Option<usize> = None;
     for sent in event.transmissions.iter().filter(|t| t.route == Route::Main && t.appended) {

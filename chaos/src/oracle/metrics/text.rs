@@ -118,7 +118,7 @@ fn read_line(line: &str, out: &mut Exposition) -> Result<(), Fault> {
     if line.is_empty() {
         return Ok(());
     }
-    let end = line.find(['{', ' ', '\t']).unwrap_or(line.len());
+    let end = line.bytes().position(|c| matches!(c, b'{' | b' ' | b'\t')).unwrap_or(line.len());
     let (name, rest) = line.split_at(end);
     check_name(name, true)?;
     let (labels, rest) = match rest.strip_prefix('{') {
@@ -162,9 +162,9 @@ fn read_type(rest: &str, out: &mut Exposition) -> Result<(), Fault> {
 }
 
 fn check_name(name: &str, metric: bool) -> Result<(), Fault> {
-    let first = |c: char| c.is_ascii_alphabetic() || c == '_' || (metric && c == ':');
-    let mut chars = name.chars();
-    let good = chars.next().is_some_and(first) && chars.all(|c| first(c) || c.is_ascii_digit());
+    let first = |c: u8| c.is_ascii_alphabetic() || c == b'_' || (metric && c == b':');
+    let mut bytes = name.bytes();
+    let good = bytes.next().is_some_and(first) && bytes.all(|c| first(c) || c.is_ascii_digit());
     if good { Ok(()) } else { Err(Fault::Name(name.to_owned())) }
 }
 
@@ -196,6 +196,11 @@ fn read_labels(mut rest: &str) -> Result<(Labels, &str), Fault> {
 /// A label value up to its closing quote, and what follows it.
 fn read_quoted(text: &str) -> Result<(String, &str), Fault> {
     let mut value = String::new();
+    let plain = text.bytes().position(|c| matches!(c, b'"' | b'\\'));
+    let Some((plain, text)) = plain.and_then(|end| text.split_at_checked(end)) else {
+        return Err(Fault::Labels);
+    };
+    value.push_str(plain);
     let mut chars = text.char_indices();
     while let Some((n, c)) = chars.next() {
         match c {

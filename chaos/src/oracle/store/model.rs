@@ -55,7 +55,9 @@ impl Saved {
     }
 
     pub(super) fn is(&self, id: &str) -> bool {
-        self.id.as_deref() == Some(id)
+        // ids differ in their ends first, and this is asked of every checkpoint for every answer
+        let Some(own) = &self.id else { return false };
+        own.len() == id.len() && own.as_bytes().last() == id.as_bytes().last() && own == id
     }
 
     /// This checkpoint can be what an answer means. A checkpoint without a known id can have any.

@@ -238,6 +238,19 @@ fn copied(lane: LaneName, epochs: [i16; 2]) -> Story {
 }
 
 #[test]
+fn the_line_of_the_only_hand_over_may_come_after_the_first_request() {
+    let mut s = Story::on(LaneName::Wire, "reference");
+    s.at(10).taken(0);
+    let offset = s.at(25).appended_to(Main, 0, 0, None, 0);
+    let attempt = s.at(26).attempt(Main, 0);
+    s.at(28).appended_to(Main, 0, 0, Some(0), 1);
+    s.at(30).delivered(attempt, Main, offset).outcome(0, acked(offset)).at(50).close();
+    let judgement = s.judge();
+    assert!(judgement.violations.iter().all(|v| v.law != D5), "{:?}", judgement.violations);
+    assert!(judgement.unjudged.iter().any(|(law, ..)| *law == D5), "{:?}", judgement.unjudged);
+}
+
+#[test]
 fn an_event_twice_in_the_log_breaks_d5() {
     insta::assert_snapshot!(copied(LaneName::Sim, [0, 1]).broken(D5));
 }

@@ -139,9 +139,12 @@ fn metrics() -> String {
 struct Grouped(Vec<(&'static str, Vec<String>)>);
 
 impl Grouped {
+    /// Once: a kind of several shapes has one name.
     fn add(&mut self, reason: &'static str, name: &str) {
         if let Some((_, names)) = self.0.iter_mut().find(|(known, _)| *known == reason) {
-            names.push(name.to_owned());
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
         } else {
             self.0.push((reason, vec![name.to_owned()]));
         }

@@ -136,7 +136,8 @@ impl Maker {
             "pad": "",
         });
         let missing = ITEM.saturating_sub(canonical(&item).len());
-        let pad: String = (0..missing).map(|_| rng.alphanumeric()).collect();
+        let from = rng.usize(..ITEM);
+        let pad = self.notes.repeat(2).get(from..from + missing).unwrap_or_default().to_owned();
         if let Some(slot) = item.get_mut("pad") {
             *slot = pad.into();
         }
