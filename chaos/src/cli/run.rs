@@ -359,13 +359,7 @@ impl Reporter {
         code
     }
 
-    fn finish_json(
-        &self,
-        plan: &Plan,
-        agreement: Option<&Agreement>,
-        code: u8,
-        elapsed: Duration,
-    ) {
+    fn finish_json(&self, plan: &Plan, agreement: Option<&Agreement>, code: u8, elapsed: Duration) {
         let mut summary = json::summary(&self.summary, elapsed);
         if let (false, serde_json::Value::Object(map)) = (plan.absent.is_empty(), &mut summary) {
             let lanes = plan.absent.iter().map(|(lane, absent)| {

@@ -52,11 +52,20 @@ fn counts(need: u64, seed: u64) -> (Vec<u64>, u64) {
     ((0..need).filter(chosen).collect(), step)
 }
 
+/// What the run needs: with more room than anybody can fill, it shows how much it takes.
+fn need(bench: &Bench<'_>) -> u64 {
+    let boundless = Turn { free: u64::MAX / 2, need: 0, spared: Some(1) };
+    bench.play(&bench.aside(), Some(boundless), Vec::new()).0.taken()
+}
+
+/// The one play with so many bytes free.
+pub(super) fn chosen(bench: &Bench<'_>, free: u64) -> Turn {
+    Turn { free, need: need(bench), spared: None }
+}
+
 /// Plays them all, on the recorder of the bench.
 pub(super) fn play(bench: &Bench<'_>) -> (Vec<Machine>, Option<HarnessError>) {
-    // With more room than anybody can fill, it shows how much it takes.
-    let boundless = Turn { free: u64::MAX / 2, need: 0, spared: Some(1) };
-    let need = bench.play(&bench.aside(), Some(boundless), Vec::new()).0.taken();
+    let need = need(bench);
     let seed = bench.input.seed;
     let (counts, step) = counts(need, seed);
     let all = counts.len() as u64 + 1;

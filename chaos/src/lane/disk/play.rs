@@ -81,7 +81,8 @@ impl<'a> Bench<'a> {
         if every::is_asked(&self.input.scenario) {
             return every::play(self);
         }
-        let (play, error) = self.play(&self.recorder, None, Vec::new());
+        let turn = self.input.scenario.free.map(|free| every::chosen(self, free));
+        let (play, error) = self.play(&self.recorder, turn, Vec::new());
         (play.session.machines, error)
     }
 
@@ -374,7 +375,11 @@ impl Play {
                     self.session.ground.fail(Break { fault, op, nth, from_then_on, failure });
                 }
             }
-            FsFault::Full { free } => self.session.ground.fill(*free, index),
+            FsFault::Full { free } => {
+                // a play that was chosen of many is first made with more than anybody needs
+                let free = self.turn.as_ref().map_or(*free, |turn| turn.free);
+                self.session.ground.fill(free, index);
+            }
             FsFault::FullEvery => {
                 let free = self.turn.as_ref().map_or(0, |turn| turn.free);
                 self.session.ground.fill(free, index);
