@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::failure::Failure;
+use super::ui::Ui;
 use crate::lane::kafka::Fleet;
 use crate::lane::{self, HarnessError, RunInput, RunOutput};
 use crate::report::cell::{Cell, CellResult};
@@ -183,7 +184,22 @@ async fn attend_safely(cell: Cell, fleet: Arc<Fleet>) -> CellResult {
     })
 }
 
+/// Cells that harm brokers' processes come last and one by one: a broker that starts takes every
+/// processor, and would be a stall of all others.
 fn in_real_time(
+    cells: Vec<Cell>,
+    jobs: usize,
+    on_result: &mut impl FnMut(CellResult),
+) -> Result<(), Failure> {
+    let needs_own = |cell: &Cell| cell.lane == LaneName::Kafka && cell.scenario.is_alone();
+    let (mut alone, beside): (Vec<_>, Vec<_>) = cells.into_iter().partition(needs_own);
+    // those that can go on with the cluster of the one before
+    alone.sort_by_key(|cell| (cell.scenario.brokers, cell.scenario.small_disks()));
+    attend_all(beside, jobs, on_result)?;
+    attend_all(alone, 1, on_result)
+}
+
+fn attend_all(
     cells: Vec<Cell>,
     jobs: usize,
     on_result: &mut impl FnMut(CellResult),
@@ -193,7 +209,7 @@ fn in_real_time(
     }
     let runtime = runtime()?;
     let waiting = Arc::new(Mutex::new(cells.into_iter()));
-    let fleet = Arc::new(Fleet::default());
+    let fleet = Arc::new(Fleet::telling(|line| Ui::new().complain(line)));
     let (results, received) = mpsc::channel();
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..jobs.max(1) {

@@ -69,12 +69,18 @@ where
         return conn.keep_back(read, Met::Connect, heals).await;
     }
     let Ok(broker) = dial(&conn.site, conn.from.broker).await else { return Ending::Reset };
+    // what passed may be appended as long as the broker has not left
+    let _open = conn.site.opened();
     let (mut from_broker, mut to_broker) = broker.into_split();
     let (chunks, late) = mpsc::channel(CHUNKS);
     tokio::select! {
         ending = towards(conn, read, &mut to_broker) => ending,
         ending = leave(conn, write, late) => ending,
-        () = fetch(conn, &mut from_broker, chunks) => std::future::pending().await,
+        ending = async {
+            fetch(conn, &mut from_broker, chunks).await;
+            // what it said last is still on its way to the client
+            std::future::pending().await
+        } => ending,
     }
 }
 

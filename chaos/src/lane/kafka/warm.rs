@@ -37,7 +37,7 @@ const BYTES: usize = 64;
 /// How long all of it may take.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Where it goes.
-const TOPIC: &str = "dashproof-warm";
+pub(super) const TOPIC: &str = "dashproof-warm";
 
 /// Produces to a topic of its own, to every broker.
 ///

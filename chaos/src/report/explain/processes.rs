@@ -1,0 +1,30 @@
+//! What scenario files say of the processes of brokers, in words.
+
+use super::{brokers, span};
+use crate::scenario::model::{Brokers, ProcessFault, Strike};
+
+pub(super) fn fault(fault: &ProcessFault) -> String {
+    let whom = match &fault.brokers {
+        Brokers::Leader => format!("the leader of partition {}", fault.partition),
+        other => brokers(other),
+    };
+    let what = match fault.strike {
+        Strike::Kill => format!("the process of {whom} is killed, and started again"),
+        Strike::Stop => format!("{whom} is told to stop, and started again"),
+        Strike::Pause => format!("the process of {whom} stands still"),
+        Strike::Network => format!("{whom} has no network"),
+        Strike::DiskFull { log_dirs: 1 } => format!("the disk of {whom} is full"),
+        Strike::DiskFull { .. } => {
+            format!("the disk of {whom} with partition {} is full", fault.partition)
+        }
+    };
+    let turns = fault.rolling.map_or(String::new(), |(down, up)| {
+        format!(", one after the other, down for {} with {} after each", span(down), span(up))
+    });
+    let spread = if fault.spread.is_zero() {
+        String::new()
+    } else {
+        format!(", up to {} later by seed", span(fault.spread))
+    };
+    format!("{what}{turns}{spread}")
+}
