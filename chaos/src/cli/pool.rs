@@ -191,30 +191,46 @@ fn in_real_time(
     jobs: usize,
     on_result: &mut impl FnMut(CellResult),
 ) -> Result<(), Failure> {
+    if cells.is_empty() {
+        return Ok(());
+    }
     let needs_own = |cell: &Cell| cell.lane == LaneName::Kafka && cell.scenario.is_alone();
     let (mut alone, beside): (Vec<_>, Vec<_>) = cells.into_iter().partition(needs_own);
     // those that can go on with the cluster of the one before
     alone.sort_by_key(|cell| (cell.scenario.brokers, cell.scenario.small_disks()));
-    attend_all(beside, jobs, on_result)?;
-    attend_all(alone, 1, on_result)
+    let runtime = runtime()?;
+    let fleet = Arc::new(Fleet::telling(|line| Ui::new().complain(line)));
+    let told = catch_unwind(AssertUnwindSafe(|| {
+        attend_all(&runtime, &fleet, beside, jobs, on_result);
+        if !alone.is_empty() {
+            runtime.block_on(fleet.leave_shared());
+            attend_all(&runtime, &fleet, alone, 1, on_result);
+        }
+    }));
+    runtime.block_on(async {
+        match Arc::into_inner(fleet) {
+            Some(fleet) => fleet.end().await,
+            // a cell that is still being aborted holds it
+            None => lane::kafka::abandon().await,
+        }
+    });
+    told.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    Ok(())
 }
 
 fn attend_all(
+    runtime: &tokio::runtime::Runtime,
+    fleet: &Arc<Fleet>,
     cells: Vec<Cell>,
     jobs: usize,
     on_result: &mut impl FnMut(CellResult),
-) -> Result<(), Failure> {
-    if cells.is_empty() {
-        return Ok(());
-    }
-    let runtime = runtime()?;
+) {
     let waiting = Arc::new(Mutex::new(cells.into_iter()));
-    let fleet = Arc::new(Fleet::telling(|line| Ui::new().complain(line)));
     let (results, received) = mpsc::channel();
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..jobs.max(1) {
         let (waiting, results) = (Arc::clone(&waiting), results.clone());
-        let fleet = Arc::clone(&fleet);
+        let fleet = Arc::clone(fleet);
         let work = async move {
             loop {
                 let cell = waiting.lock().ok().and_then(|mut cells| cells.next());
@@ -228,14 +244,6 @@ fn attend_all(
     }
     drop(results);
     let told = catch_unwind(AssertUnwindSafe(|| received.into_iter().for_each(on_result)));
-    runtime.block_on(async {
-        workers.shutdown().await;
-        match Arc::into_inner(fleet) {
-            Some(fleet) => fleet.end().await,
-            // a cell that is still being aborted holds it
-            None => lane::kafka::abandon().await,
-        }
-    });
+    runtime.block_on(workers.shutdown());
     told.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    Ok(())
 }

@@ -69,8 +69,6 @@ where
         return conn.keep_back(read, Met::Connect, heals).await;
     }
     let Ok(broker) = dial(&conn.site, conn.from.broker).await else { return Ending::Reset };
-    // what passed may be appended as long as the broker has not left
-    let _open = conn.site.opened();
     let (mut from_broker, mut to_broker) = broker.into_split();
     let (chunks, late) = mpsc::channel(CHUNKS);
     tokio::select! {
@@ -112,11 +110,13 @@ where
             biased;
             () = conn.until_net(|net| net.requests_cut) => continue,
             n = read.read_buf(&mut buf) => if !matches!(n, Ok(n) if n > 0) {
-                // What the broker still has to say may pass.
+                // What the broker still has to say may pass, and what it was sent be appended.
+                let _open = conn.site.opened();
                 drop(write.shutdown().await);
                 return std::future::pending().await;
             },
         }
+        let _open = conn.site.opened();
         conn.paced(buf.len()).await;
         if write.write_all(&buf).await.is_err() {
             return Ending::Reset;

@@ -58,12 +58,12 @@ impl ProxyWorld {
         let shared = &self.proxy.shared;
         let [mut main, mut dlq] = self.logs().await?;
         // what passed as bytes is on no record: it has arrived when the logs stand still
-        while shared.mode == Mode::Bytes {
-            let before = ends(&main, &dlq);
-            sleep(STILL).await;
-            [main, dlq] = self.logs().await?;
-            if ends(&main, &dlq) == before {
-                break;
+        if shared.mode == Mode::Bytes {
+            let mut before = None;
+            while before != Some(ends(&main, &dlq)) {
+                before = Some(ends(&main, &dlq));
+                sleep(STILL).await;
+                [main, dlq] = self.logs().await?;
             }
         }
         let name = |route: Route| {

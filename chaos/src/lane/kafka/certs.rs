@@ -157,7 +157,9 @@ impl Drop for Directory {
 pub(super) fn remove_all() {
     let all = std::mem::take(&mut *DIRECTORIES.lock().unwrap_or_else(PoisonError::into_inner));
     // what cannot be removed is for the system's own cleaning
-    all.into_iter().for_each(|dir| drop(std::fs::remove_dir_all(dir)));
+    for dir in all {
+        drop(std::fs::remove_dir_all(dir));
+    }
 }
 
 /// The key under [`PASSPHRASE`].

@@ -135,13 +135,17 @@ impl Fleet {
         self.cells.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Removes all containers and networks.
-    pub async fn end(self) {
-        for ground in [self.single, self.cluster] {
-            if let Some(Ok(ground)) = ground.into_inner() {
-                ground.remove().await;
-            }
+    /// Removes the clusters that cells share: those that come now have their own.
+    pub async fn leave_shared(&self) {
+        let shared = [&self.single, &self.cluster].into_iter().filter_map(OnceCell::get);
+        for ground in shared.flatten() {
+            ground.remove().await;
         }
+    }
+
+    /// Removes all containers, networks and disks.
+    pub async fn end(self) {
+        self.leave_shared().await;
         if let Some(ground) = self.own.lock().await.take() {
             ground.remove().await;
         }
@@ -293,8 +297,8 @@ impl Ground {
                 files: certificates.as_ref().map_or_else(Vec::new, secure::files),
                 disks: disks::names(&stem, id, small),
             };
-            let docker = docked.docker.clone();
-            starting.spawn(async move { (id, spec.start(docker).await) });
+            let client = docked.docker.clone();
+            starting.spawn(async move { (id, spec.start(client).await) });
         }
         let nodes = started(starting).await?;
         let (slots, free) = (Mutex::new(slots), Arc::new(Semaphore::new(count)));

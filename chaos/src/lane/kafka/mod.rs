@@ -192,3 +192,18 @@ fn with(object: serde_json::Value, path: &[&str], text: &str) -> serde_json::Val
     map.insert((*first).to_owned(), with(inner, rest, text));
     map.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_clusters_that_the_lane_has_are_promised() {
+        let refused = |brokers| no_cluster_for(&Scenario { brokers, ..Scenario::default() });
+        assert_eq!((refused(1), refused(3)), (None, None));
+        for brokers in [2, 4, 5, 6, 7, 8, 9] {
+            let why = refused(brokers).unwrap();
+            assert!(why.ends_with(&format!("asks for {brokers}")), "{why}");
+        }
+    }
+}

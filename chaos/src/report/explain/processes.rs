@@ -28,3 +28,32 @@ pub(super) fn fault(fault: &ProcessFault) -> String {
     };
     format!("{what}{turns}{spread}")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn faults_of_processes_in_words() {
+        let second = Duration::from_secs(1);
+        let plain = |strike, brokers| ProcessFault {
+            strike,
+            brokers,
+            partition: 1,
+            rolling: None,
+            spread: Duration::ZERO,
+        };
+        let turns = Some((second, second * 2));
+        let all = [
+            ProcessFault { spread: second, ..plain(Strike::Kill, Brokers::Leader) },
+            ProcessFault { rolling: turns, ..plain(Strike::Stop, Brokers::All) },
+            plain(Strike::Pause, Brokers::Ids(vec![2])),
+            plain(Strike::Network, Brokers::Leader),
+            plain(Strike::DiskFull { log_dirs: 1 }, Brokers::Leader),
+            plain(Strike::DiskFull { log_dirs: 2 }, Brokers::Ids(vec![1])),
+        ];
+        insta::assert_snapshot!(all.iter().map(|f| format!("{}\n", fault(f))).collect::<String>());
+    }
+}
