@@ -58,6 +58,19 @@ impl Shape {
         }
     }
 
+    /// Settings of its brokers beyond those of all.
+    fn settings(self) -> Vec<(String, String)> {
+        match self {
+            Self::Single => secure::settings(SECURE_SLOTS),
+            Self::Cluster => Vec::new(),
+            // else a killed broker forgets for a minute what was taken out of a log before the run
+            Self::Own { .. } => {
+                let often = "log.flush.start.offset.checkpoint.interval.ms";
+                vec![(often.to_owned(), "200".to_owned())]
+            }
+        }
+    }
+
     /// Slots, and the listeners of each.
     fn slots(self) -> (usize, Vec<Listener>) {
         match self {
@@ -293,7 +306,7 @@ impl Ground {
                 names: names.clone(),
                 network: network.clone(),
                 listeners: slots.iter().flat_map(|slot| slot.listeners(at)).collect(),
-                settings: certificates.as_ref().map_or_else(Vec::new, |_| secure::settings(count)),
+                settings: shape.settings(),
                 files: certificates.as_ref().map_or_else(Vec::new, secure::files),
                 disks: disks::names(&stem, id, small),
             };

@@ -20,7 +20,7 @@ use kafka_protocol::records::{
     Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::admin::{Admin, NewTopic, TIMEOUT_MS, all_well, led};
 use crate::broker::client::Client;
@@ -34,7 +34,7 @@ const DELETE_RECORDS: i16 = 1;
 const ROUNDS: i32 = 100;
 /// Bytes of a record.
 const BYTES: usize = 64;
-/// How long all of it may take.
+/// How long a partition may take.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Where it goes.
 pub(super) const TOPIC: &str = "dashproof-warm";
@@ -70,13 +70,20 @@ pub(super) async fn make(admin: &Admin, topics: &[NewTopic], rounds: i32) -> Res
             let leader = metadata.brokers.iter().find(|b| b.node_id == partition.leader_id);
             let port = leader.and_then(|broker| u16::try_from(broker.port).ok());
             let port = admin.behind.port(port.ok_or("a partition has no leader")?);
-            let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(failed)?;
-            let (mut client, index) = (Client::new(stream), partition.partition_index);
-            produce(&mut client, name, index, rounds).await.map_err(failed)?;
-            empty(&mut client, name, index).await.map_err(failed)?;
+            let index = partition.partition_index;
+            let made = timeout(LIMIT, used(port, name, index, rounds)).await;
+            made.map_err(|_| format!("fresh topics take no records within {LIMIT:?}"))?
+                .map_err(failed)?;
         }
     }
     Ok(())
+}
+
+/// Produces to a partition through its leader at this port, and empties it.
+async fn used(port: u16, name: &TopicName, index: i32, rounds: i32) -> io::Result<()> {
+    let mut client = Client::new(TcpStream::connect(("127.0.0.1", port)).await?);
+    produce(&mut client, name, index, rounds).await?;
+    empty(&mut client, name, index).await
 }
 
 /// Takes the records of a partition away.
