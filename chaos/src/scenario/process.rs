@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::keys::{BROKERS, Key, Shape, Variant, may};
-use super::model::{At, Brokers, FaultKind, LaneName, Listener, Scenario};
+use super::model::{At, Brokers, FaultKind, Listener, Scenario};
 use super::value::Fields;
 use super::walk::Walker;
 
@@ -163,7 +163,7 @@ impl Scenario {
 pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     let mut disks = None;
     let all = root.tables("fault");
-    for (fault, index) in scenario.process_faults().map(|(n, fault)| (fault, n)) {
+    for (index, fault) in scenario.process_faults() {
         let Some(fields) = all.get(index) else { continue };
         place(walker, fields, scenario);
         whom(walker, fields, fault, scenario);
@@ -178,13 +178,9 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
     }
 }
 
-/// Where it can happen at all.
+/// With which brokers it can happen at all.
 fn place(walker: &mut Walker<'_>, fields: &Fields, scenario: &Scenario) {
     let at = fields.place("kind");
-    if !scenario.lanes.is_empty() && !scenario.lanes.contains(&LaneName::Kafka) {
-        let message = "no lane of this file has brokers that are processes";
-        walker.refuse(&at, message, Some("add the lane `kafka`".to_owned()));
-    }
     if !matches!(scenario.brokers, 1 | 3) {
         let message = format!("no lane has {} brokers that are processes", scenario.brokers);
         walker.refuse(&at, message, Some("the lane `kafka` starts 1 or 3".to_owned()));

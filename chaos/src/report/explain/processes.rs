@@ -10,9 +10,9 @@ pub(super) fn fault(fault: &ProcessFault) -> String {
     };
     let what = match fault.strike {
         Strike::Kill => format!("the process of {whom} is killed, and started again"),
-        Strike::Stop => format!("{whom} is told to stop, and started again"),
+        Strike::Stop => format!("{whom} told to stop, and started again"),
         Strike::Pause => format!("the process of {whom} stands still"),
-        Strike::Network => format!("{whom} has no network"),
+        Strike::Network => format!("no network for {whom}"),
         Strike::DiskFull { log_dirs: 1 } => format!("the disk of {whom} is full"),
         Strike::DiskFull { .. } => {
             format!("the disk of {whom} with partition {} is full", fault.partition)
