@@ -62,12 +62,7 @@ impl Shape {
     fn settings(self) -> Vec<(String, String)> {
         match self {
             Self::Single => secure::settings(SECURE_SLOTS),
-            Self::Cluster => Vec::new(),
-            // else a killed broker forgets for a minute what was taken out of a log before the run
-            Self::Own { .. } => {
-                let often = "log.flush.start.offset.checkpoint.interval.ms";
-                vec![(often.to_owned(), "200".to_owned())]
-            }
+            Self::Cluster | Self::Own { .. } => Vec::new(),
         }
     }
 

@@ -28,7 +28,7 @@ use certs::{Certificates, Directory, renew_token};
 pub use docker::{Docked, IMAGE_VARIABLE, Missing, OFFICIAL, OWN, look};
 use fleet::{Alone, Lent, Shape};
 pub use fleet::{Fleet, abandon};
-use process::Processes;
+use process::{Processes, ROUNDS};
 use warm::make;
 use world::KafkaWorld;
 
@@ -127,7 +127,7 @@ impl Place {
             ],
         };
         let topics = [topic(&main, config.partitions), topic(&dlq, 1)];
-        make(&admin, &topics, 1).await?;
+        make(&admin, &topics, ROUNDS).await?;
         let encrypted = scenario.listener.is_encrypted();
         let proxy = ProxyConfig {
             brokers: ground.ids(),

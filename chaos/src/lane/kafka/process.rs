@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::admin::{Admin, Behind};
 use super::fleet::Lent;
+use super::warm::forget;
 use crate::fault::proxy::Proxy;
 use crate::scenario::model::{Brokers, FaultKind, ProcessFault, Scenario, Strike};
 
@@ -24,6 +25,8 @@ use crate::scenario::model::{Brokers, FaultKind, ProcessFault, Scenario, Strike}
 const BACK: Duration = Duration::from_secs(60);
 /// How long a leader may take to be known.
 const LED: Duration = Duration::from_secs(10);
+/// Records with which fresh topics were tried.
+pub(super) const ROUNDS: i32 = 1;
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -94,11 +97,12 @@ impl Processes {
         while let Some(done) = tasks.join_next().await {
             done.map_err(|error| format!("a fault of a process broke off: {error}"))??;
         }
-        if self.hands.is_whole().await {
-            Ok(())
-        } else {
-            Err(format!("the cluster is not whole {BACK:?} after the last fault"))
+        if !self.hands.is_whole().await {
+            return Err(format!("the cluster is not whole {BACK:?} after the last fault"));
         }
+        let [main, dlq] = &self.hands.topics;
+        let admin = Admin::new(self.hands.living().await);
+        forget(&admin, &[main, dlq], ROUNDS).await
     }
 }
 

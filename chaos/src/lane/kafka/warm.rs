@@ -83,13 +83,43 @@ pub(super) async fn make(admin: &Admin, topics: &[NewTopic], rounds: i32) -> Res
 async fn used(port: u16, name: &TopicName, index: i32, rounds: i32) -> io::Result<()> {
     let mut client = Client::new(TcpStream::connect(("127.0.0.1", port)).await?);
     produce(&mut client, name, index, rounds).await?;
-    empty(&mut client, name, index).await
+    empty(&mut client, name, index, -1).await
 }
 
-/// Takes the records of a partition away.
-async fn empty(client: &mut Client<TcpStream>, name: &TopicName, index: i32) -> io::Result<()> {
-    // -1: all that there are
-    let all = DeleteRecordsPartition::default().with_partition_index(index).with_offset(-1);
+/// Takes the records that [`make`] has made away once more: a broker that is killed within a minute
+/// forgets that they were.
+///
+/// # Errors
+/// A broker refuses.
+pub(super) async fn forget(admin: &Admin, topics: &[&str], rounds: i32) -> Result<(), String> {
+    let failed = |error: io::Error| format!("topics keep what is none of the run's: {error}");
+    let metadata = admin.metadata(topics).await.map_err(failed)?;
+    for found in &metadata.topics {
+        let Some(name) = &found.name else { continue };
+        for partition in &found.partitions {
+            let leader = metadata.brokers.iter().find(|b| b.node_id == partition.leader_id);
+            let port = leader.and_then(|broker| u16::try_from(broker.port).ok());
+            let port = admin.behind.port(port.ok_or("a partition has no leader")?);
+            let index = partition.partition_index;
+            let gone = async {
+                let mut client = Client::new(TcpStream::connect(("127.0.0.1", port)).await?);
+                empty(&mut client, name, index, i64::from(rounds)).await
+            };
+            let gone = timeout(LIMIT, gone).await;
+            gone.map_err(|_| format!("no broker answers within {LIMIT:?}"))?.map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the records of a partition before an offset away; -1: all that there are.
+async fn empty(
+    client: &mut Client<TcpStream>,
+    name: &TopicName,
+    index: i32,
+    before: i64,
+) -> io::Result<()> {
+    let all = DeleteRecordsPartition::default().with_partition_index(index).with_offset(before);
     let of = DeleteRecordsTopic::default().with_name(name.clone()).with_partitions(vec![all]);
     let request = DeleteRecordsRequest::default().with_topics(vec![of]).with_timeout_ms(TIMEOUT_MS);
     let answer = client.call(DELETE_RECORDS, &request).await?;
