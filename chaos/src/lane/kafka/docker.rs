@@ -211,8 +211,8 @@ pub(super) async fn remove_volume(docker: &Docker, name: &str) -> bool {
     docker.remove_volume(name, Some(force)).await.is_ok()
 }
 
-/// Removes containers, then networks and volumes; gives how many of all. What cannot be removed stays for the
-/// next start.
+/// Removes containers, then networks and volumes; gives how many of all. What cannot be removed
+/// stays for the next start.
 pub(super) async fn sweep(docker: &Docker, whose: Whose) -> usize {
     let by_label = [("label", vec![LABEL])].into();
     let mut removed = 0;
