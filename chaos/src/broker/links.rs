@@ -162,6 +162,19 @@ impl Links {
         (conn, Some(broker.resets))
     }
 
+    /// True when somebody is connected to one of these brokers.
+    pub(crate) fn is_used(&self, ids: &[i32]) -> bool {
+        let used = |(id, broker): (&i32, &Broker)| ids.contains(id) && broker.connections > 0;
+        self.brokers.iter().any(used)
+    }
+
+    /// A fault struck brokers to which nobody is connected: the first who comes meets it.
+    pub(crate) fn missed(&mut self, index: usize, name: &'static str, ids: &[i32]) {
+        for (_, broker) in self.brokers.iter_mut().filter(|(id, _)| ids.contains(id)) {
+            broker.missed = Some((index, name));
+        }
+    }
+
     /// A connection of this broker is gone.
     pub(crate) fn disconnected(&mut self, id: i32) {
         if let Some(broker) = self.brokers.get_mut(&id) {

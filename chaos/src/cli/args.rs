@@ -95,7 +95,8 @@ pub(crate) struct Where {
     #[arg(long, alias = "lanes", value_name = "LANE", value_delimiter = ',', value_parser = lane)]
     pub(crate) lane: Vec<LaneName>,
     /// Seed, or seeds as a..b without b (repeatable); 0 if not given. With `LANE=` before it, for
-    /// that lane alone, in the place of the others. A lane in real time runs the first one only.
+    /// that lane alone, in the place of the others. A lane in real time runs the first one only,
+    /// but where processes of brokers are harmed, which a seed moves in time.
     #[arg(long, alias = "seeds", value_name = "[LANE=]SEED|A..B", value_parser = seeds)]
     pub(crate) seed: Vec<Seeds>,
 }

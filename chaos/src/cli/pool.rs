@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::failure::Failure;
+use super::ui::Ui;
 use crate::lane::kafka::Fleet;
 use crate::lane::{self, HarnessError, RunInput, RunOutput};
 use crate::report::cell::{Cell, CellResult};
@@ -183,6 +184,8 @@ async fn attend_safely(cell: Cell, fleet: Arc<Fleet>) -> CellResult {
     })
 }
 
+/// Cells that harm brokers' processes come last and one by one: a broker that starts takes every
+/// processor, and would be a stall of all others.
 fn in_real_time(
     cells: Vec<Cell>,
     jobs: usize,
@@ -191,14 +194,43 @@ fn in_real_time(
     if cells.is_empty() {
         return Ok(());
     }
+    let needs_own = |cell: &Cell| cell.lane == LaneName::Kafka && cell.scenario.is_alone();
+    let (mut alone, beside): (Vec<_>, Vec<_>) = cells.into_iter().partition(needs_own);
+    // those that can go on with the cluster of the one before
+    alone.sort_by_key(|cell| (cell.scenario.brokers, cell.scenario.small_disks()));
     let runtime = runtime()?;
+    let fleet = Arc::new(Fleet::telling(|line| Ui::new().complain(line)));
+    let told = catch_unwind(AssertUnwindSafe(|| {
+        attend_all(&runtime, &fleet, beside, jobs, on_result);
+        if !alone.is_empty() {
+            runtime.block_on(fleet.leave_shared());
+            attend_all(&runtime, &fleet, alone, 1, on_result);
+        }
+    }));
+    runtime.block_on(async {
+        match Arc::into_inner(fleet) {
+            Some(fleet) => fleet.end().await,
+            // a cell that is still being aborted holds it
+            None => lane::kafka::abandon().await,
+        }
+    });
+    told.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    Ok(())
+}
+
+fn attend_all(
+    runtime: &tokio::runtime::Runtime,
+    fleet: &Arc<Fleet>,
+    cells: Vec<Cell>,
+    jobs: usize,
+    on_result: &mut impl FnMut(CellResult),
+) {
     let waiting = Arc::new(Mutex::new(cells.into_iter()));
-    let fleet = Arc::new(Fleet::default());
     let (results, received) = mpsc::channel();
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..jobs.max(1) {
         let (waiting, results) = (Arc::clone(&waiting), results.clone());
-        let fleet = Arc::clone(&fleet);
+        let fleet = Arc::clone(fleet);
         let work = async move {
             loop {
                 let cell = waiting.lock().ok().and_then(|mut cells| cells.next());
@@ -212,14 +244,6 @@ fn in_real_time(
     }
     drop(results);
     let told = catch_unwind(AssertUnwindSafe(|| received.into_iter().for_each(on_result)));
-    runtime.block_on(async {
-        workers.shutdown().await;
-        match Arc::into_inner(fleet) {
-            Some(fleet) => fleet.end().await,
-            // a cell that is still being aborted holds it
-            None => lane::kafka::abandon().await,
-        }
-    });
+    runtime.block_on(workers.shutdown());
     told.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    Ok(())
 }

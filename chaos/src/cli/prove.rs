@@ -264,7 +264,7 @@ fn attempt_all(ui: Ui, prover: &Prover<'_>, trials: Vec<Trial>) -> Result<Vec<Tr
         // Real time is expensive: a saboteur that is not caught at once is not caught.
         let seed = prover.seeds.start;
         let runtime = pool::runtime()?;
-        let fleet = Fleet::default();
+        let fleet = Fleet::telling(|line| Ui::new().complain(line));
         std::thread::scope(|scope| {
             for mut trial in real_time {
                 let (runtime, finished, tell, fleet) = (&runtime, &finished, &tell, &fleet);

@@ -190,7 +190,8 @@ fn fill(
                 continue;
             }
             let seeds = args.at.seeds(*lane);
-            let runs = if lane.is_real_time() { 1 } else { scenario.most_seeds };
+            let one = lane.is_real_time() && !scenario.is_alone();
+            let runs = if one { 1 } else { scenario.most_seeds };
             plan.cells.extend(seeds.iter().take(runs).map(|seed| Cell {
                 scenario: Arc::clone(scenario),
                 lane: *lane,

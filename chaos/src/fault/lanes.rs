@@ -31,7 +31,10 @@ pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> 
             FaultKind::Fs(_) | FaultKind::SubjectCrash(_) | FaultKind::DiffLost { .. },
         )
         | (LaneName::Files, FaultKind::SubjectCrash(_))
-        | (LaneName::Kafka, FaultKind::AclDenied { .. } | FaultKind::TokenStale) => Ok(()),
+        | (
+            LaneName::Kafka,
+            FaultKind::AclDenied { .. } | FaultKind::TokenStale | FaultKind::Process(_),
+        ) => Ok(()),
         (LaneName::Files, FaultKind::Fs(fault)) => match fault {
             FsFault::Error { .. } => {
                 Err("a real file system fails when it likes: `disk` breaks it")
@@ -50,6 +53,10 @@ pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> 
         (_, FaultKind::AclDenied { .. } | FaultKind::TokenStale) => {
             Err("only the brokers of the lane kafka have users, ACLs and tokens")
         }
+        (LaneName::External, FaultKind::Process(_)) => {
+            Err("a cluster that the user names is never broken on purpose")
+        }
+        (_, FaultKind::Process(_)) => Err("only the brokers of the lane kafka are processes"),
         // Both speak to the model broker, where every fault of the catalogue lives.
         (LaneName::Sim | LaneName::Wire, _) => Ok(()),
         (LaneName::Disk, _) => Err("the disk lane has no brokers and no network"),

@@ -57,12 +57,17 @@ const DISK: &[LaneName] = &[LaneName::Disk];
 const VIRTUAL: &[LaneName] = &[LaneName::Sim, LaneName::Disk];
 const FILES: &[LaneName] = &[LaneName::Files];
 const STORES: &[LaneName] = &[LaneName::Disk, LaneName::Files];
+const KAFKA: &[LaneName] = &[LaneName::Kafka];
 const OUR_BROKER: &[LaneName] = &[LaneName::Sim, LaneName::Wire];
 
 const EFFECT: &str = "a fault line of this kind with phase effect";
 
 const fn fault(name: &'static str, kind: &'static str) -> Mark {
     Mark { name, evidence: EFFECT, lanes: ALL, look: Look::Fault(kind) }
+}
+
+const fn at_kafka(name: &'static str, kind: &'static str) -> Mark {
+    Mark { name, evidence: EFFECT, lanes: KAFKA, look: Look::Fault(kind) }
 }
 
 const fn of_stores(name: &'static str, kind: &'static str) -> Mark {
@@ -97,6 +102,11 @@ pub const MARKS: &[Mark] = &[
     fault("fault.net.slice", "net.slice"),
     fault("fault.net.bandwidth", "net.bandwidth"),
     fault("fault.net.flip", "net.flip"),
+    at_kafka("fault.broker.kill", "broker.kill"),
+    at_kafka("fault.broker.stop", "broker.stop"),
+    at_kafka("fault.broker.pause", "broker.pause"),
+    at_kafka("fault.broker.network", "broker.network"),
+    at_kafka("fault.broker.disk_full", "broker.disk_full"),
     fault("fault.topic.leader_moved", "topic.leader_moved"),
     fault("fault.topic.leaderless", "topic.leaderless"),
     fault("fault.topic.not_enough_replicas", "topic.not_enough_replicas"),

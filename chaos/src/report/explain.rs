@@ -1,5 +1,6 @@
 //! A scenario in words.
 
+mod processes;
 mod states;
 mod stores;
 
@@ -195,6 +196,7 @@ fn fault_kind(kind: &FaultKind) -> String {
             tail_share * 100.0
         ),
         FaultKind::Link(fault) => link(fault),
+        FaultKind::Process(fault) => processes::fault(fault),
         FaultKind::LeaderMoved { topic: t } => format!("leaders of {} move", topic(*t)),
         FaultKind::Leaderless { topic: t } => format!("{} has no leader", topic(*t)),
         FaultKind::NotEnoughReplicas { topic: t, after_append } => {

@@ -8,7 +8,7 @@ use super::model::{
     Refused, Scenario, Size, SpoolDamage, TopicSel, Why,
 };
 use super::value::Fields;
-use super::{link, state, store};
+use super::{link, process, state, store};
 
 /// A scenario from the fields of its root table. Refused values count as not given; the caller
 /// does not use the result when anything was refused.
@@ -197,7 +197,8 @@ fn topic_or_request(name: &str, fields: &Fields, main: TopicSel) -> Option<Fault
         _ => {
             return store::fault(name, fields)
                 .or_else(|| state::fault(name, fields))
-                .or_else(|| link::fault(name, fields));
+                .or_else(|| link::fault(name, fields))
+                .or_else(|| process::fault(name, fields));
         }
     })
 }

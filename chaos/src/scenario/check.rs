@@ -5,8 +5,10 @@ use std::time::Duration;
 use dashproof_reference::config::ProducerConfig;
 
 use super::model::{
-    ActionKind, At, Brokers, FaultKind, LaneName, Laws, LinkFault, Listener, Load, Scenario,
+    ActionKind, At, Brokers, FaultKind, LaneName, Laws, LinkFault, Listener, Load, PROCESS_BUDGET,
+    Scenario,
 };
+use super::process;
 use super::security;
 use super::subjects;
 use super::value::Fields;
@@ -26,6 +28,7 @@ pub(crate) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
     producer(walker, root, scenario);
     times(walker, root, scenario);
     faults(walker, root, scenario);
+    process::check(walker, root, scenario);
     met(walker, root, scenario);
     if !walker.incomplete {
         handles(walker, root, scenario);
@@ -54,13 +57,15 @@ fn lanes(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
         );
     }
     let real = scenario.lanes.iter().find(|lane| lane.is_real_time());
-    if let Some(lane) = real.filter(|_| scenario.budget > REAL_TIME_BUDGET) {
+    let most = if scenario.is_alone() { PROCESS_BUDGET } else { REAL_TIME_BUDGET };
+    if let Some(lane) = real.filter(|_| scenario.budget > most) {
         let message = format!(
             "a budget of {} is too long for the lane `{}`, which runs in real time",
             secs(scenario.budget),
             lane.as_str()
         );
-        let help = format!("at most {}, or sim only", secs(REAL_TIME_BUDGET));
+        let other = if scenario.is_alone() { "" } else { ", or sim only" };
+        let help = format!("at most {}{other}", secs(most));
         walker.refuse(&root.place("budget"), message, Some(help));
     }
     if !(Duration::from_millis(1)..=Duration::from_millis(100)).contains(&scenario.tick) {

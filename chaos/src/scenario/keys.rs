@@ -294,6 +294,11 @@ pub(crate) const FAULTS: &[Variant] = &[
     super::link::SLICE,
     super::link::BANDWIDTH,
     super::link::FLIP,
+    super::process::KILL,
+    super::process::STOP,
+    super::process::PAUSE,
+    super::process::NETWORK,
+    super::process::DISK_FULL,
     Variant {
         name: "topic.leader_moved",
         about: "The leaders of all partitions move to the next replica.",

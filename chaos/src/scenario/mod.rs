@@ -15,6 +15,7 @@ mod link;
 pub mod model;
 mod names;
 mod node;
+pub mod process;
 mod schema;
 pub mod security;
 mod select;

@@ -9,6 +9,7 @@ use std::time::Duration;
 pub use super::damage::SpoolDamage;
 pub use super::expectation::{Amount, Bound, Cmp, Expect, Laws, OnLane, Within};
 pub use super::link::LinkFault;
+pub use super::process::{PROCESS_BUDGET, ProcessFault, Strike};
 pub use super::security::{Listener, Refused, Why};
 pub use super::state::{StateLoad, StateSubject};
 pub use super::store::{CheckpointSubject, Crash, FsFault, Phase, StoreAction};
@@ -214,6 +215,8 @@ pub enum FaultKind {
     },
     /// `net.slice`, `net.bandwidth`, `net.flip`: what happens to bytes.
     Link(LinkFault),
+    /// `broker.kill`, `.stop`, `.pause`, `.network`, `.disk_full`: what befalls real brokers.
+    Process(ProcessFault),
     /// `topic.leader_moved`: leaders of all partitions move to the next replica, an instant.
     LeaderMoved {
         /// Which topic.
@@ -308,6 +311,7 @@ impl FaultKind {
             Self::NetConnectBlackhole { .. } => "net.connect_blackhole",
             Self::NetLatency { .. } => "net.latency",
             Self::Link(fault) => fault.name(),
+            Self::Process(fault) => fault.name(),
             Self::LeaderMoved { .. } => "topic.leader_moved",
             Self::Leaderless { .. } => "topic.leaderless",
             Self::NotEnoughReplicas { .. } => "topic.not_enough_replicas",
@@ -488,13 +492,5 @@ impl Default for Scenario {
             path: String::new(),
             named_by_file: false,
         }
-    }
-}
-
-impl Scenario {
-    /// The part of the id before the slash.
-    #[must_use]
-    pub fn family(&self) -> &str {
-        self.id.split('/').next().unwrap_or(&self.id)
     }
 }

@@ -202,3 +202,11 @@ pub fn parse_seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
         Some(_) => Ok(range),
     }
 }
+
+impl Scenario {
+    /// The part of the id before the slash.
+    #[must_use]
+    pub fn family(&self) -> &str {
+        self.id.split('/').next().unwrap_or(&self.id)
+    }
+}

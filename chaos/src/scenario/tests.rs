@@ -1,6 +1,7 @@
 //! What a reader of a broken file is told, and what a whole file becomes.
 
 mod agreement;
+mod process;
 
 use std::time::Duration;
 
@@ -317,13 +318,18 @@ fn what_state_diffs_cannot_do_is_refused_with_the_remedy() {
     insta::assert_snapshot!(refused.iter().map(|text| messages(text)).collect::<String>());
 }
 
+/// Faults of processes need a length, and may have it in two ways.
+fn lasting(variant: &keys::Variant, key: &keys::Key) -> bool {
+    key.name == "for" && variant.keys.iter().any(|key| key.name == "spread")
+}
+
 #[test]
 fn every_kind_in_the_table_is_built() {
     for variant in keys::FAULTS {
         let keys: Vec<String> = variant
             .keys
             .iter()
-            .filter(|key| key.required || key.name == "base")
+            .filter(|key| key.required || key.name == "base" || lasting(variant, key))
             .map(|key| {
                 let value = match key.shape {
                     keys::Shape::Span { .. } if key.name == "for" => "\"1s\"".to_owned(),
@@ -341,7 +347,10 @@ fn every_kind_in_the_table_is_built() {
             "id = \"a/b\"\nsummary = \"s\"\n{}\n[[fault]]\nat = \"1s\"\nkind = \"{}\"\n{keys}",
             match variant.name {
                 "diff.lost" => DIFFS.to_owned(),
-                "acl.denied" | "token.stale" => head(store).replace("[\"sim\"]", "[\"kafka\"]"),
+                "acl.denied" | "token.stale" | "broker.kill" | "broker.stop" | "broker.pause"
+                | "broker.network" | "broker.disk_full" => {
+                    head(store).replace("[\"sim\"]", "[\"kafka\"]")
+                }
                 _ => head(store).to_owned(),
             },
             variant.name,

@@ -38,8 +38,11 @@ pub use raw::applies_to_bytes;
 pub use site::{Mode, TopicNames};
 pub use world::ProxyWorld;
 
+use crate::broker::links::Site as _;
 use crate::broker::{bind_loopback, listen};
+use crate::fault::Target as _;
 use crate::history::{EventId, Recorder};
+use crate::scenario::model::FaultKind;
 use site::Shared;
 
 /// What a proxy is told at its start.
@@ -126,6 +129,31 @@ impl Proxy {
     /// of the whole record value.
     pub fn learn_digest(&self, digest: [u8; 32], event: EventId) {
         self.shared.core().identity.learn(digest, event);
+    }
+
+    /// True when a client is connected to one of these brokers.
+    #[must_use]
+    pub fn is_used(&self, brokers: &[i32]) -> bool {
+        self.shared.with(|links| links.is_used(brokers))
+    }
+
+    /// Puts on record that a fault which somebody else carries out is in force.
+    pub fn begun(&self, index: usize, kind: &FaultKind, brokers: &[i32]) {
+        self.shared.arm(index, kind, brokers);
+    }
+
+    /// Puts on record that it was met; with `later`, when somebody comes to one of these brokers.
+    pub fn struck(&self, index: usize, kind: &FaultKind, brokers: &[i32], later: bool) {
+        if later {
+            self.shared.with(|links| links.missed(index, kind.name(), brokers));
+        } else {
+            self.shared.meet(index);
+        }
+    }
+
+    /// Puts on record that it is over; without effect on a fault that is not in force.
+    pub fn ended(&self, index: usize, kind: &FaultKind, brokers: &[i32]) {
+        self.shared.disarm(index, kind, brokers);
     }
 
     /// Ends when every Produce that was passed on is answered or its connection has ended, or after

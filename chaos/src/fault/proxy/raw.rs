@@ -74,7 +74,11 @@ where
     tokio::select! {
         ending = towards(conn, read, &mut to_broker) => ending,
         ending = leave(conn, write, late) => ending,
-        () = fetch(conn, &mut from_broker, chunks) => std::future::pending().await,
+        ending = async {
+            fetch(conn, &mut from_broker, chunks).await;
+            // what it said last is still on its way to the client
+            std::future::pending().await
+        } => ending,
     }
 }
 
@@ -106,11 +110,13 @@ where
             biased;
             () = conn.until_net(|net| net.requests_cut) => continue,
             n = read.read_buf(&mut buf) => if !matches!(n, Ok(n) if n > 0) {
-                // What the broker still has to say may pass.
+                // What the broker still has to say may pass, and what it was sent be appended.
+                let _open = conn.site.opened();
                 drop(write.shutdown().await);
                 return std::future::pending().await;
             },
         }
+        let _open = conn.site.opened();
         conn.paced(buf.len()).await;
         if write.write_all(&buf).await.is_err() {
             return Ending::Reset;

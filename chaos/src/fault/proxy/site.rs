@@ -67,7 +67,7 @@ pub(crate) struct Shared {
     core: Mutex<Core>,
     pub(super) main: TopicNames,
     pub(super) dlq: TopicNames,
-    mode: Mode,
+    pub(super) mode: Mode,
     recorder: Recorder,
     seed: u64,
     changed: Notify,

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use dashproof_reference::core::BoxFuture;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use super::Proxy;
+use super::{Mode, Proxy};
 use crate::broker::reader::{Dial, PartitionLog, ReadError, Reader, record_logs};
 use crate::fault::FaultPlan;
 use crate::history::Route;
@@ -19,6 +19,8 @@ use crate::subject::runner::World;
 
 /// How long answers to what was passed on are waited for before the logs are read.
 const SETTLE: Duration = Duration::from_secs(6);
+/// How long logs of what passed as bytes must not grow.
+const STILL: Duration = Duration::from_millis(500);
 /// How long reading all logs may take.
 const READ: Duration = Duration::from_secs(60);
 
@@ -54,8 +56,16 @@ impl ProxyWorld {
 
     async fn read(&self) -> Result<(), ReadError> {
         let shared = &self.proxy.shared;
-        let main = self.topic(&shared.main.real).await?;
-        let dlq = self.topic(&shared.dlq.real).await?;
+        let [mut main, mut dlq] = self.logs().await?;
+        // what passed as bytes is on no record: it has arrived when the logs stand still
+        if shared.mode == Mode::Bytes {
+            let mut before = None;
+            while before != Some(ends(&main, &dlq)) {
+                before = Some(ends(&main, &dlq));
+                sleep(STILL).await;
+                [main, dlq] = self.logs().await?;
+            }
+        }
         let name = |route: Route| {
             let names = if route == Route::Main { &shared.main } else { &shared.dlq };
             Arc::clone(&names.logical)
@@ -69,6 +79,11 @@ impl ProxyWorld {
             name,
         );
         Ok(())
+    }
+
+    async fn logs(&self) -> Result<[Vec<PartitionLog>; 2], ReadError> {
+        let shared = &self.proxy.shared;
+        Ok([self.topic(&shared.main.real).await?, self.topic(&shared.dlq.real).await?])
     }
 
     /// Reads a topic, beginning at the first broker that answers.
@@ -117,6 +132,12 @@ impl World for ProxyWorld {
             Err(HarnessError { blame: "environment", message })
         })
     }
+}
+
+/// Batches in each partition, and where the last one begins.
+fn ends(main: &[PartitionLog], dlq: &[PartitionLog]) -> Vec<(usize, Option<i64>)> {
+    let end = |log: &PartitionLog| (log.batches.len(), log.batches.last().map(|(base, _)| *base));
+    main.iter().chain(dlq).map(end).collect()
 }
 
 /// Dials brokers themselves: what they advertise is the proxy, and no fault may hide the truth. By

@@ -1,6 +1,6 @@
 use super::*;
 use crate::fault::can_inject;
-use crate::scenario::model::{FsFault, LaneName};
+use crate::scenario::model::{FsFault, LaneName, ProcessFault, Strike};
 
 /// Rows of the catalogue: kind and lanes.
 fn rows() -> Vec<(&'static str, &'static str)> {
@@ -8,6 +8,16 @@ fn rows() -> Vec<(&'static str, &'static str)> {
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
     let cells = rows.filter_map(|row| row.split_once("` | "));
     cells.map(|(kind, rest)| (kind, rest.split(" |").next().unwrap())).collect()
+}
+
+fn process(strike: Strike) -> FaultKind {
+    FaultKind::Process(ProcessFault {
+        strike,
+        brokers: Brokers::Leader,
+        partition: 0,
+        rolling: None,
+        spread: Duration::ZERO,
+    })
 }
 
 /// One fault of every kind. A new kind makes this match, and so the manual, incomplete.
@@ -28,6 +38,11 @@ pub(crate) fn kinds() -> Vec<FaultKind> {
         FaultKind::Link(LinkFault::Slice { brokers: Brokers::All }),
         FaultKind::Link(LinkFault::Bandwidth { brokers: Brokers::All, bytes_per_second: 1 }),
         FaultKind::Link(LinkFault::Flip { brokers: Brokers::All, request: true, nth: 1, count: 1 }),
+        process(Strike::Kill),
+        process(Strike::Stop),
+        process(Strike::Pause),
+        process(Strike::Network),
+        process(Strike::DiskFull { log_dirs: 1 }),
         FaultKind::LeaderMoved { topic },
         FaultKind::Leaderless { topic },
         FaultKind::NotEnoughReplicas { topic, after_append: false },
@@ -68,6 +83,15 @@ pub(crate) fn kinds() -> Vec<FaultKind> {
             | FaultKind::Link(
                 LinkFault::Slice { .. } | LinkFault::Bandwidth { .. } | LinkFault::Flip { .. },
             )
+            | FaultKind::Process(ProcessFault {
+                strike:
+                    Strike::Kill
+                    | Strike::Stop
+                    | Strike::Pause
+                    | Strike::Network
+                    | Strike::DiskFull { .. },
+                ..
+            })
             | FaultKind::LeaderMoved { .. }
             | FaultKind::Leaderless { .. }
             | FaultKind::NotEnoughReplicas { .. }

@@ -19,7 +19,7 @@ use kafka_protocol::protocol::{Request, StrBytes};
 use pbkdf2::pbkdf2_hmac;
 use sha2::{Sha256, Sha512};
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::broker::client::Client;
 use crate::broker::codes;
@@ -40,6 +40,10 @@ const SALT: &[u8] = b"dashproof";
 const ITERATIONS: i32 = 4096;
 /// How long the brokers may take to carry out a change.
 pub(super) const TIMEOUT_MS: i32 = 15_000;
+/// How long a broker may take to answer a request: longer than what it is told for a change.
+const ANSWER: Duration = Duration::from_secs(20);
+/// The same of one that may be dead.
+const BRIEF: Duration = Duration::from_secs(1);
 /// How long the leaders of fresh topics may take to be known everywhere.
 const LEADERS: Duration = Duration::from_secs(30);
 
@@ -71,6 +75,8 @@ pub(super) struct NewTopic {
 pub(super) struct Admin {
     /// Where the brokers are behind the listener that is used.
     pub(super) behind: Behind,
+    /// How long each may take to connect and answer.
+    within: Duration,
 }
 
 pub(super) fn all_well(mut codes: impl Iterator<Item = i16>) -> io::Result<()> {
@@ -83,6 +89,16 @@ fn text(text: &str) -> StrBytes {
 }
 
 impl Admin {
+    /// Of brokers that work.
+    pub(super) fn new(behind: Behind) -> Self {
+        Self { behind, within: ANSWER }
+    }
+
+    /// Of brokers of which some may not answer.
+    pub(super) fn brief(behind: Behind) -> Self {
+        Self { behind, within: BRIEF }
+    }
+
     /// Asks the brokers in turn until one answers.
     pub(super) async fn call<R: Request>(
         &self,
@@ -105,8 +121,44 @@ impl Admin {
         version: i16,
         request: &R,
     ) -> io::Result<R::Response> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.behind.port(port))).await?;
-        Client::new(stream).call(version, request).await
+        let asked = async {
+            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.behind.port(port))).await?;
+            Client::new(stream).call(version, request).await
+        };
+        let late = |_| {
+            let text = format!("a broker does not answer within {:?}", self.within);
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        };
+        timeout(self.within, asked).await.map_err(late)?
+    }
+
+    /// True when every broker knows all others, and that every replica of these topics is in sync.
+    pub(super) async fn whole(&self, topics: &[&str]) -> bool {
+        for broker in self.behind.ports.keys() {
+            let Ok(said) = self.ask(*broker, METADATA, &metadata(topics)).await else {
+                return false;
+            };
+            let mut partitions = said.topics.iter().flat_map(|topic| &topic.partitions);
+            let known = said.topics.len() == topics.len()
+                && said.topics.iter().all(|topic| topic.error_code == codes::NONE);
+            let synced = partitions.all(|partition| {
+                partition.error_code == codes::NONE
+                    && *partition.leader_id > 0
+                    && partition.isr_nodes.len() == partition.replica_nodes.len()
+            });
+            if said.brokers.len() != self.behind.ports.len() || !known || !synced {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The leader of a partition, as the first broker that answers has it.
+    pub(super) async fn leader(&self, topic: &str, partition: i32) -> io::Result<Option<i32>> {
+        let said = self.metadata(&[topic]).await?;
+        let mut partitions = said.topics.iter().flat_map(|topic| &topic.partitions);
+        let found = partitions.find(|found| found.partition_index == partition);
+        Ok(found.map(|found| *found.leader_id).filter(|id| *id > 0))
     }
 
     /// Brokers that the cluster knows, and these topics.

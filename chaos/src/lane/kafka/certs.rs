@@ -1,7 +1,11 @@
 //! Certificates, keys and tokens of one run: made when brokers start, never kept.
 
-use std::io;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::fs::{OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -105,7 +109,56 @@ impl Certificates {
             ("stranger.pem", &self.stranger.certificate),
             ("stranger.key", &self.stranger.key),
         ];
-        files.into_iter().try_for_each(|(name, text)| std::fs::write(dir.join(name), text))
+        files.into_iter().try_for_each(|(name, text)| write(&dir.join(name), text))
+    }
+}
+
+/// Writes a file that nobody else may read.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+/// Directories with certificates that are there now: a signal leaves no time for their owners.
+static DIRECTORIES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// A directory for one cell, which nobody else may look into.
+pub(super) struct Directory(tempfile::TempDir);
+
+impl Directory {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn make() -> io::Result<Self> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("dashproof-certs-").permissions(Permissions::from_mode(0o700));
+        let dir = builder.tempdir()?;
+        let mut all = DIRECTORIES.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(dir.path().to_owned());
+        Ok(Self(dir))
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let mut all = DIRECTORIES.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(self.0.path());
+    }
+}
+
+/// Removes the directories of all cells, whoever uses them.
+pub(super) fn remove_all() {
+    let all = std::mem::take(&mut *DIRECTORIES.lock().unwrap_or_else(PoisonError::into_inner));
+    // what cannot be removed is for the system's own cleaning
+    for dir in all {
+        drop(std::fs::remove_dir_all(dir));
     }
 }
 
@@ -136,7 +189,7 @@ pub(super) fn renew_token(dir: &Path) -> io::Result<()> {
         "expires_at_ms": u64::try_from(expires.as_millis()).unwrap_or(u64::MAX),
     });
     let fresh = dir.join("token.fresh");
-    std::fs::write(&fresh, token.to_string())?;
+    write(&fresh, &token.to_string())?;
     std::fs::rename(fresh, dir.join("token.json"))
 }
 
@@ -157,6 +210,28 @@ mod tests {
         made.sort();
         named.sort();
         assert_eq!(made, named);
+    }
+
+    #[test]
+    fn keys_and_tokens_are_for_their_owner_only() {
+        let dir = Directory::make().unwrap();
+        Certificates::make().unwrap().write(dir.path()).unwrap();
+        renew_token(dir.path()).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(dir.path()), 0o700);
+        for entry in std::fs::read_dir(dir.path()).unwrap() {
+            let path = entry.unwrap().path();
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_directory_with_certificates_is_gone_with_its_cell_or_before() {
+        let dir = Directory::make().unwrap();
+        let path = dir.path().to_owned();
+        assert!(path.is_dir() && DIRECTORIES.lock().unwrap().contains(&path));
+        drop(dir);
+        assert!(!path.exists() && !DIRECTORIES.lock().unwrap().contains(&path));
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! Docker: is it there, which image, and what an earlier run left behind.
 //!
-//! Everything that this lane makes carries the label [`LABEL`] with the process that made it. A run
-//! removes its own at the end and on a signal; what a killed run left is found by the label of a
-//! process that no longer lives, and removed at the next start.
+//! Everything that this lane makes carries the labels [`LABEL`] and [`PLACE`] with the process that
+//! made it and where that process lives. A run removes its own at the end and on a signal; what a
+//! killed run left is found by the label of a process that no longer lives, and removed at the next
+//! start. Of a process in another place nobody here can tell whether it lives: its things stay.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::models::NetworkCreateRequest;
 use testcontainers::bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder,
+    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
 };
 use testcontainers::core::client::docker_client_instance;
 use tokio::time::timeout;
@@ -21,7 +24,10 @@ pub const OFFICIAL: &str = "apache/kafka:4.2.1";
 /// What `make kafka-image` builds.
 pub const OWN: &str = "dashproof/kafka:4.2.1";
 /// Label of everything that this lane makes: `PID:START`, the process and when it started.
-pub(super) const LABEL: &str = "dashproof.run";
+const LABEL: &str = "dashproof.run";
+/// The other label of it: host, machine, boot and process-id namespace, where the process is known
+/// by its number.
+const PLACE: &str = "dashproof.place";
 
 /// How long Docker may take to say that it is there.
 const PING: Duration = Duration::from_secs(5);
@@ -85,9 +91,61 @@ async fn image(docker: &Docker) -> Result<String, Missing> {
     })
 }
 
-/// This process, as its containers are labelled.
+/// The labels of everything that this process makes.
 #[must_use]
-pub(super) fn owner() -> String {
+pub(super) fn labels() -> [(&'static str, String); 2] {
+    [(LABEL, owner()), (PLACE, Place::here().to_string())]
+}
+
+/// Where a process lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    host: String,
+    machine: String,
+    boot: String,
+    /// In which a number means a process.
+    pids: String,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}|{}|{}|{}", self.host, self.machine, self.boot, self.pids)
+    }
+}
+
+impl Place {
+    fn here() -> Self {
+        let read =
+            |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().replace('|', "");
+        let pids = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        Self {
+            host: read("/proc/sys/kernel/hostname"),
+            machine: read("/etc/machine-id"),
+            boot: read("/proc/sys/kernel/random/boot_id"),
+            pids: pids.to_string_lossy().into_owned(),
+        }
+    }
+
+    fn parse(label: &str) -> Option<Self> {
+        let mut parts = label.split('|').map(str::to_owned);
+        let (host, machine) = (parts.next()?, parts.next()?);
+        let (boot, pids) = (parts.next()?, parts.next()?);
+        parts.next().is_none().then_some(Self { host, machine, boot, pids })
+    }
+
+    /// True when the owner of what carries these labels is known to be dead.
+    fn is_dead(&self, place: &str, owner: &str) -> bool {
+        let Some(theirs) = Self::parse(place) else { return false };
+        if theirs.host != self.host || theirs.machine != self.machine {
+            return false;
+        }
+        // nothing outlives a boot
+        theirs.boot != self.boot || (theirs.pids == self.pids && !lives(owner))
+    }
+}
+
+/// This process, as its containers are labelled.
+fn owner() -> String {
     let pid = std::process::id();
     format!("{pid}:{}", started(pid).unwrap_or_default())
 }
@@ -116,34 +174,62 @@ pub(super) enum Whose {
 }
 
 impl Whose {
-    fn takes(self, label: &str) -> bool {
+    fn takes(self, labels: Option<&HashMap<String, String>>) -> bool {
+        let label = |name| labels.and_then(|labels| labels.get(name)).map(String::as_str);
+        let (Some(owned), Some(place)) = (label(LABEL), label(PLACE)) else { return false };
+        let here = Place::here();
         match self {
-            Self::Own => label == owner(),
-            Self::Dead => !lives(label),
+            Self::Own => owned == owner() && place == here.to_string(),
+            Self::Dead => here.is_dead(place, owned),
         }
     }
 }
 
-/// Removes containers, then networks; gives how many of both. What cannot be removed stays for the
-/// next start.
+/// Ids of the containers, running or not.
+async fn containers(docker: &Docker, whose: Whose) -> Vec<String> {
+    let by_label = [("label", vec![LABEL])].into();
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&by_label).build();
+    let all = docker.list_containers(Some(options)).await.unwrap_or_default();
+    let theirs = all.into_iter().filter(|container| whose.takes(container.labels.as_ref()));
+    theirs.filter_map(|container| container.id).collect()
+}
+
+/// How many containers this process has.
+pub(super) async fn count(docker: &Docker) -> usize {
+    containers(docker, Whose::Own).await.len()
+}
+
+/// Removes a container, whatever it does; true when it was there.
+pub(super) async fn remove(docker: &Docker, container: &str) -> bool {
+    let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+    docker.remove_container(container, Some(force)).await.is_ok()
+}
+
+/// Removes a volume.
+pub(super) async fn remove_volume(docker: &Docker, name: &str) -> bool {
+    let force = RemoveVolumeOptionsBuilder::new().force(true).build();
+    docker.remove_volume(name, Some(force)).await.is_ok()
+}
+
+/// Removes containers, then networks and volumes; gives how many of all. What cannot be removed
+/// stays for the next start.
 pub(super) async fn sweep(docker: &Docker, whose: Whose) -> usize {
     let by_label = [("label", vec![LABEL])].into();
     let mut removed = 0;
-    let options = ListContainersOptionsBuilder::new().all(true).filters(&by_label).build();
-    for container in docker.list_containers(Some(options)).await.unwrap_or_default() {
-        let label = container.labels.as_ref().and_then(|labels| labels.get(LABEL));
-        let (Some(label), Some(id)) = (label, &container.id) else { continue };
-        if whose.takes(label) {
-            let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-            removed += usize::from(docker.remove_container(id, Some(force)).await.is_ok());
-        }
+    for id in containers(docker, whose).await {
+        removed += usize::from(remove(docker, &id).await);
     }
     let options = ListNetworksOptionsBuilder::new().filters(&by_label).build();
     for network in docker.list_networks(Some(options)).await.unwrap_or_default() {
-        let label = network.labels.as_ref().and_then(|labels| labels.get(LABEL));
-        let (Some(label), Some(id)) = (label, &network.id) else { continue };
-        if whose.takes(label) {
-            removed += usize::from(docker.remove_network(id).await.is_ok());
+        if let Some(id) = network.id.filter(|_| whose.takes(network.labels.as_ref())) {
+            removed += usize::from(docker.remove_network(&id).await.is_ok());
+        }
+    }
+    let options = ListVolumesOptionsBuilder::new().filters(&by_label).build();
+    let volumes = docker.list_volumes(Some(options)).await.ok().and_then(|all| all.volumes);
+    for volume in volumes.unwrap_or_default() {
+        if whose.takes(Some(&volume.labels)) {
+            removed += usize::from(remove_volume(docker, &volume.name).await);
         }
     }
     removed
@@ -156,7 +242,7 @@ pub(super) async fn sweep(docker: &Docker, whose: Whose) -> usize {
 pub(super) async fn network(docker: &Docker, name: &str) -> Result<(), String> {
     let request = NetworkCreateRequest {
         name: name.to_owned(),
-        labels: Some([(LABEL.to_owned(), owner())].into()),
+        labels: Some(labels().into_iter().map(|(name, own)| (name.to_owned(), own)).collect()),
         ..NetworkCreateRequest::default()
     };
     let made = docker.create_network(request).await;
@@ -167,22 +253,59 @@ pub(super) async fn network(docker: &Docker, name: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_owner_of_what_this_process_makes_lives() {
-        assert!(lives(&owner()));
-        assert!(Whose::Own.takes(&owner()) && !Whose::Dead.takes(&owner()));
+    fn labelled(owner: &str, place: &Place) -> HashMap<String, String> {
+        let both = [(LABEL, owner.to_owned()), (PLACE, place.to_string())];
+        both.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    fn dead(owner: &str, place: &Place) -> bool {
+        Whose::Dead.takes(Some(&labelled(owner, place)))
     }
 
     #[test]
-    fn a_process_that_ended_or_never_was_does_not_live() {
+    fn the_owner_of_what_this_process_makes_lives() {
+        let own = labels().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        assert!(Whose::Own.takes(Some(&own)) && !Whose::Dead.takes(Some(&own)));
+    }
+
+    #[test]
+    fn a_process_of_this_place_that_ended_or_never_was_is_dead() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let label = format!("{}:{}", child.id(), started(child.id()).unwrap_or_default());
         child.wait().unwrap();
-        assert!(Whose::Dead.takes(&label));
+        let here = Place::here();
+        assert!(dead(&label, &here));
         // another process that was given the same number
-        assert!(Whose::Dead.takes(&format!("{}:1", std::process::id())));
-        for odd in ["", "x", "1", ":", "x:y"] {
-            assert!(Whose::Dead.takes(odd), "{odd}");
+        assert!(dead(&format!("{}:1", std::process::id()), &here));
+    }
+
+    #[test]
+    fn a_process_before_the_last_boot_is_dead_whatever_has_its_number() {
+        let before = Place { boot: "another".to_owned(), ..Place::here() };
+        assert!(dead(&owner(), &before));
+    }
+
+    #[test]
+    fn of_a_process_in_another_place_nothing_is_known() {
+        let here = Place::here();
+        for other in [
+            Place { host: "elsewhere".to_owned(), ..here.clone() },
+            Place { machine: "another".to_owned(), boot: "another".to_owned(), ..here.clone() },
+            Place { pids: "pid:[1]".to_owned(), ..here },
+        ] {
+            assert!(!dead("1:1", &other), "{other}");
+            assert!(!Whose::Own.takes(Some(&labelled(&owner(), &other))), "{other}");
         }
+    }
+
+    #[test]
+    fn what_does_not_say_where_it_comes_from_is_left_alone() {
+        assert!(!Whose::Dead.takes(None));
+        let half = [(LABEL.to_owned(), "1:1".to_owned())].into();
+        assert!(!Whose::Dead.takes(Some(&half)));
+        for odd in ["", "a", "a|b|c", "a|b|c|d|e"] {
+            assert_eq!(Place::parse(odd), None, "{odd}");
+        }
+        assert_eq!(Place::parse(&Place::here().to_string()), Some(Place::here()));
     }
 }

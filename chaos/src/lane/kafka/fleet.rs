@@ -1,21 +1,25 @@
 //! The clusters of one run: started when the first cell needs them, shared by all cells, removed at
 //! the end.
+//!
+//! Cells that harm the processes of brokers have a cluster of their own, one at a time. The next
+//! such cell gets it too if it is of the right shape and has become whole again.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use tokio::sync::{OnceCell, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::admin::{Admin, Behind};
-use super::certs::{Certificates, PASSWORD, USER};
+use super::certs::{self, Certificates, PASSWORD, USER};
+use super::disks::{self, Disks};
 use super::docker::{self, Docked, Missing, Whose};
 use super::node::{self, Node, NodeSpec};
 use super::secure;
-use super::warm::warm;
+use super::warm::{self, warm};
 use crate::broker::HeldPort;
 use crate::scenario::model::Listener;
 
@@ -26,6 +30,8 @@ const SLOTS: usize = 4;
 const SECURE_SLOTS: usize = 3;
 /// How long the brokers may take to know each other after they have started.
 const ASSEMBLE: Duration = Duration::from_secs(60);
+/// How long a cluster that was harmed may take to become whole again before another is started.
+const MEND: Duration = Duration::from_secs(30);
 
 /// What a cell needs of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +40,13 @@ pub(super) enum Shape {
     Single,
     /// Three brokers, replication factor 3, two replicas in sync.
     Cluster,
+    /// One or three brokers for cells that run alone.
+    Own {
+        /// How many.
+        brokers: usize,
+        /// Small disks of each; 0 for the container's own.
+        disks: usize,
+    },
 }
 
 impl Shape {
@@ -41,6 +54,24 @@ impl Shape {
         match self {
             Self::Single => 1,
             Self::Cluster => 3,
+            Self::Own { brokers, .. } => brokers,
+        }
+    }
+
+    /// Settings of its brokers beyond those of all.
+    fn settings(self) -> Vec<(String, String)> {
+        match self {
+            Self::Single => secure::settings(SECURE_SLOTS),
+            Self::Cluster | Self::Own { .. } => Vec::new(),
+        }
+    }
+
+    /// Slots, and the listeners of each.
+    fn slots(self) -> (usize, Vec<Listener>) {
+        match self {
+            Self::Single => (SECURE_SLOTS, Listener::ALL.map(|(_, listener)| listener).to_vec()),
+            Self::Cluster => (SLOTS, vec![Listener::Plaintext]),
+            Self::Own { .. } => (1, vec![Listener::Plaintext]),
         }
     }
 }
@@ -49,43 +80,82 @@ impl Shape {
 #[derive(Default)]
 pub struct Fleet {
     docked: OnceCell<Result<Docked, Missing>>,
-    single: OnceCell<Result<Ground, String>>,
-    cluster: OnceCell<Result<Ground, String>>,
+    single: OnceCell<Result<Arc<Ground>, String>>,
+    cluster: OnceCell<Result<Arc<Ground>, String>>,
+    own: Arc<tokio::sync::Mutex<Option<Arc<Ground>>>>,
+    /// Where it is told that a signal ends the run.
+    told: Option<fn(&str)>,
     /// Numbers topics, so that no two cells share one.
     cells: AtomicU64,
 }
 
+/// A cluster of its own, for as long as this is held.
+pub(super) type Alone = OwnedMutexGuard<Option<Arc<Ground>>>;
+
 impl Fleet {
+    /// No cluster yet. `told` is called with one line when a signal ends the run.
+    #[must_use]
+    pub fn telling(told: fn(&str)) -> Self {
+        Self { told: Some(told), ..Self::default() }
+    }
+
     /// Docker and the image; what earlier runs left is removed first.
     pub(super) async fn docked(&self) -> Result<&Docked, Missing> {
         let look = async {
             let docked = docker::look().await?;
             docker::sweep(&docked.docker, Whose::Dead).await;
-            tokio::spawn(leave_on_signal());
+            tokio::spawn(leave_on_signal(self.told));
             Ok(docked)
         };
         self.docked.get_or_init(|| look).await.as_ref().map_err(Clone::clone)
     }
 
     /// The cluster of this shape, started if it is not there yet.
-    pub(super) async fn ground(&self, docked: &Docked, shape: Shape) -> Result<&Ground, String> {
-        let place = match shape {
-            Shape::Single => &self.single,
-            Shape::Cluster => &self.cluster,
-        };
-        place.get_or_init(|| Ground::start(docked, shape)).await.as_ref().map_err(Clone::clone)
+    pub(super) async fn ground(
+        &self,
+        docked: &Docked,
+        shape: Shape,
+    ) -> Result<Arc<Ground>, String> {
+        let place = if shape == Shape::Single { &self.single } else { &self.cluster };
+        place.get_or_init(|| Ground::start(docked, shape)).await.clone()
+    }
+
+    /// A whole cluster of this shape that nobody else uses.
+    pub(super) async fn own(
+        &self,
+        docked: &Docked,
+        shape: Shape,
+    ) -> Result<(Arc<Ground>, Alone), String> {
+        let mut place = Arc::clone(&self.own).lock_owned().await;
+        if let Some(ground) = place.take() {
+            if ground.shape == shape && ground.mended().await {
+                *place = Some(Arc::clone(&ground));
+                return Ok((ground, place));
+            }
+            ground.remove().await;
+        }
+        let ground = Ground::start(docked, shape).await?;
+        *place = Some(Arc::clone(&ground));
+        Ok((ground, place))
     }
 
     pub(super) fn next_cell(&self) -> u64 {
         self.cells.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Removes all containers and networks.
+    /// Removes the clusters that cells share: those that come now have their own.
+    pub async fn leave_shared(&self) {
+        let shared = [&self.single, &self.cluster].into_iter().filter_map(OnceCell::get);
+        for ground in shared.flatten() {
+            ground.remove().await;
+        }
+    }
+
+    /// Removes all containers, networks and disks.
     pub async fn end(self) {
-        for ground in [self.single, self.cluster] {
-            if let Some(Ok(ground)) = ground.into_inner() {
-                ground.end().await;
-            }
+        self.leave_shared().await;
+        if let Some(ground) = self.own.lock().await.take() {
+            ground.remove().await;
         }
         if let Some(Ok(docked)) = self.docked.into_inner() {
             docker::sweep(&docked.docker, Whose::Own).await;
@@ -95,13 +165,14 @@ impl Fleet {
 
 /// Removes what this process has started, from wherever it is.
 pub async fn abandon() {
+    certs::remove_all();
     if let Ok(docked) = docker::look().await {
         docker::sweep(&docked.docker, Whose::Own).await;
     }
 }
 
 /// Ends the program when it is told to, after it has removed its containers.
-async fn leave_on_signal() {
+async fn leave_on_signal(told: Option<fn(&str)>) {
     use tokio::signal::unix::{SignalKind, signal};
     let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return };
@@ -109,6 +180,14 @@ async fn leave_on_signal() {
         _ = interrupt.recv() => 130,
         _ = terminate.recv() => 143,
     };
+    if let Some(told) = told {
+        let count = match docker::look().await {
+            Ok(docked) => docker::count(&docked.docker).await,
+            Err(_) => 0,
+        };
+        let plural = if count == 1 { "" } else { "s" };
+        told(&format!("interrupted: removing {count} container{plural}"));
+    }
     abandon().await;
     // the shell's own codes for a program that ended by these signals
     std::process::exit(code);
@@ -119,9 +198,13 @@ pub(super) struct Ground {
     pub(super) shape: Shape,
     /// Of the brokers with secured listeners.
     pub(super) certificates: Option<Certificates>,
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
+    /// Small disks, where the brokers have them.
+    pub(super) disks: Option<Disks>,
+    network: Option<String>,
+    docked: Docked,
     slots: Mutex<Vec<Slot>>,
-    free: Semaphore,
+    free: Arc<Semaphore>,
 }
 
 /// The listeners of one cell.
@@ -166,13 +249,13 @@ impl Slot {
 }
 
 /// A slot while a cell has it.
-pub(super) struct Lent<'a> {
-    ground: &'a Ground,
+pub(super) struct Lent {
+    pub(super) ground: Arc<Ground>,
     slot: Slot,
-    _permit: SemaphorePermit<'a>,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl std::ops::Deref for Lent<'_> {
+impl std::ops::Deref for Lent {
     type Target = Slot;
 
     fn deref(&self) -> &Slot {
@@ -180,7 +263,7 @@ impl std::ops::Deref for Lent<'_> {
     }
 }
 
-impl Drop for Lent<'_> {
+impl Drop for Lent {
     fn drop(&mut self) {
         let mut slots = self.ground.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.push(std::mem::take(&mut self.slot));
@@ -188,25 +271,27 @@ impl Drop for Lent<'_> {
 }
 
 impl Ground {
-    async fn start(docked: &Docked, shape: Shape) -> Result<Self, String> {
+    async fn start(docked: &Docked, shape: Shape) -> Result<Arc<Self>, String> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let stem = format!("dashproof-{}-{number}", std::process::id());
         let brokers = shape.brokers();
-        let (count, offered, certificates) = match shape {
-            Shape::Cluster => (SLOTS, vec![Listener::Plaintext], None),
-            Shape::Single => {
-                let made = Certificates::make().map_err(|e| format!("no certificates: {e}"))?;
-                (SECURE_SLOTS, Listener::ALL.map(|(_, listener)| listener).to_vec(), Some(made))
-            }
-        };
+        let (count, offered) = shape.slots();
+        let certificates = (shape == Shape::Single).then(Certificates::make).transpose();
+        let certificates = certificates.map_err(|e| format!("no certificates: {e}"))?;
         let slots: std::io::Result<Vec<Slot>> =
             (0..count).map(|number| Slot::new(number, brokers, &offered)).collect();
         let slots = slots.map_err(|e| format!("no port on the loopback interface: {e}"))?;
-        let network = (shape == Shape::Cluster).then(|| format!("{stem}-net"));
+        let network = (shape != Shape::Single).then(|| format!("{stem}-net"));
         if let Some(network) = &network {
             docker::network(&docked.docker, network).await?;
         }
+        let small = if let Shape::Own { disks, .. } = shape { disks } else { 0 };
+        let all = i32::try_from(brokers).unwrap_or(i32::MAX);
+        let disks = match small {
+            0 => None,
+            count => Some(Disks::make(docked, &stem, all, count).await?),
+        };
         let names: Vec<String> = (1..=brokers).map(|id| format!("{stem}-{id}")).collect();
         let mut starting = JoinSet::new();
         for (at, id) in (0..brokers).zip(1..) {
@@ -216,37 +301,26 @@ impl Ground {
                 names: names.clone(),
                 network: network.clone(),
                 listeners: slots.iter().flat_map(|slot| slot.listeners(at)).collect(),
-                settings: certificates.as_ref().map_or_else(Vec::new, |_| secure::settings(count)),
+                settings: shape.settings(),
                 files: certificates.as_ref().map_or_else(Vec::new, secure::files),
+                disks: disks::names(&stem, id, small),
             };
-            starting.spawn(async move { (id, spec.start().await) });
+            let client = docked.docker.clone();
+            starting.spawn(async move { (id, spec.start(client).await) });
         }
-        let mut nodes = BTreeMap::new();
-        let mut failed = None;
-        while let Some(started) = starting.join_next().await {
-            match started {
-                Ok((id, Ok(node))) => drop(nodes.insert(id, node)),
-                Ok((_, Err(error))) => failed = Some(error),
-                Err(error) => failed = Some(error.to_string()),
-            }
-        }
-        let nodes: Vec<Node> = nodes.into_values().collect();
-        if let Some(error) = failed {
-            for node in nodes {
-                node.remove().await;
-            }
-            return Err(format!("a broker did not start: {error}"));
-        }
-        let (slots, free) = (Mutex::new(slots), Semaphore::new(count));
-        let ground = Self { shape, certificates, nodes, slots, free };
+        let nodes = started(starting).await?;
+        let (slots, free) = (Mutex::new(slots), Arc::new(Semaphore::new(count)));
+        let docked = docked.clone();
+        let ground = Self { shape, certificates, nodes, disks, network, docked, slots, free };
+        let ground = Arc::new(ground);
         ground.assembled().await?;
         Ok(ground)
     }
 
     /// Ends when every broker is known to the others and takes records.
-    async fn assembled(&self) -> Result<(), String> {
+    async fn assembled(self: &Arc<Self>) -> Result<(), String> {
         let slot = self.lend().await?;
-        let admin = Admin { behind: self.behind(&slot, Listener::Plaintext).await? };
+        let admin = Admin::new(self.behind(&slot, Listener::Plaintext).await?);
         let until = Instant::now() + ASSEMBLE;
         loop {
             let seen = match admin.metadata(&[]).await {
@@ -274,12 +348,13 @@ impl Ground {
     }
 
     /// Waits for a slot that nobody uses.
-    pub(super) async fn lend(&self) -> Result<Lent<'_>, String> {
-        let permit = self.free.acquire().await.map_err(|error| error.to_string())?;
+    pub(super) async fn lend(self: &Arc<Self>) -> Result<Lent, String> {
+        let permit =
+            Arc::clone(&self.free).acquire_owned().await.map_err(|error| error.to_string())?;
         let slot = self.slots.lock().unwrap_or_else(PoisonError::into_inner).pop();
         // there is one for each permit
         let slot = slot.ok_or("every slot is lent")?;
-        Ok(Lent { ground: self, slot, _permit: permit })
+        Ok(Lent { ground: Arc::clone(self), slot, _permit: permit })
     }
 
     /// Where the brokers really are behind the ports that clients of a listener are sent to.
@@ -292,11 +367,88 @@ impl Ground {
         Ok(Behind { ports })
     }
 
-    async fn end(self) {
+    /// As [`Ground::behind`], of those brokers that Docker knows a port of.
+    pub(super) async fn living(&self, slot: &Slot) -> Behind {
+        let mut ports = BTreeMap::new();
+        let name = secure::name(Listener::Plaintext, slot.number);
+        for (node, advertised) in self.nodes.iter().zip(slot.advertised(Listener::Plaintext)) {
+            if let Ok(port) = node.port(&name).await {
+                ports.insert(advertised, port);
+            }
+        }
+        Behind { ports }
+    }
+
+    /// Where one broker really is, if it is anywhere.
+    pub(super) async fn port(&self, slot: &Slot, broker: i32) -> Result<u16, String> {
+        let node = self.node(broker).ok_or_else(|| format!("no broker {broker}"))?;
+        node.port(&secure::name(Listener::Plaintext, slot.number)).await
+    }
+
+    /// The container of a broker.
+    pub(super) fn node(&self, broker: i32) -> Option<&Node> {
+        self.nodes.get(usize::try_from(broker).ok()?.checked_sub(1)?)
+    }
+
+    /// Ends when the brokers know each other and are in sync in these topics; false when they are
+    /// not in time.
+    pub(super) async fn is_whole(&self, slot: &Slot, topics: &[&str], within: Duration) -> bool {
+        let until = Instant::now() + within;
+        loop {
+            let admin = Admin::brief(self.living(slot).await);
+            if admin.behind.ports.len() == self.nodes.len() && admin.whole(topics).await {
+                return true;
+            }
+            if Instant::now() > until {
+                return false;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// True when the cluster is as it was at its start, whatever befell it since.
+    async fn mended(self: &Arc<Self>) -> bool {
+        let Ok(Ok(slot)) = tokio::time::timeout(MEND, self.lend()).await else { return false };
+        self.is_whole(&slot, &[warm::TOPIC], MEND).await
+    }
+
+    /// Removes its containers, network and disks.
+    async fn remove(&self) {
         let mut removing = JoinSet::new();
-        for node in self.nodes {
-            removing.spawn(node.remove());
+        let docker = &self.docked.docker;
+        let holder = self.disks.iter().map(Disks::holder);
+        for id in self.nodes.iter().map(Node::id).chain(holder) {
+            let (docker, id) = (docker.clone(), id.to_owned());
+            removing.spawn(async move { docker::remove(&docker, &id).await });
         }
         removing.join_all().await;
+        if let Some(network) = &self.network {
+            // what stays is swept by its label
+            drop(docker.remove_network(network).await);
+        }
+        for volume in self.disks.iter().flat_map(Disks::volumes) {
+            docker::remove_volume(docker, volume).await;
+        }
     }
+}
+
+/// The brokers in the order of their ids.
+///
+/// # Errors
+/// One of them did not start. The others are removed.
+async fn started(mut starting: JoinSet<(i32, Result<Node, String>)>) -> Result<Vec<Node>, String> {
+    let mut nodes = BTreeMap::new();
+    let mut failed = None;
+    while let Some(started) = starting.join_next().await {
+        match started {
+            Ok((id, Ok(node))) => drop(nodes.insert(id, node)),
+            Ok((_, Err(error))) => failed = Some(error),
+            Err(error) => failed = Some(error.to_string()),
+        }
+    }
+    let Some(error) = failed else { return Ok(nodes.into_values().collect()) };
+    for node in nodes.into_values() {
+        node.remove().await;
+    }
+    Err(format!("a broker did not start: {error}"))
 }

@@ -2,17 +2,17 @@
 
 mod admin;
 mod certs;
+mod disks;
 mod docker;
 mod fleet;
 mod node;
+mod process;
 mod secure;
 mod warm;
 mod world;
 
 use std::io;
 use std::sync::Arc;
-
-use tempfile::TempDir;
 
 use super::child::environment;
 use super::real::{self, Arena};
@@ -24,17 +24,19 @@ use crate::scenario::model::{LaneName, Listener, Scenario};
 use crate::scenario::security::placed;
 use crate::subject::runner::World;
 use admin::{Admin, NewTopic};
-use certs::{Certificates, renew_token};
+use certs::{Certificates, Directory, renew_token};
 pub use docker::{Docked, IMAGE_VARIABLE, Missing, OFFICIAL, OWN, look};
+use fleet::{Alone, Lent, Shape};
 pub use fleet::{Fleet, abandon};
-use fleet::{Ground, Lent, Shape};
+use process::{Processes, ROUNDS};
 use warm::make;
 use world::KafkaWorld;
 
 /// Runs one cell on the clusters of this run. A few may run at once.
 pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
     // before anything is started for it
-    if let Some(why) = real::cannot_express(LaneName::Kafka, &input.scenario) {
+    let cannot = real::cannot_express(LaneName::Kafka, &input.scenario);
+    if let Some(why) = cannot.or_else(|| no_cluster_for(&input.scenario)) {
         return RunOutput { not_applicable: Some(why), ..RunOutput::default() };
     }
     let docked = match fleet.docked().await {
@@ -43,12 +45,7 @@ pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
             return RunOutput { not_run: Some(missing.to_string()), ..RunOutput::default() };
         }
     };
-    let shape = if input.scenario.brokers == 1 { Shape::Single } else { Shape::Cluster };
-    let lent = match fleet.ground(docked, shape).await {
-        Ok(ground) => ground.lend().await.map(|slot| (ground, slot)),
-        Err(error) => Err(error),
-    };
-    let (ground, slot) = match lent {
+    let (lent, alone) = match lend(&input.scenario, fleet, docked).await {
         Ok(lent) => lent,
         Err(error) => {
             return RunOutput { error: Some(environment(&error)), ..RunOutput::default() };
@@ -56,38 +53,61 @@ pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
     };
     let facts = vec![("kafka".to_owned(), docked.image.clone())];
     let arena = async |scenario: Arc<Scenario>, recorder: Recorder| {
-        let place =
-            Place::prepare(&scenario, input, fleet.next_cell(), ground, slot, recorder).await;
+        let place = Place::prepare(&scenario, input, fleet.next_cell(), lent, recorder).await;
         let place = place.map_err(|error| environment(&error))?;
-        let scenario = place.scenario(&scenario);
+        let scenario = place.scenario(&scenario.spread_by(input.seed));
         let bootstrap = place.world.bootstrap();
         let world = Arc::clone(&place.world) as Arc<dyn World>;
-        Ok((Arena { scenario, bootstrap, world }, place))
+        Ok((Arena { scenario, bootstrap, world }, (place, alone)))
     };
     real::run(input, LaneName::Kafka, facts, arena).await
 }
 
+/// Why no cluster of this lane is the one that a scenario is about.
+fn no_cluster_for(scenario: &Scenario) -> Option<String> {
+    let known = matches!(scenario.brokers, 1 | 3);
+    (!known).then(|| {
+        format!("its clusters have 1 broker or 3, and this scenario asks for {}", scenario.brokers)
+    })
+}
+
+/// A place on the shared cluster of the scenario's shape, or on one that nobody else has.
+async fn lend(
+    scenario: &Scenario,
+    fleet: &Fleet,
+    docked: &Docked,
+) -> Result<(Lent, Option<Alone>), String> {
+    if scenario.is_alone() {
+        let brokers = if scenario.brokers == 1 { 1 } else { 3 };
+        let shape = Shape::Own { brokers, disks: scenario.small_disks() };
+        let (ground, alone) = fleet.own(docked, shape).await?;
+        return Ok((ground.lend().await?, Some(alone)));
+    }
+    let shape = if scenario.brokers == 1 { Shape::Single } else { Shape::Cluster };
+    Ok((fleet.ground(docked, shape).await?.lend().await?, None))
+}
+
 /// Topics and listeners of one cell.
-struct Place<'a> {
+struct Place {
     main: String,
     dlq: String,
     world: Arc<KafkaWorld>,
     /// After the world, which listens there.
-    _slot: Lent<'a>,
+    _slot: Arc<Lent>,
     /// Files that the scenario's settings name.
-    files: Option<TempDir>,
+    files: Option<Directory>,
 }
 
-impl<'a> Place<'a> {
+impl Place {
     async fn prepare(
         scenario: &Scenario,
         input: &RunInput,
         number: u64,
-        ground: &'a Ground,
-        slot: Lent<'a>,
+        slot: Lent,
         recorder: Recorder,
     ) -> Result<Self, String> {
         let run = input.digest(LaneName::Kafka);
+        let (ground, slot) = (Arc::clone(&slot.ground), Arc::new(slot));
         let config = cluster_config(scenario, run, Vec::new());
         let own = |topic: &str| TopicNames {
             real: format!("{topic}-{number}"),
@@ -95,7 +115,7 @@ impl<'a> Place<'a> {
         };
         let (main, dlq) = (own(&config.main_topic), own(&config.dlq_topic));
         let plain = ground.behind(&slot, Listener::Plaintext).await?;
-        let admin = Admin { behind: plain };
+        let admin = Admin::new(plain);
         let replicas = i16::try_from(ground.shape.brokers()).unwrap_or(1);
         let topic = |names: &TopicNames, partitions| NewTopic {
             name: names.real.clone(),
@@ -107,7 +127,7 @@ impl<'a> Place<'a> {
             ],
         };
         let topics = [topic(&main, config.partitions), topic(&dlq, 1)];
-        make(&admin, &topics, 1).await?;
+        make(&admin, &topics, ROUNDS).await?;
         let encrypted = scenario.listener.is_encrypted();
         let proxy = ProxyConfig {
             brokers: ground.ids(),
@@ -128,16 +148,22 @@ impl<'a> Place<'a> {
         }
         let files = ground.certificates.as_ref().map(files).transpose();
         let files = files.map_err(|error| format!("cannot write certificates: {error}"))?;
-        let inner = ProxyWorld::new(scenario, Arc::new(proxy), Some(&admin.behind.ports));
+        let proxy = Arc::new(proxy);
         let topics = [main.real.clone(), dlq.real.clone()];
+        let processes = scenario.is_alone().then(|| {
+            Processes::new(scenario, Arc::clone(&slot), Arc::clone(&proxy), topics.clone())
+        });
+        // brokers that were started again are where the proxy has them, on its own listener
+        let elsewhere = (!scenario.is_alone()).then_some(&admin.behind.ports);
+        let inner = ProxyWorld::new(scenario, proxy, elsewhere);
         let tokens = files.as_ref().map(|dir| dir.path().to_owned());
-        let world = KafkaWorld::new(scenario, inner, admin, topics, tokens);
+        let world = KafkaWorld::new(scenario, inner, admin, processes, topics, tokens);
         Ok(Self { main: main.real, dlq: dlq.real, world, _slot: slot, files })
     }
 
     /// The scenario, with the topics and files of this cell.
-    fn scenario(&self, scenario: &Arc<Scenario>) -> Arc<Scenario> {
-        let mut own = scenario.as_ref().clone();
+    fn scenario(&self, scenario: &Scenario) -> Arc<Scenario> {
+        let mut own = scenario.clone();
         own.producer = with(own.producer, &["topic"], &self.main);
         own.producer = with(own.producer, &["dlq", "topic"], &self.dlq);
         if let Some(dir) = &self.files {
@@ -148,8 +174,8 @@ impl<'a> Place<'a> {
 }
 
 /// A directory with everything that a scenario's settings may name.
-fn files(certificates: &Certificates) -> io::Result<TempDir> {
-    let dir = tempfile::Builder::new().prefix("dashproof-certs-").tempdir()?;
+fn files(certificates: &Certificates) -> io::Result<Directory> {
+    let dir = Directory::make()?;
     certificates.write(dir.path())?;
     renew_token(dir.path())?;
     Ok(dir)
@@ -165,4 +191,19 @@ fn with(object: serde_json::Value, path: &[&str], text: &str) -> serde_json::Val
     let inner = map.remove(*first).unwrap_or_default();
     map.insert((*first).to_owned(), with(inner, rest, text));
     map.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_clusters_that_the_lane_has_are_promised() {
+        let refused = |brokers| no_cluster_for(&Scenario { brokers, ..Scenario::default() });
+        assert_eq!((refused(1), refused(3)), (None, None));
+        for brokers in [2, 4, 5, 6, 7, 8, 9] {
+            let why = refused(brokers).unwrap();
+            assert!(why.ends_with(&format!("asks for {brokers}")), "{why}");
+        }
+    }
 }

@@ -3,12 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use testcontainers::bollard::models::PortBinding;
-use testcontainers::core::{ContainerPort, WaitFor};
+use testcontainers::bollard::Docker;
+use testcontainers::bollard::errors::Error;
+use testcontainers::bollard::models::{
+    NetworkConnectRequest, NetworkDisconnectRequest, PortBinding,
+};
+use testcontainers::bollard::query_parameters::{
+    KillContainerOptionsBuilder, StopContainerOptionsBuilder,
+};
+use testcontainers::core::{ContainerPort, Mount, WaitFor};
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt as _};
 
-use super::docker::{LABEL, owner};
+use super::disks;
+use super::docker::{self, labels};
 
 /// How long a broker may take to start: a busy machine with two processors needs ten seconds.
 const START: Duration = Duration::from_secs(120);
@@ -21,6 +29,12 @@ const CONTROLLER: u16 = 9093;
 /// The first port inside the container for clients.
 const FIRST: u16 = 9100;
 /// Heap and other limits of the Java machine, for a cluster that fits a small machine.
+/// Where a broker's log is when its disk is the container's, which lasts as long as the container.
+const LOG: &str = "/tmp/dashproof-kafka";
+/// Where the cluster's own log is when the broker has two disks: it outlives either.
+const METADATA: &str = "/tmp/dashproof-metadata";
+/// Seconds that a broker has to hand its partitions over before it is killed.
+const STOP: i32 = 30;
 const HEAP: &str = "-Xms128m -Xmx384m";
 
 /// A listener for clients.
@@ -48,11 +62,15 @@ pub(super) struct NodeSpec {
     pub(super) settings: Vec<(String, String)>,
     /// Files for the container.
     pub(super) files: Vec<(String, Vec<u8>)>,
+    /// Volumes for its logs; none: they are in the container.
+    pub(super) disks: Vec<String>,
 }
 
 /// A broker in a container.
 pub(super) struct Node {
     container: ContainerAsync<GenericImage>,
+    docker: Docker,
+    network: Option<String>,
     /// Port inside the container of each listener, by name.
     inside: BTreeMap<String, u16>,
 }
@@ -107,8 +125,8 @@ impl NodeSpec {
             ("listeners", listeners.join(",")),
             ("advertised.listeners", advertised.join(",")),
             ("listener.security.protocol.map", protocols.join(",")),
-            // in the container: a broker that is started again finds its data
-            ("log.dirs", "/tmp/dashproof-kafka".to_owned()),
+            // a broker that is started again finds its data
+            ("log.dirs", self.log_dirs()),
             ("offsets.topic.replication.factor", replicas.clone()),
             ("transaction.state.log.replication.factor", replicas.clone()),
             ("default.replication.factor", replicas),
@@ -117,7 +135,14 @@ impl NodeSpec {
         ];
         let own = own.into_iter().map(|(key, value)| (key.to_owned(), value));
         let common = COMMON.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        own.chain(common).chain(self.settings.iter().cloned()).collect()
+        let metadata = (self.disks.len() > 1).then(|| ("metadata.log.dir".into(), METADATA.into()));
+        own.chain(common).chain(metadata).chain(self.settings.iter().cloned()).collect()
+    }
+
+    fn log_dirs(&self) -> String {
+        let dirs: Vec<String> =
+            (0..self.disks.len()).map(|disk| format!("{}/log", disks::place(disk))).collect();
+        if dirs.is_empty() { LOG.to_owned() } else { dirs.join(",") }
     }
 
     fn request(&self) -> ContainerRequest<GenericImage> {
@@ -130,7 +155,6 @@ impl NodeSpec {
         }
         let mut request = image
             .with_container_name(self.name())
-            .with_label(LABEL, owner())
             .with_startup_timeout(START)
             .with_env_var("CLUSTER_ID", "dashproofdashproof0001")
             .with_env_var("KAFKA_HEAP_OPTS", HEAP)
@@ -143,6 +167,12 @@ impl NodeSpec {
                 host.port_bindings = Some(ports.iter().map(bind).collect());
                 host.publish_all_ports = Some(false);
             });
+        for (label, value) in labels() {
+            request = request.with_label(label, value);
+        }
+        for (disk, volume) in self.disks.iter().enumerate() {
+            request = request.with_mount(Mount::volume_mount(volume.as_str(), disks::place(disk)));
+        }
         if let Some(network) = &self.network {
             request = request.with_network(network);
         }
@@ -156,10 +186,10 @@ impl NodeSpec {
     }
 
     /// Starts the container; ends when the broker says that it serves.
-    pub(super) async fn start(&self) -> Result<Node, String> {
+    pub(super) async fn start(&self, docker: Docker) -> Result<Node, String> {
         let container = self.request().start().await;
         let container = container.map_err(|error| format!("{}: {error}", self.name()))?;
-        Ok(Node { container, inside: self.inside() })
+        Ok(Node { container, docker, network: self.network.clone(), inside: self.inside() })
     }
 }
 
@@ -196,10 +226,71 @@ impl Node {
             .map_err(|error| error.to_string())
     }
 
+    /// Id of the container.
+    pub(super) fn id(&self) -> &str {
+        self.container.id()
+    }
+
     /// Removes the container.
-    pub(super) async fn remove(self) {
+    pub(super) async fn remove(&self) {
         // What stays is swept by its label.
-        drop(self.container.rm().await);
+        docker::remove(&self.docker, self.container.id()).await;
+    }
+
+    fn told(&self, what: &str, done: Result<(), Error>) -> Result<(), String> {
+        done.map_err(|error| format!("cannot {what} the broker {}: {error}", self.container.id()))
+    }
+
+    /// Kills the process, paused or not.
+    pub(super) async fn kill(&self) -> Result<(), String> {
+        let signal = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        let done = self.docker.kill_container(self.container.id(), Some(signal)).await;
+        self.told("kill", done)
+    }
+
+    /// Tells the broker to stop; ends when it has.
+    pub(super) async fn stop(&self) -> Result<(), String> {
+        let within = StopContainerOptionsBuilder::new().t(STOP).build();
+        let done = self.docker.stop_container(self.container.id(), Some(within)).await;
+        self.told("stop", done)
+    }
+
+    /// Starts it again; it serves later. Without effect on one that runs.
+    pub(super) async fn start(&self) -> Result<(), String> {
+        let done = self.docker.start_container(self.container.id(), None).await;
+        self.told("start", done)
+    }
+
+    /// Stops the process where it is.
+    pub(super) async fn pause(&self) -> Result<(), String> {
+        self.told("pause", self.docker.pause_container(self.container.id()).await)
+    }
+
+    /// Lets it go on.
+    pub(super) async fn unpause(&self) -> Result<(), String> {
+        self.told("unpause", self.docker.unpause_container(self.container.id()).await)
+    }
+
+    /// Takes it off its network.
+    pub(super) async fn cut(&self) -> Result<(), String> {
+        let Some(network) = &self.network else { return Err("it has no network".to_owned()) };
+        let container = self.container.id().to_owned();
+        let request = NetworkDisconnectRequest { container, force: Some(true) };
+        self.told("disconnect", self.docker.disconnect_network(network, request).await)
+    }
+
+    /// Puts it back on its network.
+    pub(super) async fn join(&self) -> Result<(), String> {
+        let Some(network) = &self.network else { return Err("it has no network".to_owned()) };
+        let container = self.container.id().to_owned();
+        let request = NetworkConnectRequest { container, endpoint_config: None };
+        self.told("connect", self.docker.connect_network(network, request).await)
+    }
+
+    /// True while its process lives, paused or not.
+    pub(super) async fn is_running(&self) -> Result<bool, String> {
+        let running = self.container.is_running().await;
+        running.map_err(|error| format!("Docker does not say whether a broker runs: {error}"))
     }
 }
 
@@ -221,6 +312,7 @@ mod tests {
             listeners: vec![listener("SLOT0", "PLAINTEXT", 4000), listener("TLS0", "SSL", 4001)],
             settings: vec![("listener.name.tls0.ssl.client.auth".into(), "required".into())],
             files: Vec::new(),
+            disks: Vec::new(),
         }
     }
     use super::super::docker::OFFICIAL;
@@ -243,8 +335,24 @@ mod tests {
     }
 
     #[test]
+    fn the_logs_of_a_broker_with_small_disks_are_on_them() {
+        let dirs = |disks: &[&str]| {
+            let disks = disks.iter().map(|disk| (*disk).to_owned()).collect();
+            let told = NodeSpec { disks, ..spec() }.settings();
+            let of = |key| told.iter().find(|(k, _)| k == key).map(|(_, value)| value.clone());
+            (of("log.dirs").unwrap(), of("metadata.log.dir"))
+        };
+        assert_eq!(dirs(&[]), (LOG.to_owned(), None));
+        assert_eq!(dirs(&["v1"]), ("/disk1/log".to_owned(), None));
+        let two = ("/disk1/log,/disk2/log".to_owned(), Some(METADATA.to_owned()));
+        assert_eq!(dirs(&["v1", "v2"]), two);
+    }
+
+    #[test]
     fn no_setting_is_given_twice() {
-        let mut keys: Vec<String> = spec().settings().into_iter().map(|(key, _)| key).collect();
+        let disks = vec!["v1".to_owned(), "v2".to_owned()];
+        let told = NodeSpec { disks, ..spec() }.settings();
+        let mut keys: Vec<String> = told.into_iter().map(|(key, _)| key).collect();
         let all = keys.len();
         keys.sort();
         keys.dedup();

@@ -20,7 +20,7 @@ use kafka_protocol::records::{
     Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::admin::{Admin, NewTopic, TIMEOUT_MS, all_well, led};
 use crate::broker::client::Client;
@@ -34,10 +34,10 @@ const DELETE_RECORDS: i16 = 1;
 const ROUNDS: i32 = 100;
 /// Bytes of a record.
 const BYTES: usize = 64;
-/// How long all of it may take.
+/// How long a partition may take.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Where it goes.
-const TOPIC: &str = "dashproof-warm";
+pub(super) const TOPIC: &str = "dashproof-warm";
 
 /// Produces to a topic of its own, to every broker.
 ///
@@ -70,19 +70,56 @@ pub(super) async fn make(admin: &Admin, topics: &[NewTopic], rounds: i32) -> Res
             let leader = metadata.brokers.iter().find(|b| b.node_id == partition.leader_id);
             let port = leader.and_then(|broker| u16::try_from(broker.port).ok());
             let port = admin.behind.port(port.ok_or("a partition has no leader")?);
-            let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(failed)?;
-            let (mut client, index) = (Client::new(stream), partition.partition_index);
-            produce(&mut client, name, index, rounds).await.map_err(failed)?;
-            empty(&mut client, name, index).await.map_err(failed)?;
+            let index = partition.partition_index;
+            let made = timeout(LIMIT, used(port, name, index, rounds)).await;
+            made.map_err(|_| format!("fresh topics take no records within {LIMIT:?}"))?
+                .map_err(failed)?;
         }
     }
     Ok(())
 }
 
-/// Takes the records of a partition away.
-async fn empty(client: &mut Client<TcpStream>, name: &TopicName, index: i32) -> io::Result<()> {
-    // -1: all that there are
-    let all = DeleteRecordsPartition::default().with_partition_index(index).with_offset(-1);
+/// Produces to a partition through its leader at this port, and empties it.
+async fn used(port: u16, name: &TopicName, index: i32, rounds: i32) -> io::Result<()> {
+    let mut client = Client::new(TcpStream::connect(("127.0.0.1", port)).await?);
+    produce(&mut client, name, index, rounds).await?;
+    empty(&mut client, name, index, -1).await
+}
+
+/// Takes the records that [`make`] has made away once more: a broker that is killed within a minute
+/// forgets that they were.
+///
+/// # Errors
+/// A broker refuses.
+pub(super) async fn forget(admin: &Admin, topics: &[&str], rounds: i32) -> Result<(), String> {
+    let failed = |error: io::Error| format!("topics keep what is none of the run's: {error}");
+    let metadata = admin.metadata(topics).await.map_err(failed)?;
+    for found in &metadata.topics {
+        let Some(name) = &found.name else { continue };
+        for partition in &found.partitions {
+            let leader = metadata.brokers.iter().find(|b| b.node_id == partition.leader_id);
+            let port = leader.and_then(|broker| u16::try_from(broker.port).ok());
+            let port = admin.behind.port(port.ok_or("a partition has no leader")?);
+            let index = partition.partition_index;
+            let gone = async {
+                let mut client = Client::new(TcpStream::connect(("127.0.0.1", port)).await?);
+                empty(&mut client, name, index, i64::from(rounds)).await
+            };
+            let gone = timeout(LIMIT, gone).await;
+            gone.map_err(|_| format!("no broker answers within {LIMIT:?}"))?.map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the records of a partition before an offset away; -1: all that there are.
+async fn empty(
+    client: &mut Client<TcpStream>,
+    name: &TopicName,
+    index: i32,
+    before: i64,
+) -> io::Result<()> {
+    let all = DeleteRecordsPartition::default().with_partition_index(index).with_offset(before);
     let of = DeleteRecordsTopic::default().with_name(name.clone()).with_partitions(vec![all]);
     let request = DeleteRecordsRequest::default().with_topics(vec![of]).with_timeout_ms(TIMEOUT_MS);
     let answer = client.call(DELETE_RECORDS, &request).await?;

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use super::admin::Admin;
 use super::certs::{TOKEN_LIFE, USER, renew_token};
+use super::process::Processes;
 use crate::fault::proxy::ProxyWorld;
 use crate::lane::HarnessError;
 use crate::lane::child::environment;
@@ -20,6 +21,8 @@ pub(super) struct KafkaWorld {
     inner: Arc<ProxyWorld>,
     kinds: Vec<FaultKind>,
     admin: Arc<Admin>,
+    /// Where brokers' processes are harmed.
+    processes: Option<Processes>,
     /// Main and dead-letter topic in the cluster.
     topics: [String; 2],
     /// Tokens are not renewed.
@@ -34,6 +37,7 @@ impl KafkaWorld {
         scenario: &Scenario,
         inner: Arc<ProxyWorld>,
         admin: Admin,
+        processes: Option<Processes>,
         topics: [String; 2],
         tokens: Option<PathBuf>,
     ) -> Arc<Self> {
@@ -54,7 +58,7 @@ impl KafkaWorld {
         let kinds = scenario.faults.iter().map(|fault| fault.kind.clone()).collect();
         let (tasks, failed) = (Mutex::new(tasks), Arc::default());
         let admin = Arc::new(admin);
-        Arc::new(Self { inner, kinds, admin, topics, stale, tasks, failed })
+        Arc::new(Self { inner, kinds, admin, processes, topics, stale, tasks, failed })
     }
 
     pub(super) fn bootstrap(&self) -> String {
@@ -93,6 +97,9 @@ impl KafkaWorld {
 
 impl World for KafkaWorld {
     fn begin(&self, fault: usize) {
+        if self.processes.as_ref().is_some_and(|processes| processes.begin(fault)) {
+            return;
+        }
         self.inner.begin(fault);
         match self.kinds.get(fault) {
             Some(FaultKind::AclDenied { topic }) => self.permit(*topic, true),
@@ -114,6 +121,9 @@ impl World for KafkaWorld {
     }
 
     fn end(&self, fault: usize) {
+        if self.processes.as_ref().is_some_and(|processes| processes.end(fault)) {
+            return;
+        }
         match self.kinds.get(fault) {
             Some(FaultKind::AclDenied { topic }) => self.permit(*topic, false),
             Some(FaultKind::TokenStale) => self.stale.store(false, Ordering::Release),
@@ -130,6 +140,9 @@ impl World for KafkaWorld {
         Box::pin(async move {
             let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
             failed.map_or(Ok(()), |text| Err(environment(&text)))?;
+            if let Some(processes) = &self.processes {
+                processes.over().await.map_err(|text| environment(&text))?;
+            }
             self.inner.snapshot().await
         })
     }

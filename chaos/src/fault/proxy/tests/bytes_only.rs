@@ -10,6 +10,26 @@ async fn bytes_pass_unseen_and_no_request_is_on_record() {
 }
 
 #[tokio::test]
+async fn logs_are_read_when_what_is_under_way_has_arrived() {
+    let narrow = LinkFault::Bandwidth { brokers: Brokers::All, bytes_per_second: 300 };
+    let mut rig = rig_in(Mode::Bytes, FaultKind::Link(narrow)).await;
+    rig.world.begin(0);
+    rig.client.send(9, &produce(batch(PLAIN, &[0], b"x"))).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // the application is gone, and its record not yet with the broker
+    rig.reconnect().await;
+    assert_eq!(rig.logged().await, 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_broker_ends_has_ended_for_the_client() {
+    let mut rig = rig_in(Mode::Bytes, none()).await;
+    assert_eq!(rig.offer(0).await, Some((0, 0)));
+    rig.client.stream().write_all(&i32::MAX.to_be_bytes()).await.unwrap();
+    assert!(timeout(Duration::from_secs(1), rig.client.frame()).await.unwrap().is_err());
+}
+
+#[tokio::test]
 async fn a_partition_stops_bytes_one_way() {
     for (requests, appended) in [(true, 1), (false, 2)] {
         let brokers = Brokers::All;

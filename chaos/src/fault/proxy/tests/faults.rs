@@ -4,6 +4,7 @@ use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 
 use super::*;
+use crate::scenario::model::{ProcessFault, Strike};
 
 const BEGIN: FaultPhase = FaultPhase::Begin;
 const EFFECT: FaultPhase = FaultPhase::Effect;
@@ -249,4 +250,48 @@ async fn a_rolling_restart_takes_one_broker_after_the_other_and_ends_by_itself()
     rig.world.begin(0);
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert_eq!(rig.phases(), [BEGIN, EFFECT, END]);
+}
+
+fn killed() -> FaultKind {
+    FaultKind::Process(ProcessFault {
+        strike: Strike::Kill,
+        brokers: Brokers::Leader,
+        partition: 0,
+        rolling: None,
+        spread: Duration::ZERO,
+    })
+}
+
+#[tokio::test]
+async fn a_fault_that_somebody_else_carries_out_is_met_by_whoever_is_connected() {
+    let mut rig = rig(killed()).await;
+    assert_eq!(rig.offer(0).await, Some((0, 0)));
+    assert!(rig.proxy.is_used(&[1]) && !rig.proxy.is_used(&[2, 3]));
+    rig.proxy.begun(0, &killed(), &[1]);
+    rig.proxy.struck(0, &killed(), &[1], false);
+    rig.proxy.ended(0, &killed(), &[1]);
+    assert_eq!(rig.phases(), [FaultPhase::Begin, FaultPhase::Effect, FaultPhase::End]);
+}
+
+#[tokio::test]
+async fn a_broker_that_nobody_used_is_missed_by_the_first_who_comes() {
+    let mut rig = rig(killed()).await;
+    rig.proxy.begun(0, &killed(), &[1]);
+    rig.proxy.struck(0, &killed(), &[1], true);
+    assert_eq!(rig.phases(), [FaultPhase::Begin]);
+    rig.reconnect().await;
+    assert_eq!(rig.offer(0).await, Some((0, 0)));
+    assert_eq!(rig.phases(), [FaultPhase::Begin, FaultPhase::Effect]);
+}
+
+#[tokio::test]
+async fn a_broker_that_is_elsewhere_is_found_there_by_the_next_connection() {
+    let mut rig = rig(none()).await;
+    assert_eq!(rig.offer(0).await, Some((0, 0)));
+    let (listener, port) = bind_loopback().await.unwrap();
+    tokio::spawn(accept_loop(Arc::clone(&rig.cluster), 1, listener));
+    rig.proxy.connect_to(1, "127.0.0.1", port);
+    rig.reconnect().await;
+    assert_eq!(rig.offer(1).await, Some((0, 1)));
+    assert_eq!(rig.logged().await, 2);
 }

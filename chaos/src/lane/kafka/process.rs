@@ -1,0 +1,284 @@
+//! What befalls the processes of brokers: struck when a fault begins, brought back at its end.
+//!
+//! A fault is a task from its begin to its end. It is in force in the history from just before the
+//! first broker is struck until every one of them answers again, which may be long after the moment
+//! at which the scenario ends it: a broker takes seconds to start. Its effect is on record when
+//! Docker has done what it was asked for and a client was connected to the broker, or with the
+//! first client that comes later; that of a full disk when the broker has exited, or the partition
+//! has no leader.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::admin::{Admin, Behind};
+use super::fleet::Lent;
+use super::warm::forget;
+use crate::fault::proxy::Proxy;
+use crate::scenario::model::{Brokers, FaultKind, ProcessFault, Scenario, Strike};
+
+/// How long a broker may take to answer after it was started again, and a cluster to be whole.
+const BACK: Duration = Duration::from_secs(60);
+/// How long a leader may take to be known.
+const LED: Duration = Duration::from_secs(10);
+/// Records with which fresh topics were tried.
+pub(super) const ROUNDS: i32 = 1;
+/// Time between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+type Done = Result<(), String>;
+
+/// The faults of processes of one run.
+pub(super) struct Processes {
+    hands: Arc<Hands>,
+    kinds: BTreeMap<usize, ProcessFault>,
+    /// Faults that began, each with what tells it to end.
+    begun: Mutex<BTreeMap<usize, Arc<Notify>>>,
+    tasks: Mutex<JoinSet<Done>>,
+}
+
+/// What a fault needs to strike, and to heal.
+struct Hands {
+    lent: Arc<Lent>,
+    proxy: Arc<Proxy>,
+    /// Main and dead-letter topic in the cluster.
+    topics: [String; 2],
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Processes {
+    /// The faults of a scenario, none of them in force.
+    pub(super) fn new(
+        scenario: &Scenario,
+        lent: Arc<Lent>,
+        proxy: Arc<Proxy>,
+        topics: [String; 2],
+    ) -> Self {
+        let kinds = scenario.process_faults().map(|(n, fault)| (n, fault.clone())).collect();
+        let hands = Arc::new(Hands { lent, proxy, topics });
+        Self { hands, kinds, begun: Mutex::default(), tasks: Mutex::default() }
+    }
+
+    /// Begins a fault; false when it is none of processes.
+    pub(super) fn begin(&self, index: usize) -> bool {
+        let Some(fault) = self.kinds.get(&index) else { return false };
+        let ended = Arc::new(Notify::new());
+        if lock(&self.begun).insert(index, Arc::clone(&ended)).is_none() {
+            let hands = Arc::clone(&self.hands);
+            let fault = fault.clone();
+            lock(&self.tasks).spawn(async move { hands.carry_out(index, fault, &ended).await });
+        }
+        true
+    }
+
+    /// Ends a fault; false when it is none of processes. One broker after the other it ends by
+    /// itself.
+    pub(super) fn end(&self, index: usize) -> bool {
+        if let Some(ended) = lock(&self.begun).get(&index) {
+            ended.notify_one();
+        }
+        self.kinds.contains_key(&index)
+    }
+
+    /// Ends every fault, and waits until every broker is back and every replica in sync.
+    ///
+    /// # Errors
+    /// A broker could not be harmed or brought back: the run proves nothing.
+    pub(super) async fn over(&self) -> Done {
+        lock(&self.begun).values().for_each(|ended| ended.notify_one());
+        let mut tasks = std::mem::take(&mut *lock(&self.tasks));
+        while let Some(done) = tasks.join_next().await {
+            done.map_err(|error| format!("a fault of a process broke off: {error}"))??;
+        }
+        if !self.hands.is_whole().await {
+            return Err(format!("the cluster is not whole {BACK:?} after the last fault"));
+        }
+        let [main, dlq] = &self.hands.topics;
+        let admin = Admin::new(self.hands.living().await);
+        forget(&admin, &[main, dlq], ROUNDS).await
+    }
+}
+
+impl Hands {
+    async fn carry_out(&self, index: usize, fault: ProcessFault, ended: &Notify) -> Done {
+        let brokers = self.resolve(&fault).await?;
+        let kind = FaultKind::Process(fault.clone());
+        self.proxy.begun(index, &kind, &brokers);
+        let done = match fault.rolling {
+            Some((down, up)) => self.in_turn(index, &kind, &fault, &brokers, (down, up)).await,
+            None => self.at_once(index, &kind, &fault, &brokers, ended).await,
+        };
+        self.proxy.ended(index, &kind, &brokers);
+        done
+    }
+
+    async fn at_once(
+        &self,
+        index: usize,
+        kind: &FaultKind,
+        fault: &ProcessFault,
+        brokers: &[i32],
+        ended: &Notify,
+    ) -> Done {
+        let used = self.proxy.is_used(brokers);
+        for broker in brokers {
+            self.strike(fault, *broker).await?;
+        }
+        if matches!(fault.strike, Strike::DiskFull { .. }) {
+            tokio::select! {
+                () = self.until_full(fault, brokers) => {
+                    self.proxy.struck(index, kind, brokers, false);
+                    ended.notified().await;
+                }
+                () = ended.notified() => {}
+            }
+        } else {
+            self.proxy.struck(index, kind, brokers, !used);
+            ended.notified().await;
+        }
+        self.heal(fault, brokers).await
+    }
+
+    async fn in_turn(
+        &self,
+        index: usize,
+        kind: &FaultKind,
+        fault: &ProcessFault,
+        brokers: &[i32],
+        (down, up): (Duration, Duration),
+    ) -> Done {
+        for broker in brokers {
+            let one = [*broker];
+            let used = self.proxy.is_used(&one);
+            self.strike(fault, *broker).await?;
+            self.proxy.struck(index, kind, &one, !used);
+            sleep(down).await;
+            self.heal(fault, &one).await?;
+            if !self.is_whole().await {
+                return Err(format!("broker {broker} is not in sync again after {BACK:?}"));
+            }
+            sleep(up).await;
+        }
+        Ok(())
+    }
+
+    async fn living(&self) -> Behind {
+        self.lent.ground.living(&self.lent).await
+    }
+
+    async fn is_whole(&self) -> bool {
+        let [main, dlq] = &self.topics;
+        self.lent.ground.is_whole(&self.lent, &[main, dlq], BACK).await
+    }
+
+    /// The brokers that a fault is about.
+    async fn resolve(&self, fault: &ProcessFault) -> Result<Vec<i32>, String> {
+        let leader = || async {
+            loop {
+                let admin = Admin::brief(self.living().await);
+                if let Ok(Some(id)) = admin.leader(&self.topics[0], fault.partition).await {
+                    return id;
+                }
+                sleep(LOOK).await;
+            }
+        };
+        Ok(match &fault.brokers {
+            Brokers::All => self.lent.ground.ids(),
+            Brokers::Ids(ids) => ids.clone(),
+            Brokers::Leader => {
+                let found = timeout(LED, leader()).await;
+                vec![found.map_err(|_| format!("nobody leads the partition after {LED:?}"))?]
+            }
+        })
+    }
+
+    async fn strike(&self, fault: &ProcessFault, broker: i32) -> Done {
+        let ground = &self.lent.ground;
+        let node = ground.node(broker).ok_or_else(|| format!("no broker {broker}"))?;
+        match fault.strike {
+            Strike::Kill => node.kill().await,
+            Strike::Stop => node.stop().await,
+            Strike::Pause => node.pause().await,
+            Strike::Network => node.cut().await,
+            Strike::DiskFull { log_dirs } => {
+                let disks = ground.disks.as_ref().ok_or("the brokers have no small disks")?;
+                let directory = format!("{}-{}", self.topics[0], fault.partition);
+                disks.fill(broker, (log_dirs > 1).then_some(directory.as_str())).await
+            }
+        }
+    }
+
+    /// Ends when a full disk was met.
+    async fn until_full(&self, fault: &ProcessFault, brokers: &[i32]) {
+        let ground = &self.lent.ground;
+        loop {
+            for node in brokers.iter().filter_map(|broker| ground.node(*broker)) {
+                if matches!(node.is_running().await, Ok(false)) {
+                    return;
+                }
+            }
+            if matches!(fault.strike, Strike::DiskFull { log_dirs } if log_dirs > 1) {
+                let admin = Admin::brief(self.living().await);
+                let leader = admin.leader(&self.topics[0], fault.partition).await;
+                let moved = |leader: Option<i32>| leader.is_none_or(|id| !brokers.contains(&id));
+                if leader.is_ok_and(moved) {
+                    return;
+                }
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    async fn heal(&self, fault: &ProcessFault, brokers: &[i32]) -> Done {
+        let ground = &self.lent.ground;
+        for broker in brokers {
+            let node = ground.node(*broker).ok_or_else(|| format!("no broker {broker}"))?;
+            match fault.strike {
+                Strike::Kill | Strike::Stop => node.start().await?,
+                Strike::Pause => node.unpause().await?,
+                Strike::Network => node.join().await?,
+                Strike::DiskFull { .. } => {
+                    let disks = ground.disks.as_ref().ok_or("the brokers have no small disks")?;
+                    disks.free(*broker).await?;
+                    // a directory that was full once is not looked at again by the same process
+                    if node.is_running().await? {
+                        node.stop().await?;
+                    }
+                    node.start().await?;
+                }
+            }
+        }
+        for broker in brokers {
+            self.until_back(*broker).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends when the broker answers. Where it is now is told to the proxy: Docker gives other ports
+    /// to a container that is started again.
+    async fn until_back(&self, broker: i32) -> Done {
+        let until = Instant::now() + BACK;
+        loop {
+            if let Ok(port) = self.lent.ground.port(&self.lent, broker).await {
+                self.proxy.connect_to(broker, "127.0.0.1", port);
+                let admin = Admin::brief(Behind { ports: [(port, port)].into() });
+                let said = admin.metadata(&[]).await;
+                if said.is_ok_and(|said| said.brokers.iter().any(|known| *known.node_id == broker))
+                {
+                    return Ok(());
+                }
+            }
+            if Instant::now() > until {
+                return Err(format!("broker {broker} does not answer within {BACK:?}"));
+            }
+            sleep(LOOK).await;
+        }
+    }
+}
