@@ -416,10 +416,11 @@ where
     let (mut read, mut write) = tokio::io::split(stream);
     let (queue, mut answers) = mpsc::channel(MAX_ANSWERS);
     let mut current = None;
+    let both = shared.both((&mut read, &mut write), (queue, &mut answers), &mut current);
     let ending = tokio::select! {
         biased;
         () = shared.until_reset() => Ending::Reset,
-        ending = shared.both((&mut read, &mut write), (queue, &mut answers), &mut current) => ending,
+        ending = both => ending,
     };
     let lost = current.into_iter().chain(std::iter::from_fn(|| answers.try_recv().ok()));
     for queued in lost {

@@ -17,8 +17,8 @@ use super::script::Script;
 use crate::history::Recorder;
 use crate::scenario::model::FaultKind;
 
-/// Connections that a broker serves at a time. One more takes the place of the oldest that has never
-/// asked anything; where all have, it is closed at once.
+/// Connections that a broker serves at a time. One more takes the place of the oldest that has
+/// never asked anything; where all have, it is closed at once.
 const MAX_CONNECTIONS: usize = 1_000;
 
 /// One broker, as its connections see it.

@@ -4,6 +4,7 @@
 //! (sessions, rebalances) is done first. Whoever waits for an answer asks again at
 //! [`Groups::due_us`], or when the groups have changed.
 
+mod join;
 mod offsets;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::codes;
+pub(crate) use join::{Join, Joined, NotTaken, Ticket};
 pub(crate) use offsets::Committed;
 
 /// Kafka's `group.min.session.timeout.ms` and `group.max.session.timeout.ms`.
@@ -19,52 +21,6 @@ const SESSION_MS: std::ops::RangeInclusive<i32> = 6_000..=1_800_000;
 const MOST: usize = 1_000;
 /// Bytes that a member may say about itself, and bytes that it may be assigned.
 const MAX_SAID: usize = 64 << 10;
-
-/// What a client says when it joins.
-#[derive(Clone, Debug)]
-pub(crate) struct Join {
-    pub(crate) client: String,
-    /// Empty for a member that has no id yet.
-    pub(crate) member: String,
-    pub(crate) session_ms: i32,
-    pub(crate) rebalance_ms: i32,
-    pub(crate) protocol_type: String,
-    /// Protocols with what the member says about itself in each, preferred first.
-    pub(crate) protocols: Vec<(String, Bytes)>,
-    /// It can be told its id before it is a member.
-    pub(crate) id_first: bool,
-}
-
-/// A generation as one member is told of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Joined {
-    pub(crate) generation: i32,
-    pub(crate) protocol: String,
-    pub(crate) leader: String,
-    /// Every member and what it said; for the leader only.
-    pub(crate) members: Vec<(String, Bytes)>,
-}
-
-/// A join that was taken: who it is, and which of its joins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket {
-    pub(crate) member: String,
-    number: u64,
-}
-
-/// Why a join was not taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NotTaken {
-    pub(crate) code: i16,
-    /// The id to come back with, where the code says so.
-    pub(crate) member: String,
-}
-
-impl From<i16> for NotTaken {
-    fn from(code: i16) -> Self {
-        Self { code, member: String::new() }
-    }
-}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
@@ -421,8 +377,8 @@ impl Groups {
         }))
     }
 
-    /// Takes a member's wish for its assignment, and the leader's assignments; the answer comes from
-    /// [`Groups::assigned`].
+    /// Takes a member's wish for its assignment, and the leader's assignments; the answer comes
+    /// from [`Groups::assigned`].
     ///
     /// # Errors
     /// The Kafka error code.

@@ -1,5 +1,5 @@
-//! librdkafka's own mock cluster, real time, the subject in a child process: a second opinion on
-//! what a broker says.
+//! librdkafka's own mock cluster, real time, both it and the subject in a process of their own: a
+//! second opinion on what a broker says.
 //!
 //! Everything goes through the safe part of the `rdkafka` crate. The mock tells nobody what it was
 //! asked, so that no request is on record here; what its faults did is seen by a witness
@@ -23,7 +23,7 @@ use crate::scenario::model::{At, LaneName, Listener, Scenario};
 use crate::subject::runner::World;
 use world::MockWorld;
 
-pub use cluster::look;
+pub use cluster::{look, serve};
 
 /// Runs one cell. Several may run at once, each with its own cluster and child.
 pub async fn run(input: &RunInput) -> RunOutput {

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rdkafka::types::RDKafkaRespErr;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -243,12 +242,7 @@ impl Target for MockTarget {
                 }
             }
             FaultKind::RequestError { code, .. } => {
-                if let Some(error) = error(*code) {
-                    self.inner.carry_out(Deed::Refuse(error, ERRORS));
-                } else {
-                    let text = format!("librdkafka has no name for the Kafka error {code}");
-                    self.inner.state().failed.get_or_insert(text);
-                }
+                self.inner.carry_out(Deed::Refuse(*code, ERRORS));
             }
             _ => {}
         }
@@ -301,9 +295,4 @@ impl Target for MockTarget {
     fn first_leader(&self) -> Option<i32> {
         self.inner.state().partitions.first().map(|led| led.leader)
     }
-}
-
-/// librdkafka's name of a Kafka error.
-fn error(code: i16) -> Option<RDKafkaRespErr> {
-    RDKafkaRespErr::try_from(i32::from(code)).ok()
 }
