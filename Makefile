@@ -26,7 +26,7 @@ build: ## Build the harness (dev profile: the one that tests and chaos share)
 
 chaos: build ## Run every scenario on the embedded lanes, then prove the laws with saboteurs
 	@run=0; prove=0; \
-	$(DASHPROOF) run --lanes sim,disk,files,wire --seeds $(SEEDS) --seeds disk=$(DISK_SEEDS) --allow-not-run --out $(OUT) | tee target/chaos-run.txt || run=$$?; \
+	$(DASHPROOF) run --lanes sim,disk,files,wire,mock --seeds $(SEEDS) --seeds disk=$(DISK_SEEDS) --allow-not-run --out $(OUT) | tee target/chaos-run.txt || run=$$?; \
 	$(DASHPROOF) prove | tee target/chaos-prove.txt || prove=$$?; \
 	echo; echo "== make chaos"; \
 	tail -n 1 target/chaos-run.txt; tail -n 1 target/chaos-prove.txt; \
@@ -41,7 +41,7 @@ chaos-full: build ## The same, and every scenario on Apache Kafka in containers 
 kafka-chosen: build ## A chosen part of the lane kafka: security, and agreement of real brokers with the model
 	$(DASHPROOF) run --family security --lanes kafka --out $(OUT)
 	$(DASHPROOF) prove --lanes kafka
-	$(DASHPROOF) run --tag agree --lanes sim,wire,kafka --agree --jobs 4 --out $(OUT)
+	$(DASHPROOF) run --tag agree --lanes sim,wire,mock,kafka --agree --jobs 4 --out $(OUT)
 
 kafka-image: ## Build the image of the lane kafka where no container registry can be reached
 	chaos/containers/build

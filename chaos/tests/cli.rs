@@ -141,9 +141,9 @@ fn a_lane_that_does_not_exist_is_a_misuse() {
 
 #[test]
 fn a_lane_that_is_not_there_fails_the_command_that_asked_for_it() {
-    insta::assert_snapshot!(refused(&["run", "outage/all-brokers-3s", "--lanes", "sim,mock"]), @r"
+    insta::assert_snapshot!(refused(&["run", "outage/all-brokers-3s", "--lanes", "sim,external"]), @r"
     exit 3
-    error: lane mock is not available: not in this build; nothing was run
+    error: lane external is not available: not in this build; nothing was run
     help: `dashproof doctor` tells what is there
     ");
 }

@@ -133,6 +133,12 @@ impl Batch {
         })
     }
 
+    /// Timestamp that the deltas of its records count from.
+    #[must_use]
+    pub fn first_timestamp(&self) -> Option<i64> {
+        i64_at(&self.bytes, 27)
+    }
+
     /// Splits fetched bytes into their whole, sound batches, each with its base offset. A partial
     /// batch at the end is left out, as the protocol allows.
     #[must_use]

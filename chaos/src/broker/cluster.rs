@@ -62,6 +62,8 @@ pub struct Cluster {
     appended: Notify,
     /// The number of unanswered records rose.
     waiting: Notify,
+    /// A consumer group may have changed.
+    regrouped: Notify,
 }
 
 impl Cluster {
@@ -78,6 +80,7 @@ impl Cluster {
             changed: Notify::new(),
             appended: Notify::new(),
             waiting: Notify::new(),
+            regrouped: Notify::new(),
         })
     }
 
@@ -96,6 +99,10 @@ impl Cluster {
 
     pub(crate) fn appended(&self) -> &Notify {
         &self.appended
+    }
+
+    pub(crate) fn regrouped(&self) -> &Notify {
+        &self.regrouped
     }
 
     /// Changes what is in force, then tells every connection and listener.

@@ -19,18 +19,25 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::api::{From, Reply};
 use super::cluster::Cluster;
-use super::links::{Peer, Site, until};
+use super::links::{Links, Peer, Site, until};
 use super::script::{Met, Net};
 
 /// Largest request, without its length. Kafka's `socket.request.max.bytes` is about three times it.
 pub const MAX_REQUEST: usize = 32 << 20;
 /// Answers that may wait on one connection before it is no longer read.
 const MAX_ANSWERS: usize = 512;
+/// Bytes of answers that may wait on one connection before it is no longer read; one that is larger
+/// waits alone.
+const ROOM: usize = 32 << 20;
+/// A request is whole so long after its first byte, or its connection is closed.
+const WHOLE: Duration = Duration::from_secs(120);
+/// How long the last answers of a connection that the broker closes may take to leave.
+const LAST_ANSWERS: Duration = Duration::from_secs(60);
 /// Bytes kept back from a peer that is cut off.
 const MAX_KEPT_BACK: usize = 64 << 10;
 
@@ -41,6 +48,15 @@ pub(crate) enum Ending {
     Close,
     /// A fault: reset.
     Reset,
+}
+
+/// Why a connection is no longer read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// It ends at once: the peer left, or a fault has it so.
+    Now(Ending),
+    /// The broker wants no more of it. What it has answered still leaves.
+    LastAnswers,
 }
 
 struct Queued {
@@ -76,7 +92,9 @@ impl<S: Site> Conn<S> {
 
     pub(crate) async fn until_reset(&self) {
         let (broker, resets) = (self.from.broker, self.resets);
-        until(&*self.site, self.site.changed(), |links| links.was_reset(broker, resets)).await;
+        let conn = self.from.conn;
+        let ended = |links: &Links| links.was_reset(broker, resets) || links.is_out(broker, conn);
+        until(&*self.site, self.site.changed(), ended).await;
     }
 
     /// Ends when what this connection met is lifted.
@@ -108,20 +126,24 @@ impl<S: Site> Conn<S> {
     }
 
     /// Reads until a whole request is there; `Err` when the connection is to end.
-    async fn request<R>(&self, read: &mut R, buf: &mut BytesMut) -> Result<Bytes, Ending>
+    async fn request<R>(&self, read: &mut R, buf: &mut BytesMut) -> Result<Bytes, Stop>
     where
         R: AsyncRead + Unpin,
     {
+        let mut begun = None;
         loop {
             if let Some(mut head) = buf.get(..4) {
-                let length = usize::try_from(head.get_i32()).map_err(|_| Ending::Close)?;
+                let length = usize::try_from(head.get_i32()).map_err(|_| Stop::LastAnswers)?;
                 if length > MAX_REQUEST {
-                    return Err(Ending::Close);
+                    return Err(Stop::LastAnswers);
                 }
                 if buf.len() >= 4 + length {
                     buf.advance(4);
                     return Ok(buf.split_to(length).freeze());
                 }
+            }
+            if !buf.is_empty() && begun.is_none() {
+                begun = Some(Instant::now());
             }
             let (net, heals) = self.net();
             if net.requests_cut {
@@ -134,34 +156,35 @@ impl<S: Site> Conn<S> {
                 };
                 if matches!(byte, Ok(n) if n > 0) {
                     self.met(Met::Request);
-                    return Err(self.keep_back(read, Met::Request, heals).await);
+                    return Err(Stop::Now(self.keep_back(read, Met::Request, heals).await));
                 }
-                return Err(Ending::Close);
+                return Err(Stop::Now(Ending::Close));
             }
             tokio::select! {
                 biased;
                 () = self.until_net(|net| net.requests_cut) => {}
                 n = read.read_buf(buf) => if !matches!(n, Ok(n) if n > 0) {
-                    return Err(Ending::Close);
+                    return Err(Stop::Now(Ending::Close));
                 },
+                () = over(begun) => return Err(Stop::LastAnswers),
             }
         }
     }
 
-    async fn read<R>(&self, read: &mut R, answers: mpsc::Sender<Queued>) -> Ending
+    async fn read<R>(&self, read: &mut R, answers: mpsc::Sender<Queued>) -> Stop
     where
         R: AsyncRead + Unpin,
     {
         let (net, heals) = self.net();
         if net.blackhole || net.requests_cut || net.responses_cut {
             self.met(Met::Connect);
-            return self.keep_back(read, Met::Connect, heals).await;
+            return Stop::Now(self.keep_back(read, Met::Connect, heals).await);
         }
         let peer = self.site.peer(self.from);
         tokio::select! {
             biased;
-            ending = self.carry_out(&peer, read, answers) => ending,
-            () = peer.gone() => Ending::Close,
+            stop = self.carry_out(&peer, read, answers) => stop,
+            () = peer.gone() => Stop::LastAnswers,
         }
     }
 
@@ -170,10 +193,11 @@ impl<S: Site> Conn<S> {
         peer: &S::Peer,
         read: &mut R,
         answers: mpsc::Sender<Queued>,
-    ) -> Ending
+    ) -> Stop
     where
         R: AsyncRead + Unpin,
     {
+        let room = Arc::new(Semaphore::new(ROOM));
         let broker = self.from.broker;
         let mut rng = self.site.rng(self.from);
         let mut buf = BytesMut::new();
@@ -181,25 +205,31 @@ impl<S: Site> Conn<S> {
         loop {
             let frame = match self.request(read, &mut buf).await {
                 Ok(frame) => frame,
-                Err(ending) => return ending,
+                Err(stop) => return stop,
             };
             self.paced(4 + frame.len()).await;
-            let Ok(reply) = peer.request(frame).await else {
-                return Ending::Close;
+            let Ok(mut reply) = peer.request(frame).await else {
+                return Stop::LastAnswers;
             };
             if reply.close {
-                return Ending::Close;
+                return Stop::LastAnswers;
             }
             let mute = reply.mute;
             if reply.answers() {
-                let latency = self.site.with(|links| links.script.latency(broker, &mut rng));
+                let latency = self.site.with(|links| {
+                    links.spoke(broker, self.from.conn);
+                    links.script.latency(broker, &mut rng)
+                });
                 let late = latency + reply.delay;
                 if !reply.is_awaited() {
                     due = due.max(Instant::now() + late);
                 }
                 self.site.add_unanswered(reply.records);
+                if let Some(frame) = reply.frame.as_ref().filter(|_| reply.room.is_none()) {
+                    reply.room = taken(&room, frame.len()).await;
+                }
                 if answers.send(Queued { reply, due, late }).await.is_err() {
-                    return Ending::Close;
+                    return Stop::Now(Ending::Close);
                 }
             }
             if !mute.is_zero() {
@@ -250,7 +280,36 @@ impl<S: Site> Conn<S> {
                 self.settle(&queued.reply);
             }
         }
-        std::future::pending().await
+        Ending::Close
+    }
+
+    /// Reads and answers until the connection ends.
+    async fn both<R, W>(
+        &self,
+        (read, write): (&mut R, &mut W),
+        (queue, answers): (mpsc::Sender<Queued>, &mut mpsc::Receiver<Queued>),
+        current: &mut Option<Queued>,
+    ) -> Ending
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let writing = self.write(write, answers, current);
+        tokio::pin!(writing);
+        let stop = tokio::select! {
+            biased;
+            ending = &mut writing => return ending,
+            stop = self.read(read, queue) => stop,
+        };
+        match stop {
+            Stop::Now(ending) => ending,
+            Stop::LastAnswers => tokio::select! {
+                biased;
+                ending = &mut writing => ending,
+                () = left(read) => Ending::Close,
+                () = sleep(LAST_ANSWERS) => Ending::Close,
+            },
+        }
     }
 
     /// The answer to a Produce, perhaps as one to a request that nobody made: a bit of its
@@ -309,29 +368,65 @@ impl<S: Site> Conn<S> {
     }
 }
 
+/// A connection came: its number, and the broker's count of resets; `None` when it is not taken.
+pub(crate) fn entered<S: Site>(site: &S, broker: i32) -> Option<(u64, u64)> {
+    let ((conn, resets), crowded) = site.with(|links| {
+        let came = links.connected(broker);
+        (came, links.is_crowded(broker))
+    });
+    if crowded {
+        site.changed().notify_waiters();
+    }
+    Some((conn, resets?))
+}
+
+/// Ends when a request that began then takes too long.
+async fn over(begun: Option<Instant>) {
+    match begun {
+        Some(begun) => sleep_until(begun + WHOLE).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends when the peer leaves; what it says is not looked at.
+async fn left<R: AsyncRead + Unpin>(read: &mut R) {
+    let mut unread = BytesMut::with_capacity(4 << 10);
+    while matches!(read.read_buf(&mut unread).await, Ok(n) if n > 0) {
+        unread.clear();
+    }
+}
+
+/// Waits for room for so many bytes.
+async fn taken(room: &Arc<Semaphore>, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    let bytes = u32::try_from(bytes.min(ROOM)).unwrap_or(u32::MAX);
+    match Arc::clone(room).try_acquire_many_owned(bytes) {
+        Ok(taken) => Some(taken),
+        Err(_) => Arc::clone(room).acquire_many_owned(bytes).await.ok(),
+    }
+}
+
 /// Serves one connection until it ends; gives the stream back for closing it as `Ending` says.
 pub(crate) async fn run<S, T>(site: Arc<S>, broker: i32, stream: T) -> (T, Ending)
 where
     S: Site,
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let (conn, resets) = site.with(|links| links.connected(broker));
-    let Some(resets) = resets else { return (stream, Ending::Reset) };
+    let Some((conn, resets)) = entered(&*site, broker) else { return (stream, Ending::Reset) };
     let shared = Conn { site, from: From { broker, conn }, resets };
     let (mut read, mut write) = tokio::io::split(stream);
     let (queue, mut answers) = mpsc::channel(MAX_ANSWERS);
     let mut current = None;
+    let both = shared.both((&mut read, &mut write), (queue, &mut answers), &mut current);
     let ending = tokio::select! {
         biased;
         () = shared.until_reset() => Ending::Reset,
-        ending = shared.write(&mut write, &mut answers, &mut current) => ending,
-        ending = shared.read(&mut read, queue) => ending,
+        ending = both => ending,
     };
     let lost = current.into_iter().chain(std::iter::from_fn(|| answers.try_recv().ok()));
     for queued in lost {
         shared.settle(&queued.reply);
     }
-    shared.site.with(|links| links.disconnected(broker));
+    shared.site.with(|links| links.disconnected(broker, conn));
     (read.unsplit(write), ending)
 }
 

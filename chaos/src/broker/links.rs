@@ -3,7 +3,7 @@
 //! Both have a lock around everything that changes; [`Site`] is what a connection and a listener
 //! need of either.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ use super::script::Script;
 use crate::history::Recorder;
 use crate::scenario::model::FaultKind;
 
-/// Connections that a broker serves at a time; more are closed at once.
+/// Connections that a broker serves at a time. One more takes the place of the oldest that has
+/// never asked anything; where all have, it is closed at once.
 const MAX_CONNECTIONS: usize = 1_000;
 
 /// One broker, as its connections see it.
@@ -31,6 +32,10 @@ struct Broker {
     heals: u64,
     /// Open connections.
     connections: usize,
+    /// Those of them that have never asked anything.
+    silent: BTreeSet<u64>,
+    /// Those that have to make room.
+    out: BTreeSet<u64>,
     /// A fault took it down while no connection was open: its effect is the first client that
     /// comes back.
     missed: Option<(usize, &'static str)>,
@@ -152,10 +157,15 @@ impl Links {
         let conn = self.next_conn;
         self.next_conn += 1;
         let Some(broker) = self.brokers.get_mut(&id) else { return (conn, None) };
-        if broker.connections >= MAX_CONNECTIONS || broker.down_since.is_some() {
+        if broker.down_since.is_some() {
             return (conn, None);
         }
+        if broker.connections - broker.out.len() >= MAX_CONNECTIONS {
+            let Some(oldest) = broker.silent.pop_first() else { return (conn, None) };
+            broker.out.insert(oldest);
+        }
         broker.connections += 1;
+        broker.silent.insert(conn);
         if let Some((index, name)) = broker.missed.take() {
             self.script.met_late(index, name);
         }
@@ -175,10 +185,29 @@ impl Links {
         }
     }
 
+    /// A connection of this broker has asked something.
+    pub(crate) fn spoke(&mut self, id: i32, conn: u64) {
+        if let Some(broker) = self.brokers.get_mut(&id) {
+            broker.silent.remove(&conn);
+        }
+    }
+
+    /// True when this connection has to make room for another.
+    pub(crate) fn is_out(&self, id: i32, conn: u64) -> bool {
+        self.brokers.get(&id).is_none_or(|b| b.out.contains(&conn))
+    }
+
+    /// True while a connection that has to make room is still there.
+    pub(crate) fn is_crowded(&self, id: i32) -> bool {
+        self.brokers.get(&id).is_some_and(|b| !b.out.is_empty())
+    }
+
     /// A connection of this broker is gone.
-    pub(crate) fn disconnected(&mut self, id: i32) {
+    pub(crate) fn disconnected(&mut self, id: i32, conn: u64) {
         if let Some(broker) = self.brokers.get_mut(&id) {
             broker.connections -= 1;
+            broker.silent.remove(&conn);
+            broker.out.remove(&conn);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::task::JoinSet;
 
 use super::cluster::Cluster;
 use super::conn::Ending;
@@ -159,13 +160,16 @@ pub async fn accept_loop<L: Listen>(cluster: Arc<Cluster>, broker: i32, listener
 }
 
 /// As [`accept_loop`], for whoever has brokers.
+/// Connections end with this.
 pub(crate) async fn listen<S: Site, L: Listen>(site: Arc<S>, broker: i32, mut listener: L) {
+    let mut connections = JoinSet::new();
     loop {
         let accept = async {
             loop {
                 match listener.accept().await {
                     Ok(stream) => {
-                        tokio::spawn(connection::<S, L>(Arc::clone(&site), broker, stream));
+                        while connections.try_join_next().is_some() {}
+                        connections.spawn(connection::<S, L>(Arc::clone(&site), broker, stream));
                     }
                     // Out of descriptors, or the peer was faster: the listener itself is sound.
                     Err(_) => tokio::time::sleep(REBIND).await,

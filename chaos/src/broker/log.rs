@@ -25,6 +25,19 @@ pub(crate) struct Stored {
     pub(crate) max_timestamp: i64,
 }
 
+impl Stored {
+    /// Offset and timestamp of its first record at or after `timestamp`.
+    fn at_time(&self, timestamp: i64) -> Option<(i64, i64)> {
+        let (base, batch) = Batch::split(self.bytes.clone()).into_iter().next()?;
+        let first = batch.first_timestamp()?;
+        let mut records = batch.records()?.iter();
+        let found =
+            records.find(|record| first.saturating_add(record.timestamp_delta) >= timestamp)?;
+        let at = first.saturating_add(found.timestamp_delta);
+        Some((base + i64::from(found.offset_delta), at))
+    }
+}
+
 /// What happened to a batch that was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Appended {
@@ -117,10 +130,16 @@ impl Log {
         Bytes::from(out)
     }
 
-    /// Base offset and timestamp of the first batch that has a record at or after `timestamp`.
+    /// Offset and timestamp of the first record at or after `timestamp`; of its batch where that
+    /// cannot be looked into.
     pub(crate) fn at_time(&self, timestamp: i64) -> Option<(i64, i64)> {
         let found = self.batches.iter().find(|b| b.max_timestamp >= timestamp)?;
-        Some((found.base, found.max_timestamp))
+        Some(found.at_time(timestamp).unwrap_or((found.base, found.max_timestamp)))
+    }
+
+    /// Offset and timestamp of the first of the newest records.
+    pub(crate) fn newest(&self) -> Option<(i64, i64)> {
+        self.at_time(self.batches.iter().map(|b| b.max_timestamp).max()?)
     }
 
     /// Decides on a batch as a leader does, and appends it when it is new.

@@ -10,6 +10,7 @@ pub mod client;
 mod cluster;
 pub mod codes;
 pub(crate) mod conn;
+mod group;
 mod identity;
 mod inspect;
 mod letter;

@@ -67,6 +67,16 @@ pub enum ReadError {
         /// Kafka error code.
         code: i16,
     },
+    /// The broker dropped what was not read yet.
+    #[error("`{topic}` partition {partition} begins behind offset {offset}, where reading goes on")]
+    Forgotten {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Where.
+        offset: i64,
+    },
     /// A batch in the log is not whole or not sound.
     #[error("`{topic}` partition {partition} holds no sound batch at offset {offset}")]
     Corrupt {
@@ -88,6 +98,8 @@ pub struct PartitionLog {
     pub partition: i32,
     /// Batches in offset order.
     pub batches: Vec<(i64, Batch)>,
+    /// Offset that was read up to.
+    pub next: i64,
 }
 
 /// Reads logs through the leaders of their partitions.
@@ -108,25 +120,46 @@ impl<D: Dial> Reader<D> {
     /// # Errors
     /// When any part of it cannot be read. A topic that does not exist has no partitions.
     pub async fn topic(&mut self, topic: &str) -> Result<Vec<PartitionLog>, ReadError> {
+        let mut logs = BTreeMap::new();
+        self.on(topic, &mut logs).await?;
+        Ok(logs.into_values().collect())
+    }
+
+    /// Reads every partition of a topic on from where it was read before to the end that it has
+    /// now.
+    ///
+    /// # Errors
+    /// As [`Reader::topic`], and when the broker has dropped what was not read yet. What was read
+    /// before that is in `logs`.
+    pub async fn on(
+        &mut self,
+        topic: &str,
+        logs: &mut BTreeMap<i32, PartitionLog>,
+    ) -> Result<(), ReadError> {
         let failed = |source| ReadError::Io { topic: topic.to_owned(), source };
         let metadata = self.metadata(topic).await.map_err(failed)?;
-        let Some(found) = metadata.topics.first() else { return Ok(Vec::new()) };
+        let Some(found) = metadata.topics.first() else { return Ok(()) };
         match found.error_code {
             codes::NONE => {}
-            codes::UNKNOWN_TOPIC_OR_PARTITION => return Ok(Vec::new()),
+            codes::UNKNOWN_TOPIC_OR_PARTITION => return Ok(()),
             code => return Err(ReadError::Kafka { topic: topic.to_owned(), code }),
         }
         let mut leaders: Vec<(i32, i32)> =
             found.partitions.iter().map(|p| (p.partition_index, *p.leader_id)).collect();
         leaders.sort_unstable();
-        let mut logs = Vec::new();
         for (partition, leader) in leaders {
             self.connect(&metadata, leader).await.map_err(failed)?;
             let client = self.leaders.get_mut(&leader);
             let client = client.ok_or_else(|| failed(io::ErrorKind::NotConnected.into()))?;
-            logs.push(Whole { client, topic, partition }.read().await?);
+            let log = logs.entry(partition).or_insert_with(|| PartitionLog {
+                topic: Arc::from(topic),
+                partition,
+                batches: Vec::new(),
+                next: -1,
+            });
+            Whole { client, topic, partition }.read(log).await?;
         }
-        Ok(logs)
+        Ok(())
     }
 
     async fn metadata(&self, topic: &str) -> io::Result<MetadataResponse> {
@@ -164,26 +197,30 @@ struct Whole<'a, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Whole<'_, S> {
-    async fn read(mut self) -> Result<PartitionLog, ReadError> {
-        let (mut next, end) = (self.offset(-2).await?, self.offset(-1).await?);
-        let mut batches = Vec::new();
-        while next < end {
-            let fetched = self.fetch(next).await?;
-            let from = next;
+    async fn read(mut self, log: &mut PartitionLog) -> Result<(), ReadError> {
+        let (first, end) = (self.offset(-2).await?, self.offset(-1).await?);
+        let (topic, partition) = (self.topic.to_owned(), self.partition);
+        if log.next < 0 {
+            log.next = first;
+        } else if log.next < first {
+            return Err(ReadError::Forgotten { topic, partition, offset: log.next });
+        }
+        while log.next < end {
+            let fetched = self.fetch(log.next).await?;
+            let from = log.next;
             for (base, batch) in Batch::split(fetched) {
                 // A fetch begins with the whole batch that holds the offset.
                 let after = base + batch.offsets();
-                if after > next {
-                    next = after;
-                    batches.push((base, batch));
+                if after > log.next {
+                    log.next = after;
+                    log.batches.push((base, batch));
                 }
             }
-            if next == from {
-                let (topic, partition) = (self.topic.to_owned(), self.partition);
-                return Err(ReadError::Corrupt { topic, partition, offset: next });
+            if log.next == from {
+                return Err(ReadError::Corrupt { topic, partition, offset: from });
             }
         }
-        Ok(PartitionLog { topic: Arc::from(self.topic), partition: self.partition, batches })
+        Ok(())
     }
 
     fn failed(&self, source: io::Error) -> ReadError {

@@ -76,6 +76,55 @@ const LIST_OFFSETS: &[Field] = &[
     all(Array(&[all(Text), all(Array(&[all(Fixed(4)), f(4, ANY, Fixed(4)), all(Fixed(8))]))])),
 ];
 const FIND_COORDINATOR: &[Field] = &[f(0, 3, Text), f(1, ANY, Fixed(1)), f(4, ANY, Plain(&Text))];
+const JOIN_GROUP: &[Field] = &[
+    all(Text),
+    all(Fixed(4)),
+    f(1, ANY, Fixed(4)),
+    all(Text),
+    f(5, ANY, Text),
+    all(Text),
+    all(Array(&[all(Text), all(Blob)])),
+    f(8, ANY, Text),
+];
+const SYNC_GROUP: &[Field] = &[
+    all(Text),
+    all(Fixed(4)),
+    all(Text),
+    f(3, ANY, Text),
+    f(5, ANY, Text),
+    f(5, ANY, Text),
+    all(Array(&[all(Text), all(Blob)])),
+];
+const HEARTBEAT: &[Field] = &[all(Text), all(Fixed(4)), all(Text), f(3, ANY, Text)];
+const LEAVE_GROUP: &[Field] =
+    &[all(Text), f(0, 2, Text), f(3, ANY, Array(&[all(Text), all(Text), f(5, ANY, Text)]))];
+const OFFSET_COMMIT: &[Field] = &[
+    all(Text),
+    all(Fixed(4)),
+    all(Text),
+    f(7, ANY, Text),
+    f(2, 4, Fixed(8)),
+    all(Array(&[
+        f(0, 9, Text),
+        f(10, ANY, Fixed(16)),
+        all(Array(&[all(Fixed(12)), f(6, ANY, Fixed(4)), all(Text)])),
+    ])),
+];
+const OFFSET_FETCH: &[Field] = &[
+    f(0, 7, Text),
+    f(0, 7, Array(&[all(Text), all(Plain(&Fixed(4)))])),
+    f(
+        8,
+        ANY,
+        Array(&[
+            all(Text),
+            f(9, ANY, Text),
+            f(9, ANY, Fixed(4)),
+            all(Array(&[f(0, 9, Text), f(10, ANY, Fixed(16)), all(Plain(&Fixed(4)))])),
+        ]),
+    ),
+    f(7, ANY, Fixed(1)),
+];
 const CREATE_TOPICS: &[Field] = &[
     all(Array(&[
         all(Text),
@@ -96,6 +145,12 @@ fn outline(api: ApiKey) -> Option<&'static [Field]> {
         ApiKey::ListOffsets => LIST_OFFSETS,
         ApiKey::FindCoordinator => FIND_COORDINATOR,
         ApiKey::CreateTopics => CREATE_TOPICS,
+        ApiKey::JoinGroup => JOIN_GROUP,
+        ApiKey::SyncGroup => SYNC_GROUP,
+        ApiKey::Heartbeat => HEARTBEAT,
+        ApiKey::LeaveGroup => LEAVE_GROUP,
+        ApiKey::OffsetCommit => OFFSET_COMMIT,
+        ApiKey::OffsetFetch => OFFSET_FETCH,
         _ => return None,
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::group::Groups;
 use super::identity::Identity;
 use super::links::Links;
 use super::log::Log;
@@ -13,6 +14,9 @@ use crate::scenario::model::{FaultKind, TopicSel};
 
 /// Time a controller takes to notice that a leader is gone, microseconds.
 pub(crate) const ELECTION_US: u64 = 500_000;
+
+/// Partitions that a cluster may have.
+const MAX_PARTITIONS: usize = 100_000;
 
 /// Name of the fault that moves leaders.
 const MOVED: &str = FaultKind::LeaderMoved { topic: TopicSel::Both }.name();
@@ -41,6 +45,7 @@ pub(crate) struct State {
     /// Newest epoch of each producer id that was given out or seen.
     pub(crate) pids: BTreeMap<i64, i16>,
     pub(crate) next_pid: i64,
+    pub(crate) groups: Groups,
 }
 
 impl State {
@@ -51,11 +56,13 @@ impl State {
             topics: BTreeMap::new(),
             pids: BTreeMap::new(),
             next_pid: 1000,
+            groups: Groups::default(),
             config,
         };
         let (main, dlq) = (state.config.main_topic.clone(), state.config.dlq_topic.clone());
-        state.create(&main, state.config.partitions);
-        state.create(&dlq, 1);
+        // A scenario that asks for more partitions than that is refused where it is read.
+        let _ = state.create(&main, state.config.partitions);
+        let _ = state.create(&dlq, 1);
         state
     }
 
@@ -71,7 +78,15 @@ impl State {
     }
 
     /// Creates a topic unless it is there.
-    pub(crate) fn create(&mut self, topic: &str, partitions: i32) {
+    ///
+    /// # Errors
+    /// `POLICY_VIOLATION`: there are too many partitions.
+    pub(crate) fn create(&mut self, topic: &str, partitions: i32) -> Result<(), i16> {
+        let there: usize = self.topics.values().map(Vec::len).sum();
+        let more = usize::try_from(partitions).unwrap_or(0);
+        if !self.topics.contains_key(topic) && there + more > MAX_PARTITIONS {
+            return Err(codes::POLICY_VIOLATION);
+        }
         let brokers = self.config.broker_count();
         let factor = brokers.min(3);
         let partition = |p: i32| {
@@ -81,6 +96,7 @@ impl State {
         };
         let fresh = || (0..partitions.max(1)).map(partition).collect();
         self.topics.entry(Arc::from(topic)).or_insert_with(fresh);
+        Ok(())
     }
 
     pub(crate) fn partition(&self, topic: &str, partition: i32) -> Option<&Partition> {
@@ -89,6 +105,17 @@ impl State {
 
     pub(crate) fn partition_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Partition> {
         self.topics.get_mut(topic)?.get_mut(usize::try_from(partition).ok()?)
+    }
+
+    /// The broker that coordinates a group: of those that are up, the first from a place that its
+    /// name gives. What a group is survives all of them.
+    pub(crate) fn coordinator(&self, group: &str) -> Option<i32> {
+        let brokers = self.config.broker_count();
+        let at = group
+            .bytes()
+            .fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        let first = i32::try_from(at % brokers.unsigned_abs()).unwrap_or(0);
+        (first..first + brokers).map(|at| at % brokers + 1).find(|id| self.links.is_up(*id))
     }
 
     /// Replicas that are up; the leader only, while a fault says so.

@@ -2,6 +2,8 @@ pub(crate) mod kit;
 
 mod arbitrary;
 mod fetch;
+mod group;
+mod group_machine;
 mod hostile;
 mod listen;
 mod manual;

@@ -48,6 +48,12 @@ pub(crate) enum Command {
     /// The reference behind the driver protocol, on stdin and stdout.
     #[command(hide = true)]
     Driver(DriverArgs),
+    /// A mock cluster of librdkafka, told over stdin what to do: the brokers of the lane mock.
+    #[command(hide = true)]
+    MockCluster {
+        /// How many.
+        brokers: i32,
+    },
 }
 
 /// How to print.

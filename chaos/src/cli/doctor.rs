@@ -9,6 +9,7 @@ use super::args::{DoctorArgs, Format};
 use super::ui::{self, Tone, Ui};
 use crate::exit;
 use crate::lane::kafka::{self, Missing};
+use crate::lane::mock;
 
 /// One thing that was looked at.
 struct Finding {
@@ -30,8 +31,8 @@ pub(crate) fn doctor(ui: Ui, dir: Option<&Path>, args: &DoctorArgs) -> u8 {
         disk(),
         files(),
         tmpfs(),
-        lane("mock"),
-        lane("external"),
+        mock(),
+        external(),
     ];
     let well = findings.iter().all(|finding| finding.here || !finding.needed);
     if args.json || matches!(args.format, Format::Json) {
@@ -99,6 +100,17 @@ fn sim() -> Finding {
         remedy: Cow::Borrowed(
             "build in the project's folder, where .cargo/config.toml sets the flag",
         ),
+    }
+}
+
+fn mock() -> Finding {
+    let looked = mock::look();
+    Finding {
+        what: "lane mock",
+        here: looked.is_ok(),
+        needed: true,
+        found: looked.unwrap_or_else(|why| why),
+        remedy: Cow::Borrowed("allow sockets on the loopback interface"),
     }
 }
 
@@ -210,13 +222,9 @@ fn tmpfs() -> Finding {
     }
 }
 
-fn lane(name: &'static str) -> Finding {
-    let what = match name {
-        "mock" => "lane mock",
-        _ => "lane external",
-    };
+fn external() -> Finding {
     Finding {
-        what,
+        what: "lane external",
         here: false,
         needed: false,
         found: "not in this version".to_owned(),

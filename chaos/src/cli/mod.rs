@@ -66,6 +66,9 @@ fn execute(ui: Ui, cli: &Cli) -> Result<u8, Failure> {
         Command::Replay(args) => judge::replay(args),
         Command::Prove(args) => prove::prove(ui, dir, args),
         Command::Driver(args) => driver(args),
+        Command::MockCluster { brokers } => crate::lane::mock::serve(*brokers)
+            .map(|()| exit::PROVEN)
+            .map_err(|error| Failure::environment(error.to_string())),
         Command::List(args) => list::list(ui, dir, args),
         Command::Show(args) => show::show(dir, args),
         Command::Check(args) => check::check(dir, args),

@@ -140,6 +140,7 @@ pub(crate) async fn attend(cell: Cell, fleet: &Fleet) -> CellResult {
         tries += 1;
         let output = match cell.lane {
             LaneName::Wire => lane::wire::run(&input(&cell)).await,
+            LaneName::Mock => lane::mock::run(&input(&cell)).await,
             LaneName::Files => lane::files::run(&input(&cell)).await,
             LaneName::Kafka => lane::kafka::run(&input(&cell), fleet).await,
             other => RunOutput {

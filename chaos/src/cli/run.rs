@@ -21,8 +21,14 @@ use crate::scenario::model::{LaneName, Scenario};
 use crate::scenario::{self, Explanation, select, suggest};
 
 /// Lanes that this build can run.
-const LANES: [LaneName; 5] =
-    [LaneName::Sim, LaneName::Disk, LaneName::Files, LaneName::Wire, LaneName::Kafka];
+const LANES: [LaneName; 6] = [
+    LaneName::Sim,
+    LaneName::Disk,
+    LaneName::Files,
+    LaneName::Wire,
+    LaneName::Mock,
+    LaneName::Kafka,
+];
 /// Where histories of failed cells go when nothing is said.
 const FAILED: &str = "out";
 /// Cells up to which each is shown with a line of its own.

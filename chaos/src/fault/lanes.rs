@@ -1,6 +1,6 @@
 //! Which lane can inject which fault.
 
-use crate::scenario::model::{FaultKind, FsFault, LaneName};
+use crate::scenario::model::{FaultKind, FsFault, LaneName, TopicSel};
 
 /// Says whether the proxy in front of real brokers can inject a fault of this kind.
 fn at_proxy(kind: &FaultKind) -> Result<(), &'static str> {
@@ -12,6 +12,49 @@ fn at_proxy(kind: &FaultKind) -> Result<(), &'static str> {
             Err("the proxy answers errors for what producers send, and this API is none of it")
         }
         _ => Ok(()),
+    }
+}
+
+/// Says whether the safe interface of librdkafka's mock cluster can do a fault of this kind.
+fn at_mock(kind: &FaultKind) -> Result<(), &'static str> {
+    match kind {
+        FaultKind::BrokerDown { .. }
+        | FaultKind::BrokerFlap { .. }
+        | FaultKind::SpoolDamage(_)
+        | FaultKind::SubjectCrash(_) => Ok(()),
+        FaultKind::BrokerRollingRestart { .. } => {
+            Err("the mock cluster knows no controlled shutdown")
+        }
+        FaultKind::NetLatency { jitter, tail_share, .. } => {
+            if jitter.is_zero() && *tail_share <= 0.0 {
+                Ok(())
+            } else {
+                Err("the mock cluster delays all answers alike")
+            }
+        }
+        FaultKind::RequestError { api, topic, count, after_append, .. } => {
+            if api != "Produce" {
+                Err("nobody sees what the mock cluster does to other requests than Produce")
+            } else if *topic != TopicSel::Both {
+                Err("the mock cluster refuses requests whatever their topic")
+            } else if *after_append {
+                Err("the mock cluster refuses before it appends")
+            } else if count.is_some() {
+                Err("the mock cluster does not say when its errors are used up")
+            } else {
+                Ok(())
+            }
+        }
+        FaultKind::RequestDelay { .. } => Err("the mock cluster cannot delay one API"),
+        FaultKind::MessageMaxBytes { .. } => Err("the mock cluster takes a batch of any size"),
+        FaultKind::Throttle { .. } => Err("the mock cluster never throttles"),
+        FaultKind::NotEnoughReplicas { .. } => Err("the mock cluster has no in-sync replicas"),
+        FaultKind::LeaderMoved { .. }
+        | FaultKind::Leaderless { .. }
+        | FaultKind::TopicMissing { .. } => {
+            Err("nobody sees whether a client met this on the mock cluster")
+        }
+        _ => Err("the mock cluster has no network of its own to break"),
     }
 }
 
@@ -61,7 +104,7 @@ pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> 
         (LaneName::Sim | LaneName::Wire, _) => Ok(()),
         (LaneName::Disk, _) => Err("the disk lane has no brokers and no network"),
         (LaneName::Files, _) => Err("the files lane has no brokers and no network"),
-        (LaneName::Mock, _) => Err("no fault is mapped to librdkafka's mock cluster yet"),
+        (LaneName::Mock, _) => at_mock(kind),
         (LaneName::Kafka, _) => at_proxy(kind),
         (LaneName::External, _) => Err("a cluster that the user names is never broken on purpose"),
     }

@@ -46,7 +46,7 @@ pub(super) fn command(subject: &SubjectSpec) -> io::Result<Vec<String>> {
 }
 
 /// The `dashproof` program: this one, or (in tests) the one that was built beside it.
-fn program() -> io::Result<PathBuf> {
+pub(super) fn program() -> io::Result<PathBuf> {
     let this = std::env::current_exe()?;
     let is_it = |path: &PathBuf| path.file_stem().is_some_and(|stem| stem == "dashproof");
     let beside = this

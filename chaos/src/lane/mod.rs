@@ -4,6 +4,7 @@ mod child;
 pub mod disk;
 pub mod files;
 pub mod kafka;
+pub mod mock;
 pub mod pool;
 mod real;
 pub mod sim;

@@ -62,7 +62,7 @@ pub const fn judging(law: LawId, lane: LaneName) -> Judging {
         (Id::D3, L::Wire | L::Mock | L::Kafka | L::External)
         | (Id::D5, L::Wire | L::Kafka | L::External) => CLIENT,
         (Id::D5 | Id::D6, L::Mock) => {
-            Bounded("not where a request was resent: the mock cluster checks no sequences")
+            Bounded("not where a request may be resent: the mock cluster checks no sequences")
         }
         (Id::D7, _) => Bounded("classes and counts; the client hides the timing of its retries"),
         (Id::D8 | Id::D10 | Id::D11, L::Sim) => TICK,

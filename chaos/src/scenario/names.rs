@@ -43,6 +43,12 @@ pub(crate) const APIS: &[&str] = &[
     "ListOffsets",
     "FindCoordinator",
     "CreateTopics",
+    "JoinGroup",
+    "SyncGroup",
+    "Heartbeat",
+    "LeaveGroup",
+    "OffsetCommit",
+    "OffsetFetch",
 ];
 
 /// The rows of the audit, in its order.

@@ -9,7 +9,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::{From, Head, Hopeless, Reply, SERVED, body, name};
+use super::{Head, Hopeless, Reply, SERVED, body, name};
 use crate::broker::cluster::Cluster;
 use crate::broker::codes;
 use crate::broker::state::State;
@@ -94,7 +94,6 @@ fn producer_id(state: &mut State, pid: i64, epoch: i16, version: i16) -> Result<
 
 pub(super) fn find_coordinator(
     cluster: &Cluster,
-    from: From,
     head: &Head,
     mut frame: Bytes,
 ) -> Result<Reply, Hopeless> {
@@ -102,14 +101,18 @@ pub(super) fn find_coordinator(
     let mut state = cluster.state();
     let code = state.links.script.error(name(head.api), &[]).map_or(codes::NONE, |s| s.code);
     let (delay, lifts) = state.links.script.delay(name(head.api), &[]);
-    let (host, port) = state.config.address(from.broker).unwrap_or(("", 0));
-    let (host, port) = (StrBytes::from_string(host.to_owned()), i32::from(port));
-    let node = BrokerId(if code == codes::NONE { from.broker } else { -1 });
+    let of = |key: &str| {
+        let node = state.coordinator(key).filter(|_| code == codes::NONE);
+        let (host, port) = node.and_then(|id| state.config.address(id)).unwrap_or(("", 0));
+        let host = StrBytes::from_string(host.to_owned());
+        (BrokerId(node.unwrap_or(-1)), host, i32::from(port))
+    };
     let coordinators = request.coordinator_keys.into_iter().map(|key| {
+        let (node, host, port) = of(&key);
         Coordinator::default()
             .with_key(key)
             .with_node_id(node)
-            .with_host(host.clone())
+            .with_host(host)
             .with_port(port)
             .with_error_code(code)
     });
@@ -117,6 +120,7 @@ pub(super) fn find_coordinator(
     if head.version >= 4 {
         answer = answer.with_coordinators(coordinators.collect());
     } else {
+        let (node, host, port) = of(&request.key);
         answer = answer.with_error_code(code).with_node_id(node).with_host(host).with_port(port);
     }
     let reply = head.answer(&answer, code)?;

@@ -1,4 +1,4 @@
-//! Fetch and `ListOffsets`: enough for readers without groups.
+//! Fetch and `ListOffsets`.
 
 use std::time::Duration;
 
@@ -112,6 +112,8 @@ pub(super) async fn serve(
 const LATEST: i64 = -1;
 /// Timestamp that asks for its beginning.
 const EARLIEST: i64 = -2;
+/// Timestamp that asks for the record with the largest one.
+const NEWEST: i64 = -3;
 
 pub(super) fn list_offsets(
     cluster: &Cluster,
@@ -137,6 +139,7 @@ pub(super) fn list_offsets(
                 (None, _) => (-1, -1),
                 (Some(log), LATEST) => (log.end(), -1),
                 (Some(_), EARLIEST) => (0, -1),
+                (Some(log), NEWEST) => log.newest().unwrap_or((-1, -1)),
                 (Some(log), time) => log.at_time(time).unwrap_or((-1, -1)),
             };
             partitions.push(

@@ -83,7 +83,9 @@ fn topic(
         if !create {
             return answer.with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION);
         }
-        state.create(topic, state.config.partitions);
+        if let Err(code) = state.create(topic, state.config.partitions) {
+            return answer.with_error_code(code);
+        }
     }
     let leaderless = state.links.script.leaderless(topic);
     let found = state.topics.get(topic).map(Vec::as_slice).unwrap_or_default();
@@ -140,11 +142,10 @@ pub(super) fn create_topics(
         } else if topic.replication_factor != -1 && !(1..=most).contains(&topic.replication_factor)
         {
             codes::INVALID_REPLICATION_FACTOR
-        } else {
-            if !request.validate_only {
-                state.create(&topic.name, wanted);
-            }
+        } else if request.validate_only {
             codes::NONE
+        } else {
+            state.create(&topic.name, wanted).err().unwrap_or(codes::NONE)
         };
         let factor = i16::try_from(state.config.brokers.min(3)).unwrap_or(3);
         let result = CreatableTopicResult::default().with_name(topic.name.clone());

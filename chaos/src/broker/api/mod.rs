@@ -2,7 +2,9 @@
 
 mod basic;
 mod fetch;
+mod groups;
 mod metadata;
+mod offsets;
 pub(crate) mod produce;
 
 use std::time::Duration;
@@ -18,18 +20,27 @@ use super::cluster::Cluster;
 use super::shape;
 use crate::history::{Kind, ProduceTruth, Recorder, Src};
 
-/// APIs served and their lowest and highest version. Topic ids are not modelled, so every range
-/// ends before they are needed.
-pub const SERVED: [(ApiKey, i16, i16); 8] = [
+/// APIs served and their lowest and highest version. Topic ids and static members of groups are not
+/// modelled, so every range ends before they are needed.
+pub const SERVED: [(ApiKey, i16, i16); 14] = [
     (ApiKey::Produce, 3, 10),
     (ApiKey::Fetch, 4, 12),
     (ApiKey::ListOffsets, 1, 7),
     (ApiKey::Metadata, 0, 9),
+    (ApiKey::OffsetCommit, 2, 6),
+    (ApiKey::OffsetFetch, 1, 7),
     (ApiKey::FindCoordinator, 0, 4),
+    (ApiKey::JoinGroup, 0, 4),
+    (ApiKey::Heartbeat, 0, 2),
+    (ApiKey::LeaveGroup, 0, 2),
+    (ApiKey::SyncGroup, 0, 2),
     (ApiKey::ApiVersions, 0, 3),
     (ApiKey::CreateTopics, 2, 7),
     (ApiKey::InitProducerId, 0, 4),
 ];
+
+/// Characters of a client's name that are kept.
+const MAX_CLIENT: usize = 100;
 
 /// Name of a served API as in histories and scenario files.
 #[must_use]
@@ -39,7 +50,13 @@ pub const fn name(api: ApiKey) -> &'static str {
         ApiKey::Fetch => "Fetch",
         ApiKey::ListOffsets => "ListOffsets",
         ApiKey::Metadata => "Metadata",
+        ApiKey::OffsetCommit => "OffsetCommit",
+        ApiKey::OffsetFetch => "OffsetFetch",
         ApiKey::FindCoordinator => "FindCoordinator",
+        ApiKey::JoinGroup => "JoinGroup",
+        ApiKey::Heartbeat => "Heartbeat",
+        ApiKey::LeaveGroup => "LeaveGroup",
+        ApiKey::SyncGroup => "SyncGroup",
         ApiKey::ApiVersions => "ApiVersions",
         ApiKey::CreateTopics => "CreateTopics",
         ApiKey::InitProducerId => "InitProducerId",
@@ -135,6 +152,8 @@ pub(crate) struct Head {
     api: ApiKey,
     version: i16,
     correlation: i32,
+    /// How the client calls itself, cut where it goes on for long.
+    client: String,
 }
 
 /// A request cannot be served: the connection is closed, as Kafka does.
@@ -168,7 +187,8 @@ fn body<R: Decodable>(head: &Head, frame: &mut Bytes) -> Result<R, Hopeless> {
     R::decode(frame, head.version).map_err(|_| Hopeless)
 }
 
-/// Serves one request (`frame`: without its length). Waits only for a Fetch without data.
+/// Serves one request (`frame`: without its length). Waits only for a Fetch without data, and
+/// for the other members of a group.
 ///
 /// # Errors
 /// [`Hopeless`]: the bytes are no request that is served; close the connection.
@@ -181,14 +201,16 @@ pub(crate) async fn serve(
     let mut fixed = fixed;
     let (key, version, correlation) = (fixed.get_i16(), fixed.get_i16(), fixed.get_i32());
     let api = ApiKey::try_from(key).map_err(|()| Hopeless)?;
-    let head = Head { api, version, correlation };
+    let mut head = Head { api, version, correlation, client: String::new() };
     let (.., min, max) = *SERVED.iter().find(|(served, ..)| *served == api).ok_or(Hopeless)?;
     if !(min..=max).contains(&version) {
         // A client from the future asks for its own ApiVersions first; it is told in version 0.
         let refused = (api == ApiKey::ApiVersions).then(|| basic::versions_refused(&head));
         return Ok(record(cluster, from, &head, refused.ok_or(Hopeless)??, None, Vec::new()));
     }
-    RequestHeader::decode(&mut frame, api.request_header_version(version)).map_err(|_| Hopeless)?;
+    let header = RequestHeader::decode(&mut frame, api.request_header_version(version));
+    let client = header.map_err(|_| Hopeless)?.client_id.unwrap_or_default();
+    head.client = client.chars().take(MAX_CLIENT).collect();
     if !shape::sound(api, version, &frame) {
         return Err(Hopeless);
     }
@@ -198,7 +220,13 @@ pub(crate) async fn serve(
         ApiKey::ListOffsets => fetch::list_offsets(cluster, from, &head, frame)?,
         ApiKey::Metadata => metadata::serve(cluster, &head, frame)?,
         ApiKey::CreateTopics => metadata::create_topics(cluster, &head, frame)?,
-        ApiKey::FindCoordinator => basic::find_coordinator(cluster, from, &head, frame)?,
+        ApiKey::FindCoordinator => basic::find_coordinator(cluster, &head, frame)?,
+        ApiKey::JoinGroup => groups::join(cluster, from, &head, frame).await?,
+        ApiKey::SyncGroup => groups::sync(cluster, from, &head, frame).await?,
+        ApiKey::Heartbeat => groups::heartbeat(cluster, from, &head, frame)?,
+        ApiKey::LeaveGroup => groups::leave(cluster, from, &head, frame)?,
+        ApiKey::OffsetCommit => offsets::commit(cluster, from, &head, frame)?,
+        ApiKey::OffsetFetch => offsets::fetch(cluster, from, &head, frame)?,
         ApiKey::InitProducerId => basic::init_producer_id(cluster, &head, frame)?,
         ApiKey::ApiVersions => basic::versions(cluster, &head)?,
         _ => return Err(Hopeless),

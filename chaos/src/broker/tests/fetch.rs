@@ -107,3 +107,24 @@ async fn a_topic_is_created_once_with_a_legal_name_and_numbers() {
     let there = client.call(9, &produce_to("fresh", 0, -1, value)).await.unwrap();
     assert_eq!(answer(&there).0, 0);
 }
+
+#[tokio::test]
+async fn the_offset_for_a_time_is_a_records_own_and_the_newest_record_is_found() {
+    let (cluster, _) = cluster();
+    let mut client = connect(&cluster, 1);
+    offer(&mut client, batch(PLAIN, &[0, 1], b"x")).await;
+    offer(&mut client, timed(&[1_700_000_000_005, 1_700_000_000_009, 1_700_000_000_007])).await;
+    for (timestamp, found) in [
+        (1_700_000_000_006, (3, 1_700_000_000_009)),
+        (1_700_000_000_005, (2, 1_700_000_000_005)),
+        (-3, (3, 1_700_000_000_009)),
+    ] {
+        let wanted = ListOffsetsPartition::default().with_timestamp(timestamp);
+        let wanted =
+            ListOffsetsTopic::default().with_name(topic("events")).with_partitions(vec![wanted]);
+        let request = ListOffsetsRequest::default().with_topics(vec![wanted]);
+        let answer = client.call(7, &request).await.unwrap();
+        let only = &answer.topics[0].partitions[0];
+        assert_eq!((only.offset, only.timestamp), found, "{timestamp}");
+    }
+}

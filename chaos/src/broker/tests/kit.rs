@@ -122,6 +122,19 @@ fn record(of: Batched, i: i32, event: EventId, value: &[u8]) -> Record {
     }
 }
 
+/// A batch of records with these timestamps.
+pub(crate) fn timed(timestamps: &[i64]) -> Bytes {
+    let at = |(i, timestamp): (i32, &i64)| Record {
+        timestamp: *timestamp,
+        ..record(PLAIN, i, id(0), b"x")
+    };
+    let records: Vec<Record> = (0..).zip(timestamps).map(at).collect();
+    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+    let mut out = BytesMut::new();
+    RecordBatchEncoder::encode(&mut out, &records, &options).unwrap();
+    out.freeze()
+}
+
 /// A batch of one record with these headers; the event's id among them, where one is given.
 pub(crate) fn one(event: Option<u32>, headers: &[(&'static str, Bytes)], value: &[u8]) -> Bytes {
     let mut record = record(PLAIN, 0, id(event.unwrap_or(0)), value);

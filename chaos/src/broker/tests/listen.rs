@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::broker::client::Client;
 use crate::broker::tests::kit::config;
-use crate::broker::{Cluster, HeldPort, accept_loop};
+use crate::broker::{Cluster, HeldPort, SERVED, accept_loop};
 use crate::fault::FaultPlan;
 use crate::history::{Clock, FaultPhase, Kind, Line, Recorder};
 use crate::scenario::model::{At, Brokers, Fault, FaultKind, Scenario};
@@ -68,7 +68,7 @@ fn simulate(kind: FaultKind) -> (Vec<Result<usize, ErrorKind>>, Vec<Line>) {
 #[test]
 fn a_simulated_broker_that_is_down_refuses_connects_and_takes_its_port_again() {
     let (seen, lines) = simulate(FaultKind::BrokerDown { brokers: Brokers::All });
-    assert_eq!(seen, [Ok(8), Err(ErrorKind::ConnectionRefused), Ok(8)]);
+    assert_eq!(seen, [Ok(SERVED.len()), Err(ErrorKind::ConnectionRefused), Ok(SERVED.len())]);
     let effect = |line: &Line| matches!(line.kind, Kind::Fault { phase: FaultPhase::Effect, .. });
     assert!(lines.iter().any(effect));
 }
@@ -76,7 +76,7 @@ fn a_simulated_broker_that_is_down_refuses_connects_and_takes_its_port_again() {
 #[test]
 fn a_simulated_black_hole_answers_nobody() {
     let (seen, _) = simulate(FaultKind::NetConnectBlackhole { brokers: Brokers::All });
-    assert_eq!(seen, [Ok(8), Err(ErrorKind::TimedOut), Ok(8)]);
+    assert_eq!(seen, [Ok(SERVED.len()), Err(ErrorKind::TimedOut), Ok(SERVED.len())]);
 }
 
 #[test]

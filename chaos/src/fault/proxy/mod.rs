@@ -60,7 +60,8 @@ pub struct ProxyConfig {
     pub mode: Mode,
 }
 
-/// A listener on the loopback interface for each broker. Ends with this value.
+/// A listener on the loopback interface for each broker. It ends with this value, and so do all
+/// connections, those to the brokers included.
 pub struct Proxy {
     shared: Arc<Shared>,
     ports: Vec<(i32, u16)>,
@@ -160,5 +161,11 @@ impl Proxy {
     /// `limit`.
     pub async fn settled(&self, limit: Duration) {
         self.shared.settled(limit).await;
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.end();
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use super::site::Shared;
 use super::upstream::dial;
 use crate::broker::api::From;
-use crate::broker::conn::{Conn, Ending};
+use crate::broker::conn::{Conn, Ending, entered};
 use crate::broker::links::Site as _;
 use crate::broker::script::Met;
 use crate::scenario::model::{FaultKind, LinkFault};
@@ -45,8 +45,9 @@ pub(super) async fn run<T>(site: Arc<Shared>, broker: i32, stream: T) -> (T, End
 where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let (conn, resets) = site.with(|links| links.connected(broker));
-    let Some(resets) = resets else { return (stream, Ending::Reset) };
+    let Some((conn, resets)) = entered(&*site, broker) else { return (stream, Ending::Reset) };
+    // what it says is nobody's business here, and so is whether it says anything
+    site.with(|links| links.spoke(broker, conn));
     let conn = Conn { site, from: From { broker, conn }, resets };
     let (mut read, mut write) = tokio::io::split(stream);
     let ending = tokio::select! {
@@ -54,7 +55,7 @@ where
         () = conn.until_reset() => Ending::Reset,
         ending = pass(&conn, &mut read, &mut write) => ending,
     };
-    conn.site.with(|links| links.disconnected(broker));
+    conn.site.with(|links| links.disconnected(broker, conn.from.conn));
     (read.unsplit(write), ending)
 }
 

@@ -208,17 +208,31 @@ impl Peer for Front {
             Some(ApiKey::Produce) => self.produce(head, &frame)?,
             _ => self.other(head, &frame)?,
         };
-        if let Some(onward) = onward
-            && let Err(mpsc::error::SendError(unsent)) = self.onward.send(onward).await
-        {
-            unsent.never_sent(&self.site);
-            return Err(Hopeless);
+        let Some(onward) = onward else { return Ok(reply) };
+        let mut waits = Waits { site: &self.site, onward: Some(onward) };
+        let place = self.onward.reserve().await.map_err(|_| Hopeless)?;
+        if let Some(onward) = waits.onward.take() {
+            place.send(onward);
         }
         Ok(reply)
     }
 
     async fn gone(&self) {
         self.onward.closed().await;
+    }
+}
+
+/// A request that waits to be passed on: one that is given up was never sent.
+struct Waits<'a> {
+    site: &'a Shared,
+    onward: Option<Onward>,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        if let Some(onward) = self.onward.take() {
+            onward.never_sent(self.site);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 
 use super::request::Front;
 use super::{ProxyConfig, raw, upstream};
@@ -73,6 +74,8 @@ pub(crate) struct Shared {
     changed: Notify,
     waiting: Notify,
     settled: Notify,
+    /// Connections to brokers. They hold this value too: whoever has the proxy ends them.
+    upstreams: Mutex<JoinSet<()>>,
 }
 
 impl Shared {
@@ -98,12 +101,22 @@ impl Shared {
             changed: Notify::new(),
             waiting: Notify::new(),
             settled: Notify::new(),
+            upstreams: Mutex::default(),
         }
     }
 
     pub(super) fn core(&self) -> MutexGuard<'_, Core> {
         // A panic under this lock is a defect of the harness; what is there is still the truth.
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn upstreams(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.upstreams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends every connection to a broker.
+    pub(super) fn end(&self) {
+        self.upstreams().abort_all();
     }
 
     pub(super) fn connect_to(&self, broker: i32, host: &str, port: u16) {
@@ -170,7 +183,11 @@ impl Site for Shared {
     fn peer(self: &Arc<Self>, from: From) -> Front {
         let (onward, requests) = mpsc::channel(ONWARD);
         // It outlives the connection of the client, to learn what became of its last requests.
-        tokio::spawn(upstream::run(Arc::clone(self), from.broker, requests));
+        let upstream = upstream::run(Arc::clone(self), from.broker, requests);
+        let mut upstreams = self.upstreams();
+        while upstreams.try_join_next().is_some() {}
+        upstreams.spawn(upstream);
+        drop(upstreams);
         Front::new(Arc::clone(self), from, onward)
     }
 

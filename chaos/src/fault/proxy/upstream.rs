@@ -52,7 +52,8 @@ pub(super) async fn run(site: Arc<Shared>, broker: i32, mut requests: mpsc::Rece
         }
     }
     requests.close();
-    while let Ok(unsent) = requests.try_recv() {
+    // to the last: one that was on its way in when this closed is there a moment later
+    while let Some(unsent) = requests.recv().await {
         unsent.never_sent(&site);
     }
 }

@@ -22,6 +22,7 @@ fn process(strike: Strike) -> FaultKind {
 
 /// One fault of every kind. A new kind makes this match, and so the manual, incomplete.
 pub(crate) fn kinds() -> Vec<FaultKind> {
+    // In the form that most lanes can do.
     let (brokers, topic, time) = (Brokers::All, TopicSel::Main, Duration::from_secs(1));
     let (api, count) = ("Produce".to_owned(), Some(1));
     let all = vec![
@@ -34,7 +35,13 @@ pub(crate) fn kinds() -> Vec<FaultKind> {
         FaultKind::NetReset { brokers: brokers.clone() },
         FaultKind::NetCutFrame { brokers: brokers.clone(), bytes: 1, count: 1 },
         FaultKind::NetConnectBlackhole { brokers: brokers.clone() },
-        FaultKind::NetLatency { brokers, base: time, jitter: time, tail: time, tail_share: 0.1 },
+        FaultKind::NetLatency {
+            brokers,
+            base: time,
+            jitter: Duration::ZERO,
+            tail: time,
+            tail_share: 0.0,
+        },
         FaultKind::Link(LinkFault::Slice { brokers: Brokers::All }),
         FaultKind::Link(LinkFault::Bandwidth { brokers: Brokers::All, bytes_per_second: 1 }),
         FaultKind::Link(LinkFault::Flip { brokers: Brokers::All, request: true, nth: 1, count: 1 }),
@@ -49,7 +56,13 @@ pub(crate) fn kinds() -> Vec<FaultKind> {
         FaultKind::AclDenied { topic },
         FaultKind::TokenStale,
         FaultKind::TopicMissing { topic },
-        FaultKind::RequestError { api: api.clone(), code: 1, count, topic, after_append: false },
+        FaultKind::RequestError {
+            api: api.clone(),
+            code: 1,
+            count: None,
+            topic: TopicSel::Both,
+            after_append: false,
+        },
         FaultKind::RequestDelay { api, delay: time, count, topic },
         FaultKind::SpoolDamage(crate::scenario::model::SpoolDamage::TornTail),
         FaultKind::SubjectCrash(crate::scenario::model::Crash::default()),

@@ -291,6 +291,16 @@ fn a_copy_under_a_second_epoch_is_librdkafkas_own_but_not_one_under_the_same() {
 }
 
 #[test]
+fn the_mock_keeps_a_resent_copy_which_is_not_judged_but_a_second_hand_over_is() {
+    let mut again = copied(LaneName::Mock, [0, 0]);
+    let judgement = again.judge();
+    assert!(!judgement.violations.iter().any(|v| v.law == D5));
+    assert!(judgement.unjudged.iter().any(|(law, why, _)| *law == D5 && why.contains("resent")));
+    again.at(22).attempt(Main, 0);
+    again.breaks(D5, "twice");
+}
+
+#[test]
 fn an_event_in_main_and_dlq_needs_a_doubt_about_main() {
     let both = |persistence| {
         let mut s = Story::new();

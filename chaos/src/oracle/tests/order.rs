@@ -1,8 +1,9 @@
 //! D6.
 
 use super::story::*;
-use crate::history::Kind;
+use crate::history::{FaultPhase, Kind};
 use crate::oracle::LawId::D6;
+use crate::scenario::model::LaneName;
 use serde_json::json;
 
 #[test]
@@ -17,7 +18,11 @@ fn acceptance_order_in_the_log_keeps_d6() {
 
 /// Two events of a thread that stand in the log the wrong way round.
 fn overtaken() -> Story {
-    let mut s = Story::new();
+    overtaken_on(LaneName::Sim)
+}
+
+fn overtaken_on(lane: LaneName) -> Story {
+    let mut s = Story::on(lane, "reference");
     s.at(10).taken(0).at(11).taken(1);
     let (first, second) = (s.at(20).attempt(Main, 0), s.attempt(Main, 1));
     s.at(25).appended(Main, 1, Some(0));
@@ -30,6 +35,16 @@ fn overtaken() -> Story {
 #[test]
 fn an_event_that_overtakes_its_elder_breaks_d6() {
     insta::assert_snapshot!(overtaken().broken(D6));
+}
+
+#[test]
+fn the_mock_misorders_what_a_fault_had_resent_which_is_not_judged() {
+    let mut s = overtaken_on(LaneName::Mock);
+    s.breaks(D6, "order");
+    s.fault("broker.down", FaultPhase::Begin).fault("broker.down", FaultPhase::Effect);
+    let judgement = s.judge();
+    assert!(!judgement.violations.iter().any(|v| v.law == D6));
+    assert!(judgement.unjudged.iter().any(|(law, why, _)| *law == D6 && why.contains("resent")));
 }
 
 #[test]

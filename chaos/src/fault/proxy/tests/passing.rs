@@ -262,3 +262,65 @@ fn a_short_frame_is_no_request() {
     bytes.advance(1);
     assert!(crate::fault::proxy::frame::Head::read(&bytes).is_none());
 }
+
+/// A broker that answers one request and closes right behind it.
+async fn answer_and_close(listener: TcpListener) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let length = stream.read_i32().await.unwrap();
+    let mut frame = vec![0; usize::try_from(length).unwrap()];
+    stream.read_exact(&mut frame).await.unwrap();
+    let answer = [&(length - 4).to_be_bytes()[..], &frame[4..]].concat();
+    stream.write_all(&answer).await.unwrap();
+    stream.shutdown().await.unwrap();
+}
+
+fn any_request() -> BytesMut {
+    let mut frame = BytesMut::new();
+    frame.put_i32(12);
+    frame.put_i16(150);
+    frame.put_i16(0);
+    frame.put_i32(5);
+    frame.put_i32(77);
+    frame
+}
+
+#[tokio::test]
+async fn a_late_answer_arrives_though_its_broker_closed_right_behind_it() {
+    let recorder = wall();
+    let proxy = Proxy::bind(proxy_config(Mode::Frames), recorder.clone(), 1).await.unwrap();
+    let proxy = Arc::new(proxy);
+    let (listener, port) = bind_loopback().await.unwrap();
+    proxy.connect_to(1, "127.0.0.1", port);
+    tokio::spawn(answer_and_close(listener));
+    let kind = FaultKind::NetLatency {
+        brokers: Brokers::All,
+        base: Duration::from_millis(300),
+        jitter: Duration::ZERO,
+        tail: Duration::ZERO,
+        tail_share: 0.0,
+    };
+    let fault = Fault::new(At::Time(Duration::ZERO), None, kind);
+    let scenario = Scenario { faults: vec![fault], ..Scenario::default() };
+    ProxyWorld::new(&scenario, Arc::clone(&proxy), None).begin(0);
+    let mut client = client(&proxy, 1).await;
+    client.stream().write_all(&any_request()).await.unwrap();
+    let mut got = Vec::new();
+    client.stream().read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, [0, 0, 0, 8, 0, 0, 0, 5, 0, 0, 0, 77]);
+}
+
+#[tokio::test]
+async fn a_proxy_that_ends_leaves_no_connection_to_a_broker_behind() {
+    let (proxy, listener, _) = alone().await;
+    let mut client = client(&proxy, 1).await;
+    client.stream().write_all(&any_request()).await.unwrap();
+    let (mut broker, _) = listener.accept().await.unwrap();
+    let mut request = [0; 16];
+    broker.read_exact(&mut request).await.unwrap();
+    drop(proxy);
+    // the answer that it waited for never comes, and it does not wait on
+    let ended = timeout(Duration::from_secs(2), broker.read(&mut [0])).await;
+    assert!(matches!(ended, Ok(Ok(0) | Err(_))), "{ended:?}");
+    let ended = timeout(Duration::from_secs(2), client.stream().read(&mut [0])).await;
+    assert!(matches!(ended, Ok(Ok(0) | Err(_))), "{ended:?}");
+}
