@@ -254,13 +254,13 @@ impl Reorder {
 }
 
 fn refused_late(attempt: AttemptId, refused: Refused) -> Delivery {
-    let Refused { code, class, reason } = refused;
+    let Refused { code, class, reason, trouble } = refused;
     Delivery {
         attempt,
         persistence: Persistence::Not,
         partition: -1,
         offset: -1,
-        result: Err(dashproof_reference::core::Failure { code, class, reason }),
+        result: Err(dashproof_reference::core::Failure { code, class, reason, trouble }),
     }
 }
 
