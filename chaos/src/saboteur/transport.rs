@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dashproof_reference::core::{
-    AttemptId, BoxFuture, Delivery, ErrorClass, Persistence, Record, Refused, Transport,
+    AttemptId, BoxFuture, ConnectionProblem, Delivery, ErrorClass, Persistence, Record, Refused,
+    Transport,
 };
 
 /// What a saboteur does to the traffic of one route.
@@ -98,6 +99,10 @@ impl Transport for Meddled {
     fn purge(&self) {
         self.with(|trick, hands| trick.release(hands));
         self.inner.purge();
+    }
+
+    fn reach(&self, within: Duration) -> BoxFuture<'_, Result<(), ConnectionProblem>> {
+        self.inner.reach(within)
     }
 
     fn shutdown(&self, within: Duration) -> BoxFuture<'_, ()> {

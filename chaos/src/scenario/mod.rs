@@ -16,6 +16,7 @@ pub mod model;
 mod names;
 mod node;
 mod schema;
+mod secured;
 pub mod security;
 mod select;
 pub mod state;

@@ -1,6 +1,7 @@
 //! What a reader of a broken file is told, and what a whole file becomes.
 
 mod agreement;
+mod secured;
 
 use std::time::Duration;
 

@@ -21,10 +21,11 @@ use super::{RunInput, RunOutput};
 use crate::fault::proxy::{Mode, Proxy, ProxyConfig, ProxyWorld, TopicNames};
 use crate::history::Recorder;
 use crate::scenario::model::{LaneName, Listener, Scenario};
-use crate::scenario::security::placed;
+use crate::scenario::security::{placed, places};
 use crate::subject::runner::World;
+use crate::subject::secrets::OwnSecrets;
 use admin::{Admin, NewTopic};
-use certs::{Certificates, renew_token};
+use certs::{Certificates, expired_token, renew_token};
 pub use docker::{Docked, IMAGE_VARIABLE, Missing, OFFICIAL, OWN, look};
 pub use fleet::{Fleet, abandon};
 use fleet::{Ground, Lent, Shape};
@@ -62,7 +63,8 @@ pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
         let scenario = place.scenario(&scenario);
         let bootstrap = place.world.bootstrap();
         let world = Arc::clone(&place.world) as Arc<dyn World>;
-        Ok((Arena { scenario, bootstrap, world }, place))
+        let secrets = Arc::clone(&place.secrets);
+        Ok((Arena { scenario, bootstrap, world, secrets }, place))
     };
     real::run(input, LaneName::Kafka, facts, arena).await
 }
@@ -76,6 +78,8 @@ struct Place<'a> {
     _slot: Lent<'a>,
     /// Files that the scenario's settings name.
     files: Option<TempDir>,
+    /// What of them must not show up.
+    secrets: Arc<OwnSecrets>,
 }
 
 impl<'a> Place<'a> {
@@ -126,13 +130,15 @@ impl<'a> Place<'a> {
         for (id, port) in ground.ids().into_iter().zip(slot.advertised(scenario.listener)) {
             proxy.connect_to(id, "127.0.0.1", behind.port(port));
         }
-        let files = ground.certificates.as_ref().map(files).transpose();
+        let secrets = Arc::new(OwnSecrets::default());
+        let certificates = ground.certificates.as_ref().filter(|_| is_secured(scenario));
+        let files = certificates.map(|certificates| files(certificates, &secrets)).transpose();
         let files = files.map_err(|error| format!("cannot write certificates: {error}"))?;
         let inner = ProxyWorld::new(scenario, Arc::new(proxy), Some(&admin.behind.ports));
         let topics = [main.real.clone(), dlq.real.clone()];
-        let tokens = files.as_ref().map(|dir| dir.path().to_owned());
+        let tokens = files.as_ref().map(|dir| (dir.path().to_owned(), Arc::clone(&secrets)));
         let world = KafkaWorld::new(scenario, inner, admin, topics, tokens);
-        Ok(Self { main: main.real, dlq: dlq.real, world, _slot: slot, files })
+        Ok(Self { main: main.real, dlq: dlq.real, world, _slot: slot, files, secrets })
     }
 
     /// The scenario, with the topics and files of this cell.
@@ -147,11 +153,17 @@ impl<'a> Place<'a> {
     }
 }
 
+/// The listener asks for something, or the settings name a file.
+fn is_secured(scenario: &Scenario) -> bool {
+    scenario.listener != Listener::Plaintext || !places(&scenario.producer).is_empty()
+}
+
 /// A directory with everything that a scenario's settings may name.
-fn files(certificates: &Certificates) -> io::Result<TempDir> {
+fn files(certificates: &Certificates, secrets: &OwnSecrets) -> io::Result<TempDir> {
     let dir = tempfile::Builder::new().prefix("dashproof-certs-").tempdir()?;
-    certificates.write(dir.path())?;
-    renew_token(dir.path())?;
+    certificates.write(dir.path(), secrets)?;
+    renew_token(dir.path(), secrets)?;
+    expired_token(dir.path(), secrets)?;
     Ok(dir)
 }
 

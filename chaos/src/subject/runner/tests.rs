@@ -29,7 +29,7 @@ impl Subject for Puppet {
                 Op::Send { spec, .. } => {
                     let outcome = Outcome::Acked { partition: 0, offset: 0 };
                     let event = spec.event;
-                    self.recorder.record(Src::Subject, Kind::Outcome { event, outcome });
+                    self.recorder.record(Src::Subject, Kind::Outcome { event, outcome, why: None });
                 }
                 Op::Close { deadline_us } => sleep(Duration::from_micros(deadline_us)).await,
                 _ => {}
