@@ -170,14 +170,21 @@ impl ConnectionState {
     /// Why there is none.
     pub(super) fn token(&self, now_ms: i64) -> Result<Token, String> {
         let tokens = self.tokens.as_ref().ok_or("the settings name no file with a token")?;
-        let Fetched { token, stale } = tokens.fetch(now_ms)?;
+        let problem = |text| ConnectionProblem { trouble: ConnectionTrouble::Token, text };
+        let fetched = tokens.fetch(now_ms);
         let mut inner = self.inner();
+        let Fetched { token, stale } = match fetched {
+            Ok(fetched) => fetched,
+            Err(why) => {
+                inner.stale = Some(problem(why.clone()));
+                return Err(why);
+            }
+        };
         inner.hide_token(&token.text);
         if let Some(why) = &stale {
             tracing::warn!(target: "librdkafka", "the token is not renewed: {why}");
         }
-        inner.stale =
-            stale.map(|text| ConnectionProblem { trouble: ConnectionTrouble::Token, text });
+        inner.stale = stale.map(problem);
         Ok(token)
     }
 
@@ -192,7 +199,12 @@ impl ConnectionState {
     pub(super) fn problem(&self) -> Option<ConnectionProblem> {
         let inner = self.inner();
         let told = inner.problem.as_ref().map(|(problem, _)| problem);
-        let specific = told.filter(|problem| problem.trouble.is_specific());
+        // a token that is not renewed is refused in the end: that is why, and not the credentials
+        let explained = inner.stale.is_some();
+        let specific = told.filter(|problem| {
+            problem.trouble.is_specific()
+                && !(explained && problem.trouble == ConnectionTrouble::Authentication)
+        });
         specific.or(inner.stale.as_ref()).or(told).cloned()
     }
 
@@ -350,6 +362,9 @@ mod tests {
         let problem = state.problem().unwrap();
         assert_eq!(problem.trouble, T::Token);
         assert!(problem.text.contains("was not renewed"), "{}", problem.text);
+        state.error(Instant::now(), AUTH, "{\"status\":\"invalid_token\"}");
+        assert_eq!(state.problem().unwrap().trouble, T::Token);
+        state.confirmed();
         write("token-number-two", 9_000);
         state.token(4_500).ok().unwrap();
         assert_eq!(state.problem(), None);

@@ -1,3 +1,5 @@
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use super::*;
 use crate::fault::proxy::applies_to_bytes;
 
@@ -7,6 +9,17 @@ async fn bytes_pass_unseen_and_no_request_is_on_record() {
     assert_eq!(rig.offer(0).await, Some((0, 0)));
     assert!(rig.truths().is_empty());
     assert_eq!(rig.logged().await, 1);
+}
+
+#[tokio::test]
+async fn a_broker_that_ends_the_connection_ends_it_for_the_client() {
+    let mut rig = rig_in(Mode::Bytes, none()).await;
+    assert_eq!(rig.offer(0).await, Some((0, 0)));
+    // no frame has a negative length
+    rig.client.stream().write_all(&[0xff; 8]).await.unwrap();
+    let mut rest = [0; 1];
+    let read = timeout(Duration::from_secs(1), rig.client.stream().read(&mut rest)).await;
+    assert!(matches!(read.unwrap(), Ok(0) | Err(_)));
 }
 
 #[tokio::test]
