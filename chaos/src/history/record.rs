@@ -433,7 +433,8 @@ pub enum Kind {
         /// (a line printed outside the protocol), `not_done` (an action or load that never came to
         /// its turn), log (a line the subject logged, asked for where the scenario hands out a
         /// secret), debug (its settings and errors as it prints them for debugging), secrets (so
-        /// many keys and tokens of the run were looked for), leaked (one was found there), panic, tasks, threads, fds, memory, stall.
+        /// many keys and tokens of the run were looked for), leaked (one was found there), panic,
+        /// tasks, threads, fds, memory, stall.
         what: String,
         /// exit: code, or minus the signal. tasks, threads, fds: how many. memory: bytes. stall:
         /// microseconds (source `os`: of the machine; source `subject`: of its runtime).

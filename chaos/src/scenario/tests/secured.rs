@@ -16,7 +16,8 @@ fn file(lanes: &str, listener: &str, security: &str, rest: &str) -> String {
 const PLAIN: &str = "protocol = \"sasl_plaintext\"\n\
                      sasl = { mechanism = \"PLAIN\", username = \"u\", password = \"p\" }";
 const BEARER: &str = "protocol = \"sasl_plaintext\"\n\
-                      sasl = { mechanism = \"OAUTHBEARER\", token_location = \"certs:token.json\" }";
+                      sasl.mechanism = \"OAUTHBEARER\"\n\
+                      sasl.token_location = \"certs:token.json\"";
 
 fn refused(why: &str) -> String {
     format!("[expect]\nrefused = {{ why = \"{why}\", within = \"2s\" }}\n")

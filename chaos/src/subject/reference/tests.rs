@@ -146,7 +146,7 @@ impl Rig {
                     let end = if error.is_some() { "failed" } else { "ok" };
                     story.push(format!("delivery {end}{}", if *late { " late" } else { "" }));
                 }
-                Kind::Outcome { event, outcome } if *event == id(n) => {
+                Kind::Outcome { event, outcome, .. } if *event == id(n) => {
                     story.push(format!("{} {}", outcome.label(), outcome.reason()));
                 }
                 _ => {}
