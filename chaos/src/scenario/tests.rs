@@ -8,6 +8,12 @@ use std::time::Duration;
 use super::model::{ActionKind, At, Brokers, Crash, FaultKind, LaneName, Phase, Size};
 use super::*;
 
+/// A file for the faults of users and tokens.
+const BEARER: &str = "lanes = [\"kafka\"]\n[cluster]\nbrokers = 1\nlistener = \"sasl\"\n\
+                      [subject.producer.security]\nprotocol = \"sasl_plaintext\"\n\
+                      sasl.mechanism = \"OAUTHBEARER\"\n\
+                      sasl.token_location = \"certs:token.json\"\n[[load]]\nevents = 1\n";
+
 fn whole() -> String {
     include_str!("testdata/whole.toml").to_owned()
 }
@@ -342,7 +348,7 @@ fn every_kind_in_the_table_is_built() {
             "id = \"a/b\"\nsummary = \"s\"\n{}\n[[fault]]\nat = \"1s\"\nkind = \"{}\"\n{keys}",
             match variant.name {
                 "diff.lost" => DIFFS.to_owned(),
-                "acl.denied" | "token.stale" => head(store).replace("[\"sim\"]", "[\"kafka\"]"),
+                "acl.denied" | "token.stale" => BEARER.to_owned(),
                 _ => head(store).to_owned(),
             },
             variant.name,

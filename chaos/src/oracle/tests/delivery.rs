@@ -40,7 +40,7 @@ fn what_was_sent_to_the_leader_alone_and_is_acked_breaks_d2() {
     s.asks_for(1).at(50).close();
     assert!(s.broken(D2).contains("sent with acks=1 only"));
     // a second transmission that asked for all makes up for it
-    let mut s = Story::new();
+    let mut s = Story::new().producer(json!({ "idempotence": false }));
     s.at(10).taken(0).at(20).appended(Main, 0, None);
     s.asks_for(1);
     s.at(30).sent(0).at(50).close();
