@@ -83,7 +83,8 @@ fn got_through(index: &Index<'_>, why: Why, turned: Option<At>) -> Option<usize>
     }
     index.events.iter().position(|event| {
         let before = turned.is_some_and(|turned| event.offered.is_none_or(|at| at < turned));
-        !before && !(event.main.is_empty() && event.dlq.is_empty())
+        let nowhere = event.main.is_empty() && event.dlq.is_empty();
+        !(before || nowhere)
     })
 }
 

@@ -247,12 +247,12 @@ impl ReferenceSubject {
             .await
             .inspect(|producer| {
                 if shows {
-                    self.print(format!("{producer:?}"))
+                    self.print(format!("{producer:?}"));
                 }
             })
             .inspect_err(|error| {
                 if shows {
-                    self.print(format!("{error:?}"))
+                    self.print(format!("{error:?}"));
                 }
             })
             .map_err(|error| OpError {
