@@ -1,5 +1,6 @@
 //! The recorded stream of claims and truth.
 
+mod error;
 mod event_id;
 pub mod reader;
 mod record;
@@ -8,10 +9,11 @@ mod state;
 mod store;
 pub mod writer;
 
+pub use error::{DeliveryError, ErrorClass, Trouble};
 pub use event_id::{BadEventId, EventId};
 pub use record::{
-    DeliveryError, ErrorClass, FORMAT_VERSION, FULL_AT, FULL_TRIED, FaultPhase, FrameFacts, Kind,
-    Line, LogRecord, NOT_DONE, Outcome, Persistence, ProduceTruth, Route, Src,
+    FORMAT_VERSION, FULL_AT, FULL_TRIED, FaultPhase, FrameFacts, Kind, Line, LogRecord, NOT_DONE,
+    Outcome, Persistence, ProduceTruth, Route, Src,
 };
 pub use recorder::{Clock, Recorder};
 pub use state::{StateAnswered, StateHeap, StateLost, StateOffered, StateReceived};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::EventId;
+use super::error::{DeliveryError, Trouble};
 use super::state::{StateAnswered, StateHeap, StateLost, StateOffered, StateReceived};
 use super::store::{AtRest, CrashState, CrashTally, DamageSeen, StoreAnswer, StoreCall};
 
@@ -104,29 +105,6 @@ impl Persistence {
             Self::Persisted => "persisted",
         }
     }
-}
-
-/// Error class as the subject sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorClass {
-    /// May be tried again.
-    Retryable,
-    /// Never.
-    Permanent,
-    /// The client is unusable.
-    Fatal,
-}
-
-/// Error of a delivery.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeliveryError {
-    /// Kafka protocol code, negative for codes local to a client.
-    pub code: i32,
-    /// Class the subject gave it.
-    pub class: ErrorClass,
-    /// Text for people.
-    pub reason: Arc<str>,
 }
 
 /// Terminal state of an event as claimed; `reason` values are the closed list of the reference.
@@ -332,6 +310,9 @@ pub enum Kind {
         op: String,
         /// `Ok` or the error's text.
         error: Option<String>,
+        /// What is wrong with the connection, where that is it and the subject tells.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<Trouble>,
         /// Whatever it answered (a close report, a flush's pending count), as JSON.
         #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
         answer: serde_json::Value,
@@ -395,6 +376,9 @@ pub enum Kind {
         /// How.
         #[serde(flatten)]
         outcome: Outcome,
+        /// As at [`Kind::Return`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<Trouble>,
     },
     /// A fault began, had an effect, or ended.
     Fault {
@@ -448,7 +432,9 @@ pub enum Kind {
         /// start, ready, crash, drop (the last handle went without `close`), exit, stdout, stderr
         /// (a line printed outside the protocol), `not_done` (an action or load that never came to
         /// its turn), log (a line the subject logged, asked for where the scenario hands out a
-        /// secret), panic, tasks, threads, fds, memory, stall.
+        /// secret), debug (its settings and errors as it prints them for debugging), secrets (so
+        /// many keys and tokens of the run were looked for), leaked (one was found there), panic,
+        /// tasks, threads, fds, memory, stall.
         what: String,
         /// exit: code, or minus the signal. tasks, threads, fds: how many. memory: bytes. stall:
         /// microseconds (source `os`: of the machine; source `subject`: of its runtime).

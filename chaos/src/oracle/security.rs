@@ -4,9 +4,9 @@
 use super::findings::{Evidence, Findings};
 use super::index::{At, Index, micros, ms};
 use super::laws::LawId::{S1, S2, S3};
-use crate::history::{Kind, Line};
-use crate::scenario::model::{Listener, Refused, Why};
-use crate::subject::logs::secrets;
+use crate::history::{DeliveryError, Kind, Line, Src, Trouble};
+use crate::scenario::model::{FaultKind, Listener, Refused, Why};
+use crate::subject::secrets::{LEAKED, SEARCHED, found_in, secrets};
 
 /// S1: through a secured listener events arrive, unless they must not.
 pub(super) fn judge_let_in(index: &Index<'_>, f: &mut Findings) {
@@ -19,8 +19,9 @@ pub(super) fn judge_let_in(index: &Index<'_>, f: &mut Findings) {
     if index.events.iter().all(|event| event.main.is_empty()) {
         f.broken(S1, "let_in", Evidence::default(), || {
             let expected = format!("events arrive through the listener `{}`", listener.name());
-            let told = complaint(index, |_| true).map(|(_, text)| text);
-            (expected, told.map_or_else(|| "none did".to_owned(), |text| format!("none: {text}")))
+            let told = complaint(index, At { line: 0, t_us: 0 }, |_| true);
+            let told = told.map(|told| format!("none: {}", told.shown()));
+            (expected, told.unwrap_or_else(|| "none did".to_owned()))
         });
     }
 }
@@ -32,73 +33,125 @@ pub(super) fn judge_refused(index: &Index<'_>, f: &mut Findings) {
         return;
     };
     f.checked(S2, 2);
-    // Who may not write to one topic may write to the other; what is acked is D2's.
-    let through = index.events.iter().position(|e| !e.main.is_empty() || !e.dlq.is_empty());
-    if let Some(slot) = through.filter(|_| why != Why::Authorization) {
+    let turned = turned(index, why);
+    if let Some(slot) = got_through(index, why, turned) {
         f.broken(S2, "refused", Evidence::event(slot), || {
             let expected = format!("no event gets through: it fails for {}", why.name());
             (expected, "its record is in a log".to_owned())
         });
     }
-    let offered = index.events.iter().filter_map(|event| event.offered).min();
-    let denied = index.faults.values().filter_map(|fault| fault.begin).min();
-    let from = if why == Why::Authorization { denied.or(offered) } else { offered };
-    // what is refused when it opens offers nothing
-    let called = index.lines.iter().enumerate();
-    let mut called = called.filter(|(_, line)| matches!(line.kind, Kind::Call { .. }));
-    let opened = called.next().map(|(line, found)| At { line, t_us: found.t_us });
-    let Some(from) = from.or(opened) else { return };
-    let about = |text: &str| {
-        let text = text.to_lowercase();
-        why.words().iter().any(|word| text.contains(word))
-    };
+    let Some(from) = since(index, turned) else { return };
     let bound = micros(within).saturating_add(index.tolerance_us());
     let late = |at: At| at.t_us.saturating_sub(from.t_us) > bound;
     let expected = || {
-        let words = why.words().join(", ");
-        format!("an error that says why ({words}) within {} of the first offer", ms(micros(within)))
+        let (name, within) = (why.name(), ms(micros(within)));
+        format!("an error that names the reason, {name}, within {within} of the first refusal")
     };
-    match complaint(index, about) {
-        Some((at, _)) if !late(at) => {}
-        Some((at, text)) => f.broken(S2, "told", Evidence::default().and(at), || {
-            let after = ms(at.t_us.saturating_sub(from.t_us));
-            (expected(), format!("said after {after}: {text}"))
+    match complaint(index, from, |told| why.is_told(told.why, told.text)) {
+        Some(told) if !late(told.at) => {}
+        Some(told) => f.broken(S2, "told", Evidence::default().and(told.at), || {
+            let after = ms(told.at.t_us.saturating_sub(from.t_us));
+            (expected(), format!("said after {after}: {}", told.shown()))
         }),
         None => f.broken(S2, "told", Evidence::default(), || {
-            let other = complaint(index, |_| true).map(|(_, text)| format!(", but: {text}"));
-            (expected(), format!("nothing of the kind was said{}", other.unwrap_or_default()))
+            let other = complaint(index, from, |_| true);
+            let other = other.map(|told| format!(", but: {}", told.shown()));
+            (expected(), format!("it was never said{}", other.unwrap_or_default()))
         }),
     }
 }
 
-/// The first error that the subject told and that is of the kind.
-fn complaint<'a>(index: &Index<'a>, is: impl Fn(&str) -> bool) -> Option<(At, &'a str)> {
-    index.lines.iter().enumerate().find_map(|(n, line)| {
-        let text = match &line.kind {
-            Kind::Return { error, .. } => error.as_deref(),
-            Kind::Refused { error, .. } => Some(&*error.reason),
-            Kind::Delivery { error, .. } => error.as_ref().map(|error| &*error.reason),
+/// When the subject is turned away that was let in before: an ACL denies it, or the last token has
+/// expired. `None` where it is turned away from the start.
+fn turned(index: &Index<'_>, why: Why) -> Option<At> {
+    let seen = index.faults.iter().filter_map(|((n, _), seen)| {
+        match (&index.scenario.faults.get(*n)?.kind, why) {
+            (FaultKind::AclDenied { .. }, Why::Authorization) => seen.begin,
+            // met when the newest token expires
+            (FaultKind::TokenStale, Why::Token | Why::Authentication) => seen.effect,
             _ => None,
+        }
+    });
+    seen.min()
+}
+
+/// An event that is in a log although it must not be.
+fn got_through(index: &Index<'_>, why: Why, turned: Option<At>) -> Option<usize> {
+    // Who may not write to one topic may write to the other; what is acked is D2's.
+    if why == Why::Authorization {
+        return None;
+    }
+    index.events.iter().position(|event| {
+        let before = turned.is_some_and(|turned| event.offered.is_none_or(|at| at < turned));
+        let nowhere = event.main.is_empty() && event.dlq.is_empty();
+        !(before || nowhere)
+    })
+}
+
+/// From when on the reason can be told: the first event that is offered once the subject is turned
+/// away or, where it is refused when it opens and offers nothing, that call.
+fn since(index: &Index<'_>, turned: Option<At>) -> Option<At> {
+    let offered = index.events.iter().filter_map(|event| event.offered);
+    let offered = offered.filter(|at| turned.is_none_or(|turned| *at >= turned)).min();
+    let called = index.lines.iter().enumerate();
+    let mut called = called.filter(|(_, line)| matches!(line.kind, Kind::Call { .. }));
+    let opened = called.next().map(|(line, found)| At { line, t_us: found.t_us });
+    offered.or(turned).or(opened)
+}
+
+/// An error that the subject told.
+struct Told<'a> {
+    at: At,
+    text: &'a str,
+    /// What it names, by itself or by one of Kafka's codes.
+    why: Option<Trouble>,
+}
+
+impl Told<'_> {
+    fn shown(&self) -> String {
+        match self.why.map(serde_json::to_value) {
+            Some(Ok(serde_json::Value::String(why))) => format!("{} ({why})", self.text),
+            _ => self.text.to_owned(),
+        }
+    }
+}
+
+/// The first error of the kind that the subject told from then on.
+fn complaint<'a>(index: &Index<'a>, from: At, is: impl Fn(&Told<'_>) -> bool) -> Option<Told<'a>> {
+    let of = |error: &'a DeliveryError| {
+        (&*error.reason, error.why.or_else(|| Trouble::of_code(error.code)))
+    };
+    index.lines.iter().enumerate().skip(from.line).find_map(|(n, line)| {
+        let (text, why) = match &line.kind {
+            Kind::Return { error, why, .. } => (error.as_deref()?, *why),
+            Kind::Refused { error, .. } => of(error),
+            Kind::Delivery { error, .. } => of(error.as_ref()?),
+            Kind::Outcome { outcome, why: Some(why), .. } => (outcome.label(), Some(*why)),
+            _ => return None,
         };
-        let text = text.filter(|text| is(text))?;
-        Some((At { line: n, t_us: line.t_us }, text))
+        let told = Told { at: At { line: n, t_us: line.t_us }, text, why };
+        is(&told).then_some(told)
     })
 }
 
 /// Looks for every secret of the scenario's settings in every text of the history, but for the run
-/// line: that is the scenario file itself, which hands the secret out.
+/// line: that is the scenario file itself, which hands the secret out. Keys and tokens that were
+/// made for the run are not in the history, so the lane has looked for them and tells.
 pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
     let secrets = secrets(&index.scenario.producer);
-    if secrets.is_empty() {
+    let made = index.lines.iter().filter(|line| line.src == Src::Harness);
+    let made: u64 = made.map(|line| made_for_the_run(line, f)).sum();
+    if secrets.is_empty() && made == 0 {
         f.unjudged(S3, "the scenario hands out no secret");
         return;
     }
+    f.checked(S3, made);
     for (n, line) in index.lines.iter().enumerate() {
-        if matches!(line.kind, Kind::Run { .. }) {
+        if matches!(line.kind, Kind::Run { .. }) || secrets.is_empty() {
             continue;
         }
         f.checked(S3, 1);
-        let Some(text) = texts(line, &secrets) else { continue };
+        let Some(text) = found_in(line, &secrets) else { continue };
         // Neither the line nor the secret is shown: the report must not repeat it.
         f.broken(S3, "leaked", Evidence::default(), || {
             let expected = "no secret of the settings in any text".to_owned();
@@ -107,31 +160,13 @@ pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
     }
 }
 
-/// Which text of the line holds a secret.
-fn texts(line: &Line, secrets: &[String]) -> Option<&'static str> {
-    let holds = |text: &str| secrets.iter().any(|secret| text.contains(secret.as_str()));
-    let (found, what) = match &line.kind {
-        Kind::Return { error, answer, .. } => {
-            let answer = answer.to_string();
-            (error.as_deref().is_some_and(holds) || holds(&answer), "an answer")
-        }
-        Kind::Refused { error, .. } => (holds(&error.reason), "a refusal"),
-        Kind::Delivery { error, .. } => {
-            (error.as_ref().is_some_and(|error| holds(&error.reason)), "a delivery error")
-        }
-        Kind::Scrape { text, .. } => (holds(text), "a scrape"),
-        Kind::Proc { text, .. } => (holds(text), "a logged or printed line"),
-        Kind::Log { records, .. } => {
-            let defects = records.iter().flat_map(|record| record.defects.iter());
-            let threads = records.iter().map(|record| &*record.thread);
-            let letters = records.iter().map(|record| record.letter.as_str());
-            let texts = defects.map(String::as_str).chain(threads).chain(letters);
-            (texts.into_iter().any(holds), "a record")
-        }
-        Kind::Fs { path, error, .. } => {
-            (holds(path) || error.as_deref().is_some_and(holds), "a file name")
-        }
-        _ => (false, ""),
-    };
-    found.then_some(what)
+/// How many secrets the lane has looked for; what it found is a violation.
+fn made_for_the_run(line: &Line, f: &mut Findings) -> u64 {
+    let Kind::Proc { what, value, text } = &line.kind else { return 0 };
+    if what == LEAKED {
+        f.broken(S3, "leaked", Evidence::default(), || {
+            ("no key or token of the run in any text".to_owned(), text.clone())
+        });
+    }
+    if what == SEARCHED { u64::try_from(*value).unwrap_or(0) } else { 0 }
 }

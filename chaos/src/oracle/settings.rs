@@ -39,6 +39,11 @@ impl Settings {
         self.acks == Acks::None
     }
 
+    /// An acked event is one that every replica in sync has.
+    pub(crate) fn acks_all(&self) -> bool {
+        self.acks == Acks::All
+    }
+
     /// Another attempt is allowed although one may be in the log.
     pub(crate) fn resends_possibly(&self) -> bool {
         !self.idempotence || self.retry.retry_possibly_persisted

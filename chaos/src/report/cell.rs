@@ -104,6 +104,14 @@ impl CellResult {
         }
     }
 
+    /// True when it passes without an event: the subject was refused when it opened, and had to be.
+    #[must_use]
+    pub fn is_refused_at_open(&self) -> bool {
+        let nothing = self.judgement.as_ref().is_some_and(|j| j.ledger.offered == 0);
+        let refused = self.cell.scenario.expect.refused.is_some();
+        self.verdict == Verdict::Pass && refused && nothing
+    }
+
     /// True when something that had to happen did not, on a lane where that can be chance.
     #[must_use]
     pub fn is_worth_another_try(&self) -> bool {

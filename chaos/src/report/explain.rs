@@ -7,9 +7,11 @@ mod stores;
 use std::time::Duration;
 
 use crate::scenario::model::{
-    Action, ActionKind, Amount, At, Bound, Brokers, Cmp, Fault, FaultKind, Laws, LinkFault, Load,
-    Scenario, Size, SpoolDamage, TopicSel,
+    Action, ActionKind, Amount, At, Bound, Brokers, Cmp, Fault, FaultKind, Laws, LinkFault,
+    Listener, Load, Refused, Scenario, Size, SpoolDamage, TopicSel,
 };
+use crate::scenario::security;
+use crate::subject::secrets::masked;
 
 /// What happens, what must hold, and why it is tested, as text for a terminal.
 #[must_use]
@@ -35,6 +37,7 @@ pub fn scenario(scenario: &Scenario) -> String {
     } else {
         fact("cluster", cluster(scenario));
         fact("producer", producer(&scenario.producer));
+        fact("files", made(&scenario.producer));
     }
     section(&mut out, "what happens", &timeline(scenario));
     section(&mut out, "what must hold", &expectations(scenario));
@@ -43,10 +46,18 @@ pub fn scenario(scenario: &Scenario) -> String {
 
 fn cluster(scenario: &Scenario) -> String {
     format!(
-        "{} brokers, {} partitions, min.insync {}{}",
-        scenario.brokers,
+        "{}, {} partitions, min.insync {}{}{}",
+        if scenario.brokers == 1 {
+            "1 broker".to_owned()
+        } else {
+            format!("{} brokers", scenario.brokers)
+        },
         scenario.partitions,
         scenario.min_insync,
+        match scenario.listener {
+            Listener::Plaintext => String::new(),
+            secured => format!(", listener `{}`: {}", secured.name(), secured.about()),
+        },
         if scenario.auto_create { "" } else { ", topics are not created on demand" }
     )
 }
@@ -65,13 +76,22 @@ fn span(span: Duration) -> String {
 }
 
 fn producer(settings: &serde_json::Value) -> String {
-    match settings.as_object().filter(|map| !map.is_empty()) {
+    match masked(settings).as_object().filter(|map| !map.is_empty()) {
         None => "defaults".to_owned(),
         Some(map) => {
             let pairs: Vec<String> = map.iter().map(|(k, v)| format!("{k} = {v}")).collect();
             pairs.join(", ")
         }
     }
+}
+
+/// Files that the run makes for the subject.
+fn made(settings: &serde_json::Value) -> String {
+    let mut files = security::places(settings);
+    files.sort_unstable();
+    let files: Vec<String> =
+        files.iter().map(|f| format!("{f} ({})", security::about(f))).collect();
+    files.join(", ")
 }
 
 fn moment(at: &At) -> String {
@@ -288,6 +308,13 @@ fn expectations(scenario: &Scenario) -> Vec<String> {
             format!("every law that the lane judges but {}", each.join(", "))
         }
     }];
+    if let Some(Refused { why, within }) = expect.refused {
+        let within = span(within);
+        out.push(format!(
+            "the subject does not get through, and says why ({}) within {within}",
+            why.name()
+        ));
+    }
     for (outcome, b) in &expect.outcomes {
         out.push(format!("{outcome}: {}", bound(*b)));
     }

@@ -106,6 +106,9 @@ pub struct Summary {
     pub scenarios: BTreeSet<String>,
     /// Checkpoints that were offered to be saved, and states to be diffed.
     pub others: (u64, u64),
+    /// Cells that pass although nothing was offered: the subject was refused when it opened, as it
+    /// had to be, which is what law S2 judges there.
+    pub refused: u64,
     /// Crash states that were tried, and points at which they were sampled.
     pub crashes: (u64, u64),
     /// Byte counts at which a disk was full, each in a play of its own.
@@ -141,6 +144,7 @@ impl Summary {
         let key = (scenario.family().to_owned(), result.cell.lane);
         self.rows.entry(key).or_default().add(result);
         self.total.add(result);
+        self.refused += u64::from(result.is_refused_at_open());
         self.scenarios.insert(scenario.id.clone());
         self.codes.insert(result.exit_code());
         self.not_run += u64::from(result.not_run);
@@ -212,6 +216,7 @@ impl Summary {
             (self.others.1, "states"),
             (self.full_at, "byte counts of full disks"),
             (self.crashes.0, "crash states"),
+            (self.refused, "refused when they opened, with nothing to offer"),
         ];
         let told = counted.iter().filter(|(n, _)| *n > 0);
         work.extend(told.map(|(n, what)| format!("{n} {what}")));

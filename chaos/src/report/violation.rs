@@ -221,7 +221,7 @@ struct Cause<'a>(&'a DeliveryError);
 
 impl fmt::Display for Cause<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DeliveryError { code, class, reason } = self.0;
+        let DeliveryError { code, class, reason, .. } = self.0;
         let class = format!("{class:?}").to_lowercase();
         write!(f, "{class} error {code} ({reason})")
     }

@@ -47,6 +47,19 @@ pub(super) const TABLE: &[Saboteur] = &[
         sabotage: Sabotage::Transport(Some(Route::Main), || Box::<AckEarly>::default()),
     },
     Saboteur {
+        name: "leader-alone",
+        row: "",
+        law: "D2",
+        rule: "acks",
+        lane: Sim,
+        scenarios: &["outage/leader-moves"],
+        about: "asks the leader alone for a confirmation, and claims that all have given it",
+        sabotage: Sabotage::Config(|config| {
+            set(config, "acks", json!("1"));
+            set(config, "idempotence", json!(false));
+        }),
+    },
+    Saboteur {
         name: "discards",
         row: "",
         law: "D2",

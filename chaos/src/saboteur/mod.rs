@@ -21,6 +21,7 @@ mod transport;
 
 use std::sync::Arc;
 
+use dashproof_reference::config::ProducerConfig;
 use dashproof_reference::core::{Route, Transport};
 use dashproof_reference::fs::Fs;
 
@@ -77,6 +78,8 @@ enum Sabotage {
     Disk(fn(Arc<dyn Fs>) -> Arc<dyn Fs>),
     /// Wraps the claims.
     Claims(fn() -> subject::Gossip),
+    /// Prints its settings in its own way.
+    Debug(fn(&ProducerConfig) -> String),
     /// Opens stores in its own way.
     Store(fn(Setup) -> Answered<Box<dyn Checkpointer>>),
     /// Makes state diffs in its own way.
@@ -130,6 +133,15 @@ impl Saboteur {
     pub fn config(&self, config: &mut serde_json::Value) {
         if let Sabotage::Config(change) = self.sabotage {
             change(config);
+        }
+    }
+
+    /// Its settings as it prints them for people who look for bugs.
+    #[must_use]
+    pub fn debug(&self, config: &ProducerConfig) -> String {
+        match self.sabotage {
+            Sabotage::Debug(print) => print(config),
+            _ => format!("{config:?}"),
         }
     }
 

@@ -1,12 +1,14 @@
-//! What a producer can get wrong about TLS, SASL and ACLs. Only real brokers show it.
+//! What a producer can get wrong about TLS, SASL and ACLs. Only real brokers show most of it.
 
+use dashproof_reference::config::Secret;
 use dashproof_reference::core::{Delivery, Persistence, Route};
 use serde_json::{Value, json};
 
+use super::subject::Gossip;
 use super::table::{set, set_in};
 use super::transport::Trick;
 use super::{Sabotage, Saboteur};
-use crate::scenario::model::LaneName::Kafka;
+use crate::scenario::model::LaneName::{Kafka, Sim};
 
 /// In the order of the kill matrix.
 pub(super) const TABLE: &[Saboteur] = &[
@@ -33,6 +35,43 @@ pub(super) const TABLE: &[Saboteur] = &[
                 let none = Value::from("none");
                 set_in(security, "ssl", "endpoint_identification", none);
             }
+        }),
+    },
+    Saboteur {
+        name: "reasons-hidden",
+        row: "SEC-1",
+        law: "S2",
+        rule: "told",
+        lane: Kafka,
+        scenarios: &["security/wrong-password-plain", "security/untrusted-authority"],
+        about: "says that the brokers are down, whatever the reason",
+        sabotage: Sabotage::Claims(|| Gossip::BrokersDown),
+    },
+    Saboteur {
+        name: "retries-authentication-for-ever",
+        row: "SEC-1",
+        law: "S2",
+        rule: "told",
+        lane: Kafka,
+        scenarios: &["security/wrong-password-scram"],
+        about: "tries credentials that were refused again and again, and tells nobody",
+        sabotage: Sabotage::Config(|config| {
+            for key in ["delivery_timeout", "attempt_timeout"] {
+                set(config, key, json!("1h"));
+            }
+        }),
+    },
+    Saboteur {
+        name: "secret-in-debug",
+        row: "SEC-1",
+        law: "S3",
+        rule: "leaked",
+        lane: Sim,
+        scenarios: &["security/secrets-stay-inside"],
+        about: "the settings print their password",
+        sabotage: Sabotage::Debug(|config| {
+            let password = config.security.sasl.password.as_ref().map(Secret::expose);
+            format!("{config:?} with password {password:?}")
         }),
     },
     Saboteur {

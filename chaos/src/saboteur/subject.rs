@@ -9,7 +9,7 @@ use dashproof_reference::codec::DecodePolicy;
 use dashproof_reference::core::BoxFuture;
 
 use super::Claims;
-use crate::history::{Kind, Outcome};
+use crate::history::{Kind, Outcome, Trouble};
 use crate::subject::Subject;
 use crate::subject::protocol::{Answer, Op, OpError};
 use crate::subject::reference::decode;
@@ -103,12 +103,17 @@ pub(super) enum Gossip {
     Misname(&'static str, &'static str),
     /// Doubt is told as certainty.
     NoDoubt,
+    /// Whatever is wrong with the connection, it is said that the brokers are down.
+    BrokersDown,
 }
 
 pub(super) fn claims(inner: Claims, gossip: Gossip) -> Claims {
     let seen = AtomicU64::new(0);
     Arc::new(move |kind: Kind| {
-        let Kind::Outcome { event, outcome } = &kind else { return inner(kind) };
+        if matches!(gossip, Gossip::BrokersDown) {
+            return inner(down(kind));
+        }
+        let Kind::Outcome { event, outcome, why } = &kind else { return inner(kind) };
         let n = seen.fetch_add(1, Ordering::Relaxed) + 1;
         match &gossip {
             Gossip::Twice(every) if n.is_multiple_of(*every) => {
@@ -119,19 +124,34 @@ pub(super) fn claims(inner: Claims, gossip: Gossip) -> Claims {
             Gossip::Hush(reason) if outcome.reason() == *reason => {}
             Gossip::Misname(from, to) if outcome.reason() == *from => {
                 let outcome = renamed(outcome, to);
-                inner(Kind::Outcome { event: *event, outcome });
+                inner(Kind::Outcome { event: *event, outcome, why: *why });
             }
             Gossip::NoDoubt => {
-                let event = *event;
+                let (event, why) = (*event, *why);
                 let outcome = match outcome.clone() {
                     Outcome::InDoubt { reason, .. } => Outcome::Dropped { reason },
                     other => other,
                 };
-                inner(Kind::Outcome { event, outcome });
+                inner(Kind::Outcome { event, outcome, why });
             }
             _ => inner(kind),
         }
     })
+}
+
+/// The claim with no other reason than the one that says nothing.
+fn down(mut kind: Kind) -> Kind {
+    const DOWN: Option<Trouble> = Some(Trouble::AllBrokersDown);
+    match &mut kind {
+        Kind::Refused { error, .. } | Kind::Delivery { error: Some(error), .. }
+            if error.why.is_some() =>
+        {
+            (error.reason, error.why) = ("1/1 brokers are down".into(), DOWN);
+        }
+        Kind::Outcome { why: why @ Some(_), .. } => *why = DOWN,
+        _ => {}
+    }
+    kind
 }
 
 fn renamed(outcome: &Outcome, to: &str) -> Outcome {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dashproof_reference::core::{
-    AttemptId, BoxFuture, Delivery, ErrorClass, Persistence, Record, Refused, Transport,
+    AttemptId, BoxFuture, ConnectionProblem, Delivery, ErrorClass, Persistence, Record, Refused,
+    Transport,
 };
 
 /// What a saboteur does to the traffic of one route.
@@ -98,6 +99,10 @@ impl Transport for Meddled {
     fn purge(&self) {
         self.with(|trick, hands| trick.release(hands));
         self.inner.purge();
+    }
+
+    fn reach(&self, within: Duration) -> BoxFuture<'_, Result<(), ConnectionProblem>> {
+        self.inner.reach(within)
     }
 
     fn shutdown(&self, within: Duration) -> BoxFuture<'_, ()> {
@@ -254,13 +259,13 @@ impl Reorder {
 }
 
 fn refused_late(attempt: AttemptId, refused: Refused) -> Delivery {
-    let Refused { code, class, reason } = refused;
+    let Refused { code, class, reason, trouble } = refused;
     Delivery {
         attempt,
         persistence: Persistence::Not,
         partition: -1,
         offset: -1,
-        result: Err(dashproof_reference::core::Failure { code, class, reason }),
+        result: Err(dashproof_reference::core::Failure { code, class, reason, trouble }),
     }
 }
 

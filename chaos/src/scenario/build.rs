@@ -57,7 +57,7 @@ fn listener(cluster: &Fields) -> Listener {
 
 fn refused(fields: &Fields) -> Option<Refused> {
     let named = fields.text("why")?;
-    let (_, why, _) = Why::ALL.into_iter().find(|(name, _, _)| *name == named)?;
+    let (_, why, ..) = Why::ALL.into_iter().find(|(name, ..)| *name == named)?;
     Some(Refused { why, within: fields.span("within").unwrap_or_default() })
 }
 

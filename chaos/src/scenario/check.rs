@@ -5,11 +5,10 @@ use std::time::Duration;
 use dashproof_reference::config::ProducerConfig;
 
 use super::model::{
-    ActionKind, At, Brokers, FaultKind, LaneName, Laws, LinkFault, Listener, Load, PROCESS_BUDGET,
-    Scenario,
+    ActionKind, At, Brokers, FaultKind, LaneName, Laws, LinkFault, Load, PROCESS_BUDGET, Scenario,
 };
 use super::process;
-use super::security;
+use super::secured;
 use super::subjects;
 use super::value::Fields;
 use super::walk::Walker;
@@ -26,6 +25,7 @@ pub(crate) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
     subjects::asked(walker, root, scenario);
     cluster(walker, root, scenario);
     producer(walker, root, scenario);
+    secured::check(walker, root, scenario);
     times(walker, root, scenario);
     faults(walker, root, scenario);
     process::check(walker, root, scenario);
@@ -77,7 +77,6 @@ fn lanes(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
 
 fn cluster(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     let Some(fields) = root.table("cluster") else { return };
-    listener(walker, fields, scenario);
     if scenario.min_insync > scenario.brokers {
         let message = format!(
             "min_insync {} cannot be met by {} broker(s)",
@@ -87,32 +86,9 @@ fn cluster(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     }
 }
 
-/// Only real brokers have more than a plaintext listener, and those are on their own.
-fn listener(walker: &mut Walker<'_>, fields: &Fields, scenario: &Scenario) {
-    if scenario.listener == Listener::Plaintext {
-        return;
-    }
-    let at = fields.place("listener");
-    if let Some(lane) = scenario.lanes.iter().find(|lane| **lane != LaneName::Kafka) {
-        let message = format!("the brokers of the lane `{}` speak plaintext only", lane.as_str());
-        walker.refuse(&at, message, Some("lanes = [\"kafka\"]".into()));
-    }
-    if scenario.brokers != 1 {
-        let message = "a secured listener is that of a single broker";
-        walker.refuse(&at, message, Some("add `brokers = 1`".into()));
-    }
-}
-
 /// The producer's settings are the reference's to judge: there is no second list of them here.
 fn producer(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     let Some(node) = root.table("subject").and_then(Fields::producer) else { return };
-    for file in security::places(&scenario.producer) {
-        if !security::FILES.contains(&file) {
-            let message = format!("no run makes the file `{file}`");
-            let known = security::FILES.map(|file| format!("{}{file}", security::PLACE));
-            walker.refuse(&node.at, message, Some(format!("there are {}", known.join(", "))));
-        }
-    }
     let Err(error) = ProducerConfig::from_json(&scenario.producer) else { return };
     for problem in error.problems {
         let entry = node.find(&problem.key);

@@ -17,6 +17,7 @@ mod names;
 mod node;
 pub mod process;
 mod schema;
+mod secured;
 pub mod security;
 mod select;
 pub mod state;

@@ -25,7 +25,7 @@ pub(crate) fn listeners() -> Vec<&'static str> {
 
 /// Reasons to be refused.
 pub(crate) fn refusals() -> Vec<&'static str> {
-    Why::ALL.iter().map(|(name, _, _)| *name).collect()
+    Why::ALL.iter().map(|(name, ..)| *name).collect()
 }
 
 /// Kinds of damage to a spool.

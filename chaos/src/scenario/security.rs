@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::history::Trouble;
+
 /// The listener of the brokers that the subject is sent to. All but the first exist on the lane
 /// `kafka` only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +46,38 @@ impl Listener {
         !matches!(self, Self::Plaintext | Self::Sasl | Self::SaslPlainOnly)
     }
 
+    /// True when brokers ask there who it is.
+    #[must_use]
+    pub const fn asks_who(self) -> bool {
+        matches!(self, Self::Sasl | Self::SaslPlainOnly | Self::SaslTls)
+    }
+
+    /// What it speaks, as settings of a producer name it.
+    #[must_use]
+    pub const fn protocol(self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::Tls | Self::TlsExpired | Self::TlsOtherHost | Self::MutualTls => "ssl",
+            Self::Sasl | Self::SaslPlainOnly => "sasl_plaintext",
+            Self::SaslTls => "sasl_ssl",
+        }
+    }
+
+    /// In a few words.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Plaintext => "no encryption, nobody is asked who it is",
+            Self::Tls => "TLS",
+            Self::TlsExpired => "TLS, with a certificate that has expired",
+            Self::TlsOtherHost => "TLS, with a certificate for another host",
+            Self::MutualTls => "TLS, and clients must show a certificate",
+            Self::Sasl => "SASL without encryption",
+            Self::SaslPlainOnly => "SASL without encryption, PLAIN only",
+            Self::SaslTls => "SASL over TLS",
+        }
+    }
+
     /// Name in files.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -56,19 +90,73 @@ impl Listener {
 pub enum Why {
     /// Unknown user, wrong password, bad token, mechanism that the broker does not have.
     Authentication,
-    /// Certificates: unknown authority, other host, expired, none where one is asked for; or one
-    /// side speaks TLS and the other does not.
+    /// There is no valid token, or soon none, because nobody renews it.
+    Token,
+    /// Certificates: unknown authority, other host, expired, none where one is asked for.
     Tls,
     /// The user may not write to the topic.
     Authorization,
+    /// One side speaks TLS and the other does not: the listener ends the connection at once.
+    ClosedAtOnce,
 }
 
+/// A reason with its name in files, what a subject tells that names it, and phrases, in lower case,
+/// one of which it has in its error if it names nothing.
+type Entry = (&'static str, Why, Trouble, &'static [&'static str]);
+
 impl Why {
-    /// Every reason with its name in files, and words one of which a clear error has.
-    pub const ALL: [(&'static str, Self, &'static [&'static str]); 3] = [
-        ("authentication", Self::Authentication, &["authenticat", "credential", "sasl", "token"]),
-        ("tls", Self::Tls, &["tls", "ssl", "certificate"]),
-        ("authorization", Self::Authorization, &["authoriz", "authoris", "acl", "permission"]),
+    /// Every reason. The phrases are such as only this reason brings about: the names of protocols
+    /// and settings occur in the words of clients about anything.
+    pub const ALL: [Entry; 5] = [
+        (
+            "authentication",
+            Self::Authentication,
+            Trouble::Authentication,
+            &[
+                "authentication failed",
+                "invalid credentials",
+                "invalid username or password",
+                "unsupported sasl mechanism",
+                "invalid_token",
+            ],
+        ),
+        (
+            "token",
+            Self::Token,
+            Trouble::Token,
+            &["acquire sasl oauthbearer token", "token was not renewed", "token has expired"],
+        ),
+        (
+            "tls",
+            Self::Tls,
+            Trouble::Tls,
+            &[
+                "certificate verify failed",
+                "certificate required",
+                "certificate has expired",
+                "unable to find valid certification path",
+                "hostname mismatch",
+                "ssl.ca.location failed",
+                "ssl.key.location failed",
+                "ssl.certificate.location failed",
+            ],
+        ),
+        (
+            "authorization",
+            Self::Authorization,
+            Trouble::Authorization,
+            &["authorization failed", "authorization_failed", "not authorized", "access denied"],
+        ),
+        (
+            "closed_at_once",
+            Self::ClosedAtOnce,
+            Trouble::ClosedAtOnce,
+            &[
+                "connecting to a ssl listener",
+                "connecting to a plaintext broker listener",
+                "might require sasl",
+            ],
+        ),
     ];
 
     /// Name in files.
@@ -77,15 +165,17 @@ impl Why {
         self.entry().0
     }
 
-    /// Words one of which a clear error has, in lower case.
+    /// True for an error that says why: by what it names or, if it names nothing, in its words.
     #[must_use]
-    pub fn words(self) -> &'static [&'static str] {
-        self.entry().2
+    pub fn is_told(self, named: Option<Trouble>, text: &str) -> bool {
+        let (_, _, trouble, phrases) = self.entry();
+        let text = text.to_lowercase();
+        named.map_or_else(|| phrases.iter().any(|p| text.contains(p)), |named| named == trouble)
     }
 
-    fn entry(self) -> (&'static str, Self, &'static [&'static str]) {
-        let entry = Self::ALL.into_iter().find(|(_, why, _)| *why == self);
-        entry.unwrap_or(("", self, &[]))
+    fn entry(self) -> Entry {
+        let entry = Self::ALL.into_iter().find(|(_, why, ..)| *why == self);
+        entry.unwrap_or(("", self, Trouble::Other, &[]))
     }
 }
 
@@ -101,17 +191,25 @@ pub struct Refused {
 /// Marks a setting whose value is one of the files in [`FILES`], made anew for every run.
 pub const PLACE: &str = "certs:";
 
-/// Files that a scenario's settings may name, as `certs:ca.pem`.
-pub const FILES: [&str; 8] = [
-    "ca.pem",
-    "other-ca.pem",
-    "client.pem",
-    "client.key",
-    "client-encrypted.key",
-    "stranger.pem",
-    "stranger.key",
-    "token.json",
+/// Files that a scenario's settings may name, as `certs:ca.pem`, with the setting that takes such a
+/// file and what it holds.
+pub const FILES: [(&str, &str, &str); 9] = [
+    ("ca.pem", "ca_location", "the authority of the brokers"),
+    ("other-ca.pem", "ca_location", "an authority that has made no certificate of theirs"),
+    ("client.pem", "certificate_location", "a certificate that the brokers trust"),
+    ("client.key", "key_location", "its key"),
+    ("client-encrypted.key", "key_location", "its key, under a passphrase"),
+    ("stranger.pem", "certificate_location", "a certificate that the brokers do not trust"),
+    ("stranger.key", "key_location", "its key"),
+    ("token.json", "token_location", "a token of alice, renewed every second"),
+    ("expired-token.json", "token_location", "a token that has expired and does not say so"),
 ];
+
+/// What a file holds.
+#[must_use]
+pub fn about(file: &str) -> &'static str {
+    FILES.iter().find(|(name, ..)| *name == file).map_or("", |(_, _, about)| about)
+}
 
 /// Every text in `settings` that begins with [`PLACE`], without it.
 pub fn places(settings: &serde_json::Value) -> Vec<&str> {
@@ -136,5 +234,37 @@ pub fn placed(settings: &mut serde_json::Value, dir: &std::path::Path) {
             fields.values_mut().for_each(|field| placed(field, dir));
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dashproof_reference::core::ConnectionTrouble;
+
+    use super::*;
+
+    #[test]
+    fn what_an_error_names_counts_and_not_its_words() {
+        let text = "SASL authentication failed";
+        assert!(Why::Authentication.is_told(None, text));
+        assert!(Why::Authentication.is_told(Some(Trouble::Authentication), "no"));
+        assert!(!Why::Authentication.is_told(Some(Trouble::AllBrokersDown), text));
+    }
+
+    #[test]
+    fn names_of_brokers_and_remedies_for_other_troubles_say_nothing() {
+        let brokers = [
+            "ssl://127.0.0.1:9093/bootstrap: 1/1 brokers are down",
+            "sasl_ssl://tls.example:9/1: Connect to ipv4#1.2.3.4:9 failed: Connection refused \
+             (after 0ms in state CONNECT)",
+            "ssl://127.0.0.1:9093/1: Connection setup timed out in state SSL_HANDSHAKE",
+        ];
+        for (name, why, trouble, _) in Why::ALL {
+            let others = ConnectionTrouble::ALL.into_iter();
+            let others = others.filter(|other| Trouble::from(*other) != trouble);
+            for text in brokers.into_iter().chain(others.map(ConnectionTrouble::remedy)) {
+                assert!(!why.is_told(None, text), "{name}: {text}");
+            }
+        }
     }
 }

@@ -2,11 +2,18 @@
 
 mod agreement;
 mod process;
+mod secured;
 
 use std::time::Duration;
 
 use super::model::{ActionKind, At, Brokers, Crash, FaultKind, LaneName, Phase, Size};
 use super::*;
+
+/// A file for the faults of users and tokens.
+const BEARER: &str = "lanes = [\"kafka\"]\n[cluster]\nbrokers = 1\nlistener = \"sasl\"\n\
+                      [subject.producer.security]\nprotocol = \"sasl_plaintext\"\n\
+                      sasl.mechanism = \"OAUTHBEARER\"\n\
+                      sasl.token_location = \"certs:token.json\"\n[[load]]\nevents = 1\n";
 
 fn whole() -> String {
     include_str!("testdata/whole.toml").to_owned()
@@ -347,10 +354,9 @@ fn every_kind_in_the_table_is_built() {
             "id = \"a/b\"\nsummary = \"s\"\n{}\n[[fault]]\nat = \"1s\"\nkind = \"{}\"\n{keys}",
             match variant.name {
                 "diff.lost" => DIFFS.to_owned(),
-                "acl.denied" | "token.stale" | "broker.kill" | "broker.stop" | "broker.pause"
-                | "broker.network" | "broker.disk_full" => {
-                    head(store).replace("[\"sim\"]", "[\"kafka\"]")
-                }
+                "acl.denied" | "token.stale" => BEARER.to_owned(),
+                "broker.kill" | "broker.stop" | "broker.pause" | "broker.network"
+                | "broker.disk_full" => head(store).replace("[\"sim\"]", "[\"kafka\"]"),
                 _ => head(store).to_owned(),
             },
             variant.name,

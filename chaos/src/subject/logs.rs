@@ -2,9 +2,12 @@
 //! secret.
 
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
-use serde_json::Value;
-use tracing::{Level, Subscriber};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
 
 use super::driver::child::Claims;
@@ -13,34 +16,46 @@ use crate::history::Kind;
 /// Environment variable of a subject's process that asks it to claim its log lines.
 pub const LOGS: &str = "DASHPROOF_LOGS";
 
-/// Words in the name of a setting that make its value a secret.
-const SECRET: [&str; 4] = ["password", "secret", "token", "passphrase"];
-/// Shorter values would be found by chance.
-const LEAST: usize = 6;
-
-/// The secrets among producer settings.
-#[must_use]
-pub fn secrets(settings: &Value) -> Vec<String> {
-    let mut secrets = Vec::new();
-    collect(settings, false, &mut secrets);
-    secrets.retain(|secret| secret.len() >= LEAST);
-    secrets
+/// Has every log line of the program decided upon when it is logged, and never once for all.
+///
+/// As long as one subscriber is all there is, `tracing` asks only the one of the thread that comes
+/// by a log line first whether anybody is interested, and remembers the answer for all threads: a
+/// run with logs would lack the lines that another thread, whose run has none, came by before. With
+/// this second subscriber, which wants nothing, it asks both.
+pub fn anchor() {
+    static ANCHOR: OnceLock<Dispatch> = OnceLock::new();
+    ANCHOR.get_or_init(|| Dispatch::new(Anchor));
 }
 
-/// Values below a name that makes them secret.
-fn collect(value: &Value, secret: bool, out: &mut Vec<String>) {
-    match value {
-        Value::String(text) if secret => out.push(text.clone()),
-        Value::Array(items) => items.iter().for_each(|item| collect(item, secret, out)),
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                let name = name.to_lowercase();
-                let secret = secret || SECRET.iter().any(|word| name.contains(word));
-                collect(value, secret, out);
-            }
-        }
-        _ => {}
+/// Wants nothing, and does not say so beforehand.
+struct Anchor;
+
+impl Subscriber for Anchor {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
     }
+
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        false
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::OFF)
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
 
 /// Writes every line that the reference or its client logs, at any level, as a claim `log`.
@@ -74,19 +89,7 @@ impl Write for Lines {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn values_below_a_telling_name_are_secrets_and_short_ones_are_not() {
-        let settings = json!({
-            "topic": "events",
-            "security": { "sasl": { "password": "hunter22", "username": "alice" } },
-            "ssl": { "key_password": "x", "Tokens": ["first-token"] },
-        });
-        assert_eq!(secrets(&settings), ["hunter22", "first-token"]);
-    }
 
     #[test]
     fn a_log_line_becomes_a_claim_with_its_fields() {
@@ -101,5 +104,21 @@ mod tests {
         let [Kind::Proc { what, text, .. }] = told.as_slice() else { panic!("{told:?}") };
         assert_eq!(what, "log");
         assert!(text.contains("opened") && text.contains("topic=\"t\""), "{text}");
+    }
+
+    #[test]
+    fn a_line_that_a_thread_without_logs_came_by_first_is_logged_where_there_are_logs() {
+        fn one() {
+            tracing::info!(target: "dashproof_reference::x", "once");
+        }
+        anchor();
+        let told = Arc::new(Mutex::new(0));
+        let count = told.clone();
+        let claims: Claims = Arc::new(move |_| *count.lock().unwrap() += 1);
+        tracing::subscriber::with_default(subscriber(claims), || {
+            std::thread::spawn(one).join().unwrap();
+            one();
+        });
+        assert_eq!(*told.lock().unwrap(), 1);
     }
 }

@@ -7,6 +7,7 @@ pub mod process;
 pub mod protocol;
 pub mod reference;
 pub mod runner;
+pub mod secrets;
 pub mod state;
 pub mod store;
 

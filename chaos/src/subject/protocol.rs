@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::store::Given;
-use crate::history::{EventId, Kind};
+use crate::history::{EventId, Kind, Trouble};
 
 /// Version of the protocol.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -236,13 +236,16 @@ pub struct OpError {
     pub message: String,
     /// True when the operation certainly had no effect.
     pub definite: bool,
+    /// What is wrong with the connection to the brokers, where that is it and the driver can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Trouble>,
 }
 
 impl OpError {
     /// An error without a reason of the closed list.
     #[must_use]
     pub fn new(code: &str, message: String, definite: bool) -> Self {
-        Self { code: code.to_owned(), reason: String::new(), message, definite }
+        Self { code: code.to_owned(), reason: String::new(), message, definite, why: None }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use dashproof_reference::codec::{CodecConfig, DecodePolicy, Decoder, Encoder};
-use dashproof_reference::config::ProducerConfig;
+use dashproof_reference::config::{ProducerConfig, Protocol};
 use dashproof_reference::core::{BoxFuture, Connect};
 use dashproof_reference::fs::Fs;
 use dashproof_reference::runtime::{Counts, OutcomeRecord, Producer, StdFs};
@@ -24,6 +24,7 @@ use super::Subject;
 use super::driver::child::Claims;
 use super::message;
 use super::protocol::{Answer, EventSpec, Op, OpError, PROTOCOL_VERSION};
+use crate::history::{Kind, Trouble};
 use crate::saboteur::Saboteur;
 use ledger::Ledger;
 use recording::RecordingConnect;
@@ -187,6 +188,11 @@ impl ReferenceSubject {
         self.state().handles.values().next().map(Handle::borrow).ok_or_else(no_handle)
     }
 
+    /// What somebody who looks for bugs would print: law S3 reads it.
+    fn print(&self, text: String) {
+        (self.claims)(Kind::Proc { what: "debug".to_owned(), value: 0, text });
+    }
+
     async fn open(
         &self,
         bootstrap: String,
@@ -199,6 +205,10 @@ impl ReferenceSubject {
         let mut config = ProducerConfig::from_json(&settings)
             .map_err(|error| OpError::new("config", error.to_string(), true))?;
         config.bootstrap.clone_from(&bootstrap);
+        let shows = config.security.protocol != Protocol::Plaintext;
+        if shows {
+            self.print(self.saboteur.map_or_else(|| format!("{config:?}"), |s| s.debug(&config)));
+        }
         let ledger = Arc::new(Ledger::new(Arc::clone(&self.claims)));
         let connect = Arc::new(RecordingConnect {
             inner: (self.connect)(&config, &bootstrap)?,
@@ -216,7 +226,7 @@ impl ReferenceSubject {
             self.wall_origin_us + i64::try_from(age.as_micros()).unwrap_or(0)
         };
         let on_outcome = move |record: &OutcomeRecord| {
-            ledger.outcome(record.message_id, record.sequence, &record.outcome);
+            ledger.outcome(record);
         };
         let builder = match (&self.fs, self.saboteur) {
             (Some(fs), saboteur) => {
@@ -235,7 +245,20 @@ impl ReferenceSubject {
             .on_outcome(on_outcome)
             .open()
             .await
-            .map_err(|error| OpError::new("open", error.to_string(), true))?;
+            .inspect(|producer| {
+                if shows {
+                    self.print(format!("{producer:?}"));
+                }
+            })
+            .inspect_err(|error| {
+                if shows {
+                    self.print(format!("{error:?}"));
+                }
+            })
+            .map_err(|error| OpError {
+                why: error.trouble().map(Trouble::from),
+                ..OpError::new("open", error.to_string(), true)
+            })?;
         self.state().handles.insert(0, Handle::new(producer));
         Ok(Answer::default())
     }
@@ -263,6 +286,7 @@ impl ReferenceSubject {
                 reason: error.reason.as_str().to_owned(),
                 message: error.to_string(),
                 definite: true,
+                why: None,
             }),
         }
     }
@@ -286,7 +310,11 @@ impl ReferenceSubject {
     async fn flush(&self, within: Duration) -> CallResult {
         let borrow = self.any_handle()?;
         let report = borrow.during(borrow.producer.flush(within)).await?.map_err(|error| {
-            OpError::new("pending", format!("{} events are pending", error.pending), true)
+            let why = error.problem.as_ref().map(|problem| Trouble::from(problem.trouble));
+            let connection = error.problem.as_ref().map(|problem| format!("; {problem}"));
+            let connection = connection.unwrap_or_default();
+            let text = format!("{} events are pending{connection}", error.pending);
+            OpError { why, ..OpError::new("pending", text, true) }
         })?;
         Ok(Answer { counts: counts(&report.counts), ..Answer::default() })
     }

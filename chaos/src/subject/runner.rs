@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Subject;
 use super::protocol::{Answer, Op, OpError};
-use crate::history::{EventId, Kind, Line, Outcome, Recorder, Src};
+use crate::history::{EventId, Kind, Line, Outcome, Recorder, Src, Trouble};
 use crate::lane::{HarnessError, spool};
 use crate::scenario::model::{ActionKind, At, Scenario, SpoolDamage};
 
@@ -308,11 +308,11 @@ impl Director {
         let deadline_us = deadline_us(&op);
         recorder.harness(Kind::Call { id, op: name.to_owned(), deadline_us, event });
         let answer = self.stage.subject.call(op).await;
-        let error = answer.as_ref().err().map(text);
+        let (error, why) = (answer.as_ref().err().map(text), why(&answer));
         let told = answer.as_ref().ok().filter(|_| !matches!(name, "send" | "metrics"));
         let told = told.filter(|answer| **answer != Answer::default());
         let told = told.and_then(|answer| serde_json::to_value(answer).ok()).unwrap_or_default();
-        recorder.harness(Kind::Return { id, op: name.to_owned(), error, answer: told });
+        recorder.harness(Kind::Return { id, op: name.to_owned(), error, why, answer: told });
         answer
     }
 
@@ -325,7 +325,7 @@ impl Director {
         let proc = Kind::Proc { what: "crash".to_owned(), value: 0, text: String::new() };
         recorder.record(Src::Os, proc);
         for event in recorder.read(|lines| board::unresolved(lines, inc)) {
-            recorder.harness(Kind::Outcome { event, outcome: Outcome::LostInCrash });
+            recorder.harness(Kind::Outcome { event, outcome: Outcome::LostInCrash, why: None });
         }
         self.changed.notify_waiters();
     }
@@ -385,6 +385,11 @@ fn deadline_us(op: &Op) -> Option<u64> {
 
 fn overtime(op: &Op) -> Duration {
     Duration::from_micros(deadline_us(op).unwrap_or(0)) + OVERTIME
+}
+
+/// What is wrong with the connection, as an error tells it.
+fn why(answer: &Result<Answer, OpError>) -> Option<Trouble> {
+    answer.as_ref().err().and_then(|error| error.why)
 }
 
 /// An error as the history tells it: the code, and the reason where it is one of the closed list.

@@ -102,6 +102,9 @@ fn times(config: &ProducerConfig, found: &mut Found) {
         "is longer than delivery_timeout, so the first attempt would outlive the event",
         "set it to delivery_timeout or less, or leave it out",
     );
+    if let Some(within) = config.connect_within {
+        found.timeout("connect_within", within);
+    }
     found.when(
         config.linger >= attempt && !attempt.is_zero(),
         "linger",
@@ -249,7 +252,9 @@ fn security(config: &ProducerConfig, found: &mut Found) {
         sasl(config, built_with_tls, found);
     } else {
         found.when(
-            security.sasl.password.is_some() || security.sasl.username.is_some(),
+            security.sasl.password.is_some()
+                || security.sasl.username.is_some()
+                || security.sasl.token_location.is_some(),
             "security.sasl",
             format!("is given, but security.protocol = \"{protocol}\" never uses it"),
             "set security.protocol to sasl_ssl or sasl_plaintext",
@@ -285,16 +290,38 @@ fn sasl(config: &ProducerConfig, built_with_tls: bool, found: &mut Found) {
             true,
             "security.sasl.mechanism",
             format!("is missing with security.protocol = \"{protocol}\""),
-            "set PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+            "set PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
         );
         return;
     };
     found.when(
         mechanism != Mechanism::Plain && !built_with_tls,
         "security.sasl.mechanism",
-        format!("is {mechanism}, but this build has no SCRAM"),
+        format!("is {mechanism}, but this build has only PLAIN"),
         "build with the feature `tls` or `tls-vendored`",
     );
+    let bearer = mechanism == Mechanism::OauthBearer;
+    found.when(
+        bearer && sasl.token_location.as_deref().is_none_or(str::is_empty),
+        "security.sasl.token_location",
+        format!("is missing, {mechanism} needs it"),
+        "set it, or KAFKA_SASL_TOKEN_LOCATION, to the file where the token is",
+    );
+    found.when(
+        !bearer && sasl.token_location.is_some(),
+        "security.sasl.token_location",
+        format!("is given, but {mechanism} never uses it"),
+        "set security.sasl.mechanism = \"OAUTHBEARER\", or leave it out",
+    );
+    if bearer {
+        found.when(
+            sasl.username.is_some() || sasl.password.is_some(),
+            "security.sasl",
+            format!("has a username or password, but {mechanism} never uses them"),
+            "leave them out: the token says who it is",
+        );
+        return;
+    }
     found.when(
         sasl.username.as_deref().is_none_or(str::is_empty),
         "security.sasl.username",

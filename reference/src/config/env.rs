@@ -16,6 +16,7 @@ pub(super) const VARIABLES: &[(&str, &str)] = &[
     ("KAFKA_SASL_MECHANISM", "security.sasl.mechanism"),
     ("KAFKA_SASL_USERNAME", "security.sasl.username"),
     ("KAFKA_SASL_PASSWORD", "security.sasl.password"),
+    ("KAFKA_SASL_TOKEN_LOCATION", "security.sasl.token_location"),
     ("KAFKA_SSL_CA_LOCATION", "security.ssl.ca_location"),
     ("KAFKA_SSL_CERTIFICATE_LOCATION", "security.ssl.certificate_location"),
     ("KAFKA_SSL_KEY_LOCATION", "security.ssl.key_location"),

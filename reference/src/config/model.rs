@@ -79,6 +79,8 @@ pub enum Mechanism {
     ScramSha256,
     /// `SCRAM-SHA-512`.
     ScramSha512,
+    /// `OAUTHBEARER`: a token out of a file that somebody else renews.
+    OauthBearer,
 }
 
 /// Whether the broker's certificate must name the host.
@@ -185,6 +187,9 @@ pub struct Sasl {
     pub username: Option<String>,
     /// Password.
     pub password: Option<Secret>,
+    /// File with the current token, for OAUTHBEARER. Read when the client asks for a token: at the
+    /// start, and when most of a token's life is over.
+    pub token_location: Option<String>,
 }
 
 /// TLS files.
@@ -241,6 +246,9 @@ pub struct ProducerConfig {
     pub delivery_timeout: Duration,
     /// Time of one attempt; `None` means `delivery_timeout / retry.max_attempts`.
     pub attempt_timeout: Option<Duration>,
+    /// `open` waits so long for the brokers to answer both clients, and fails with what is wrong
+    /// with the connection; `None` means that it waits for nobody.
+    pub connect_within: Option<Duration>,
     /// Most open attempts (events) on the main route. High enough for the client to fill batches.
     pub max_in_flight: usize,
     /// Most unanswered Produce requests per connection; at most 5 with idempotence.
@@ -280,6 +288,7 @@ impl Default for ProducerConfig {
             tenant: "default".to_owned(),
             delivery_timeout: Duration::from_secs(30),
             attempt_timeout: None,
+            connect_within: None,
             max_in_flight: 10_000,
             max_in_flight_requests: 5,
             idempotence: true,
@@ -360,6 +369,13 @@ impl ProducerConfig {
     #[must_use]
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = Some(timeout);
+        self
+    }
+
+    /// Has `open` wait for the brokers, for so long.
+    #[must_use]
+    pub fn connect_within(mut self, timeout: Duration) -> Self {
+        self.connect_within = Some(timeout);
         self
     }
 

@@ -181,6 +181,7 @@ words! {
         "PLAIN" => Mechanism::Plain,
         "SCRAM-SHA-256" => Mechanism::ScramSha256,
         "SCRAM-SHA-512" => Mechanism::ScramSha512,
+        "OAUTHBEARER" => Mechanism::OauthBearer,
     }
     EndpointIdentification {
         "https" => EndpointIdentification::Https,

@@ -62,6 +62,8 @@ settings! {
         "from acceptance; after it no further main attempt is started";
     "attempt_timeout", attempt_timeout,
         "one main attempt; by default delivery_timeout / retry.max_attempts";
+    "connect_within", connect_within,
+        "`open` waits so long for the brokers, and fails with what is wrong; for nobody by default";
     "max_in_flight", max_in_flight, "most open attempts (events) on the main route";
     "max_in_flight_requests", max_in_flight_requests,
         "most unanswered Produce requests per connection";
@@ -104,6 +106,8 @@ settings! {
     "security.sasl.mechanism", security.sasl.mechanism, "SASL mechanism";
     "security.sasl.username", security.sasl.username, "SASL user";
     "security.sasl.password", security.sasl.password, "SASL password";
+    "security.sasl.token_location", security.sasl.token_location,
+        "file with the current OAUTHBEARER token, which somebody else renews";
     "security.ssl.ca_location", security.ssl.ca_location, "PEM file with authorities to trust";
     "security.ssl.certificate_location", security.ssl.certificate_location,
         "PEM file with the client's certificate";

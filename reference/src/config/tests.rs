@@ -145,6 +145,13 @@ fn security_settings_that_do_not_fit_together_are_told() {
         json!({ "protocol": "ssl", "ssl": { "key_password": "wonderland" } }),
         json!({ "ssl": { "ca_location": "ca.pem" } }),
         json!({ "protocol": "tls", "sasl": { "mechanism": "MD5" } }),
+        json!({ "protocol": "sasl_ssl", "sasl": { "mechanism": "OAUTHBEARER" } }),
+        json!({ "protocol": "sasl_ssl", "sasl": {
+            "mechanism": "OAUTHBEARER", "token_location": "t", "username": "alice",
+        } }),
+        json!({ "protocol": "sasl_ssl", "sasl": {
+            "mechanism": "PLAIN", "token_location": "t", "username": "alice", "password": "w",
+        } }),
     ];
     let texts: Vec<String> = tables.iter().map(|t| problems(&json!({ "security": t }))).collect();
     insta::assert_snapshot!(texts.join("\n"));
@@ -167,6 +174,7 @@ fn with_secrets() -> ProducerConfig {
         mechanism: Some(Mechanism::ScramSha256),
         username: Some("alice".to_owned()),
         password: Some("wonderland".into()),
+        token_location: None,
     };
     config.security.ssl.key_password = Some("looking-glass".into());
     config

@@ -103,7 +103,7 @@ impl Core {
         self.advance(now);
         if let Some(waiter) = self.line.leave(ticket) {
             let outcome = Outcome::Rejected { reason: Reason::Cancelled };
-            self.tell(waiter.message_id, waiter.thread, None, outcome);
+            self.tell(waiter.message_id, waiter.thread, None, outcome, None);
             self.call_next();
         }
     }
@@ -119,7 +119,7 @@ impl Core {
     fn reject(&mut self, message_id: MessageId, thread: &str, reason: Reason) -> Admission {
         let (known, _) = self.threads.next(thread);
         let thread = known.map_or_else(|| Arc::from(thread), |t| self.threads.name(t));
-        self.tell(message_id, thread, None, Outcome::Rejected { reason });
+        self.tell(message_id, thread, None, Outcome::Rejected { reason }, None);
         Admission::Rejected(reason)
     }
 

@@ -30,10 +30,14 @@ impl Core {
                 link.open = link.open.saturating_sub(1);
                 match &delivery.result {
                     Ok(()) => link.succeeded(),
-                    Err(failure) if failure.class == ErrorClass::Fatal => {
-                        self.client_failed(now, route, generation);
+                    Err(failure) => {
+                        if failure.trouble.is_some() {
+                            link.down = Some(failure.cause());
+                        }
+                        if failure.class == ErrorClass::Fatal {
+                            self.client_failed(now, route, generation);
+                        }
                     }
-                    Err(_) => {}
                 }
                 if let Some(key) = self.store.key_at(index) {
                     match route {
@@ -229,12 +233,8 @@ impl Core {
         match route {
             Route::Main => {
                 if let Some(entry) = self.store.get_mut(key) {
-                    entry.failed = Some(Box::new(Failed {
-                        code: refused.code,
-                        text: refused.reason.clone(),
-                        partition: -1,
-                        offset: -1,
-                    }));
+                    let cause = refused.cause();
+                    entry.failed = Some(Box::new(Failed { cause, partition: -1, offset: -1 }));
                 }
                 self.end_main(now, key, Reason::PermanentError);
             }
@@ -243,6 +243,7 @@ impl Core {
                     code: refused.code,
                     class: refused.class,
                     reason: Arc::clone(&refused.reason),
+                    trouble: refused.trouble,
                 };
                 let entry = self.store.get(key).and_then(|e| e.dlq.as_ref());
                 let (attempt, persistence) =
@@ -272,10 +273,6 @@ impl Core {
 }
 
 fn failed(failure: &Failure, delivery: &Delivery) -> Failed {
-    Failed {
-        code: failure.code,
-        text: failure.reason.clone(),
-        partition: delivery.partition,
-        offset: delivery.offset.max(-1),
-    }
+    let (partition, offset) = (delivery.partition, delivery.offset.max(-1));
+    Failed { cause: failure.cause(), partition, offset }
 }

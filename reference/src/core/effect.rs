@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::letter::Letter;
 use super::spooling::SpoolWrite;
 use super::{
-    AttemptId, CRC32_HEADER, HeaderValue, Headers, MESSAGE_ID_HEADER, MessageId, Outcome,
+    AttemptId, CRC32_HEADER, Cause, HeaderValue, Headers, MESSAGE_ID_HEADER, MessageId, Outcome,
     Persistence, Record, Route,
 };
 
@@ -22,6 +22,9 @@ pub struct OutcomeRecord {
     pub sequence: Option<u64>,
     /// How it ended.
     pub outcome: Outcome,
+    /// Why it did not reach main, as far as anybody knows: its own last error, or what is wrong
+    /// with the connection that it waited for. `None` when it did, and when it was rejected.
+    pub cause: Option<Box<Cause>>,
 }
 
 /// A record to be given to a transport. Built into a [`Record`] outside the core's lock.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::store::{DeadLetter, Entry, Key, Stage};
-use super::{Core, Outcome, PerRoute, Persistence, Reason, Route};
+use super::{Cause, Core, Outcome, PerRoute, Persistence, Reason, Route};
 
 impl Core {
     /// Main has ended without success, for a reason that is fixed from here on. The event goes on
@@ -131,8 +131,19 @@ impl Core {
         self.counters.send_failures += u64::from(!matches!(outcome, Outcome::Acked { .. }));
         self.flushes.resolved(key, &outcome);
         let thread = self.threads.name(entry.thread);
-        self.tell(entry.message_id, thread, Some(entry.sequence), outcome);
+        let cause = self.cause(&entry, &outcome);
+        self.tell(entry.message_id, thread, Some(entry.sequence), outcome, cause);
         self.call_next();
+    }
+
+    /// Why an event did not reach main: what its last attempt was told or, if none was made or it
+    /// has not ended, what keeps the connection down.
+    fn cause(&self, entry: &Entry, outcome: &Outcome) -> Option<Box<Cause>> {
+        if matches!(outcome, Outcome::Acked { .. }) {
+            return None;
+        }
+        let own = entry.failed.as_ref().map(|failed| failed.cause.clone());
+        own.or_else(|| self.links.main.down.clone()).map(Box::new)
     }
 
     /// The DLQ is over for an event: somebody else gets its permit.

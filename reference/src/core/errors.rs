@@ -1,7 +1,7 @@
 //! The one table of error classes: code → class, and where the rule comes from.
 
-use super::ErrorClass;
 use super::ErrorClass::{Fatal, Permanent, Retryable};
+use super::{ConnectionTrouble, ErrorClass};
 
 /// Broker code whose class is a setting (`retry.policy_violation`).
 pub const POLICY_VIOLATION: i32 = 44;
@@ -113,6 +113,21 @@ pub const RULES: &[Rule] = &[
 #[must_use]
 pub fn class(code: i32) -> ErrorClass {
     find(code).map_or(Permanent, |r| r.class)
+}
+
+/// What a code says about the connection, if anything.
+#[must_use]
+pub const fn trouble(code: i32) -> Option<ConnectionTrouble> {
+    Some(match code {
+        29 | 30 | 31 | 53 | 65 => ConnectionTrouble::Authorization,
+        // UNSUPPORTED_SASL_MECHANISM, ILLEGAL_SASL_STATE, SASL_AUTHENTICATION_FAILED
+        33 | 34 | 58 | -169 => ConnectionTrouble::Authentication,
+        -181 => ConnectionTrouble::Tls,
+        -187 => ConnectionTrouble::AllBrokersDown,
+        -193 => ConnectionTrouble::Resolve,
+        -195 => ConnectionTrouble::Unreachable,
+        _ => return None,
+    })
 }
 
 /// Name of a code, or `UNKNOWN`.

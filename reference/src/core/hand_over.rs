@@ -6,7 +6,7 @@ use super::attempts::Slot;
 use super::effect::{Body, Effect, HandOver};
 use super::letter::Letter;
 use super::store::{Key, Stage};
-use super::{AttemptId, Core, ErrorClass, Reason, Refused, Route};
+use super::{AttemptId, Cause, Core, ErrorClass, Reason, Refused, Route};
 
 impl Core {
     /// The next record of a route, if one may go now.
@@ -141,7 +141,10 @@ impl Core {
         let failed = entry.failed.as_deref();
         let error = failed.map_or_else(
             || reason.to_owned(),
-            |f| format!("{reason}: {} ({}): {}", super::errors::name(f.code), f.code, f.text),
+            |f| {
+                let Cause { code, text, .. } = &f.cause;
+                format!("{reason}: {} ({code}): {text}", super::errors::name(*code))
+            },
         );
         Some(Letter {
             payload: entry.frame.clone(),
@@ -197,6 +200,9 @@ impl Core {
             self.attempts.end(attempt);
             return;
         };
+        if refused.class != ErrorClass::Permanent {
+            self.links.of_mut(route).down = Some(refused.cause());
+        }
         match refused.class {
             ErrorClass::Retryable => self.links.of_mut(route).hold(now),
             ErrorClass::Fatal => self.client_failed(now, route, generation),

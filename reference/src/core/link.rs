@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::Cause;
+
 /// Pause of a route after its client refused a record for now.
 const HOLD_OFF: Duration = Duration::from_millis(50);
 /// Wait before the first rebuild; it doubles with every rebuild that did not help.
@@ -29,11 +31,14 @@ pub(super) struct Link {
     pub(super) generation: u16,
     /// Open attempts.
     pub(super) open: usize,
+    /// Why nothing gets through, since the last success.
+    pub(super) down: Option<Cause>,
 }
 
 impl Link {
     pub(super) const fn new() -> Self {
-        Self { state: State::Up, held_until: Duration::ZERO, rebuilds: 0, generation: 0, open: 0 }
+        let (state, held_until) = (State::Up, Duration::ZERO);
+        Self { state, held_until, rebuilds: 0, generation: 0, open: 0, down: None }
     }
 
     /// May a record be handed over now?
@@ -47,8 +52,9 @@ impl Link {
     }
 
     /// A delivery succeeded: whatever was wrong is over.
-    pub(super) const fn succeeded(&mut self) {
+    pub(super) fn succeeded(&mut self) {
         self.rebuilds = 0;
+        self.down = None;
     }
 
     /// The client is unusable. True when this is news: it must be retired.

@@ -18,6 +18,7 @@ pub mod ledger;
 
 mod accept;
 mod attempts;
+mod connection;
 mod delivery;
 mod dlq;
 mod effect;
@@ -42,6 +43,7 @@ mod timers;
 mod types;
 
 pub use accept::{Admission, Offer, Payload};
+pub use connection::{Cause, ConnectionProblem, ConnectionTrouble};
 pub use effect::{DlqFailure, Effect, HandOver, OutcomeRecord};
 pub use flush::FlushId;
 pub use headers::{HeaderValue, Headers};

@@ -17,7 +17,7 @@ use super::recovered::Recall;
 use super::retry::Policy;
 use super::sequence::Threads;
 use super::store::{Key, Store};
-use super::{MessageId, Outcome, Route};
+use super::{Cause, MessageId, Outcome, Route};
 use crate::config::{Acks, Order, ProducerConfig, WhenFull};
 
 /// What a core draws on that is not in the settings.
@@ -220,10 +220,11 @@ impl Core {
         thread: Arc<str>,
         sequence: Option<u64>,
         outcome: Outcome,
+        cause: Option<Box<Cause>>,
     ) {
         self.counters.tally.add(&outcome);
         self.resolved += 1;
-        let record = OutcomeRecord { message_id, thread, sequence, outcome };
+        let record = OutcomeRecord { message_id, thread, sequence, outcome, cause };
         self.effects.push_back(Effect::Resolved(record));
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{AttemptId, HeaderValue, MessageId, PerRoute, Persistence, Reason, SpoolId};
+use super::{AttemptId, Cause, HeaderValue, MessageId, PerRoute, Persistence, Reason, SpoolId};
 
 const NONE: u32 = u32::MAX;
 
@@ -75,8 +75,7 @@ pub(super) struct DeadLetter {
 /// The last failure of main: what the DLQ record tells about the source.
 #[derive(Clone, Debug)]
 pub(super) struct Failed {
-    pub(super) code: i32,
-    pub(super) text: std::sync::Arc<str>,
+    pub(super) cause: Cause,
     pub(super) partition: i32,
     pub(super) offset: i64,
 }

@@ -221,7 +221,7 @@ impl Core {
     fn empty_line(&mut self) {
         for (ticket, waiter) in self.line.empty() {
             let outcome = Outcome::Rejected { reason: Reason::Closed };
-            self.tell(waiter.message_id, waiter.thread, None, outcome);
+            self.tell(waiter.message_id, waiter.thread, None, outcome, None);
             self.effects.push_back(Effect::Admit(ticket));
         }
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Headers;
+use super::{Cause, ConnectionProblem, ConnectionTrouble, Headers, errors};
 
 /// The 16 bytes that identify an event: protobuf `Header.message_id` and the Kafka header
 /// [`MESSAGE_ID_HEADER`] carry the same value.
@@ -107,6 +107,20 @@ pub struct Failure {
     pub class: ErrorClass,
     /// Why, in words; never holds a secret.
     pub reason: Arc<str>,
+    /// What is wrong with the connection, where that is it.
+    pub trouble: Option<ConnectionTrouble>,
+}
+
+impl Failure {
+    /// A failure whose code alone says whether it is about the connection.
+    #[must_use]
+    pub fn new(code: i32, class: ErrorClass, reason: impl Into<Arc<str>>) -> Self {
+        Self { code, class, reason: reason.into(), trouble: errors::trouble(code) }
+    }
+
+    pub(super) fn cause(&self) -> Cause {
+        Cause { code: self.code, trouble: self.trouble, text: Arc::clone(&self.reason) }
+    }
 }
 
 /// The one end of an attempt.
@@ -133,6 +147,20 @@ pub struct Refused {
     pub class: ErrorClass,
     /// Why, in words.
     pub reason: Arc<str>,
+    /// What is wrong with the connection or the settings, where that is it.
+    pub trouble: Option<ConnectionTrouble>,
+}
+
+impl Refused {
+    /// A refusal whose code alone says whether it is about the connection.
+    #[must_use]
+    pub fn new(code: i32, class: ErrorClass, reason: impl Into<Arc<str>>) -> Self {
+        Self { code, class, reason: reason.into(), trouble: errors::trouble(code) }
+    }
+
+    pub(super) fn cause(&self) -> Cause {
+        Cause { code: self.code, trouble: self.trouble, text: Arc::clone(&self.reason) }
+    }
 }
 
 /// What goes on the wire.
@@ -178,6 +206,16 @@ pub trait Transport: Send + Sync + 'static {
     fn flush_hint(&self);
     /// Every open attempt is delivered soon; what was never written to a socket as `Not`.
     fn purge(&self);
+    /// Waits until a broker has answered the client, with credentials and all. A transport that
+    /// has no way to ask says at once that one has.
+    ///
+    /// # Errors
+    /// What is wrong, when the time is over, or as soon as it is known to be something that waiting
+    /// does not mend.
+    fn reach(&self, within: Duration) -> BoxFuture<'_, Result<(), ConnectionProblem>> {
+        let _ = within;
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// Ends the client; threads are joined off the async path, within the given time.
     fn shutdown(&self, within: Duration) -> BoxFuture<'_, ()>;
 }
@@ -190,6 +228,12 @@ pub trait Connect: Send + Sync + 'static {
     /// # Errors
     /// A text that names the setting at fault and the remedy.
     fn connect(&self, route: Route) -> BoxFuture<'_, Result<Arc<dyn Transport>, Refused>>;
+    /// What the client of a route last reported about its connections; `None` while nothing is
+    /// wrong, or where nobody can tell. Never holds a secret.
+    fn problem(&self, route: Route) -> Option<ConnectionProblem> {
+        let _ = route;
+        None
+    }
 }
 
 /// Why an event was refused, dropped or is in doubt: a closed list, extended here only.

@@ -14,7 +14,10 @@ use super::send::Encoders;
 use super::shared::{Client, OnOutcome, Parts, Shared};
 use super::std_fs::{StdFs, holder};
 use crate::config::{ConfigError, ProducerConfig};
-use crate::core::{Connect, Core, Origin, OutcomeRecord, PerRoute, Refused, Route};
+use crate::core::{
+    Connect, ConnectionProblem, ConnectionTrouble, Core, Origin, OutcomeRecord, PerRoute, Refused,
+    Route,
+};
 use crate::fs::{Fs, FsError};
 use crate::spool::{Spool, SpoolError, SpoolOptions};
 
@@ -39,6 +42,14 @@ pub enum OpenError {
         /// The client's answer.
         refused: Refused,
     },
+    /// With the setting `connect_within`: the brokers did not answer, and this is what is wrong.
+    #[error("no connection to the brokers of the {} route: {problem}", route.as_str())]
+    Unreached {
+        /// Which route.
+        route: Route,
+        /// What is wrong with its connection, and the remedy.
+        problem: ConnectionProblem,
+    },
     /// The registry belongs to another producer.
     #[error(transparent)]
     Registry(#[from] RegistryInUse),
@@ -54,6 +65,19 @@ pub enum OpenError {
     /// No entropy for a seed.
     #[error("the system gave no entropy: {0}; set a seed")]
     Entropy(getrandom::Error),
+}
+
+impl OpenError {
+    /// What is wrong with the connection or the settings of a client, where that is it.
+    #[must_use]
+    pub const fn trouble(&self) -> Option<ConnectionTrouble> {
+        match self {
+            Self::Config(_) => Some(ConnectionTrouble::Settings),
+            Self::Connect { refused, .. } => refused.trouble,
+            Self::Unreached { problem, .. } => Some(problem.trouble),
+            _ => None,
+        }
+    }
 }
 
 /// What a producer is opened with. Made by [`Producer::builder`].
@@ -174,8 +198,8 @@ impl Builder {
         self
     }
 
-    /// Opens the producer. Does not wait for any broker; reads the spool, if there is one. Must be
-    /// called in a tokio runtime with time enabled.
+    /// Opens the producer. Waits for no broker, unless the setting `connect_within` says so; reads
+    /// the spool, if there is one. Must be called in a tokio runtime with time enabled.
     ///
     /// # Errors
     /// [`OpenError`]; nothing is left running then.
@@ -193,6 +217,8 @@ impl Builder {
         let main = Some(client(&*connect, Route::Main).await?);
         let dlq =
             if config.dlq.enabled { Some(client(&*connect, Route::Dlq).await?) } else { None };
+        let clients = PerRoute { main, dlq };
+        reach(&clients, config.connect_within).await?;
         let metrics = match (self.metrics, self.registry) {
             (Some(metrics), _) => metrics,
             (None, registry) => ProducerMetrics::register(&registry.unwrap_or_default())?,
@@ -203,7 +229,7 @@ impl Builder {
         let pool = (!self.inline_files).then(tokio::runtime::Handle::current);
         let shared = Shared::new(Parts {
             core,
-            clients: PerRoute { main, dlq },
+            clients,
             encoders: Encoders::new(&config, seed),
             config,
             metrics: metrics.clone(),
@@ -226,6 +252,30 @@ async fn client(connect: &dyn Connect, route: Route) -> Result<Client, OpenError
         Ok(transport) => Ok(Client::new(route, transport)),
         Err(refused) => Err(OpenError::Connect { route, refused }),
     }
+}
+
+/// Time a client gets to shut down that reached nobody.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// Waits until brokers have answered every client; without a time, for nobody.
+async fn reach(
+    clients: &PerRoute<Option<Client>>,
+    within: Option<Duration>,
+) -> Result<(), OpenError> {
+    let Some(within) = within else { return Ok(()) };
+    let one = async |client: &Option<Client>| match client {
+        Some(client) => client.transport.reach(within).await,
+        None => Ok(()),
+    };
+    let (main, dlq) = tokio::join!(one(&clients.main), one(&clients.dlq));
+    let failed = |route| move |problem| OpenError::Unreached { route, problem };
+    let reached = main.map_err(failed(Route::Main)).and(dlq.map_err(failed(Route::Dlq)));
+    if reached.is_err() {
+        for client in [&clients.main, &clients.dlq].into_iter().flatten() {
+            client.transport.shutdown(SHUTDOWN).await;
+        }
+    }
+    reached
 }
 
 #[cfg_attr(

@@ -28,4 +28,4 @@ pub use producer::{CloseReport, Counts, FlushError, FlushReport, Producer};
 pub use send::{Accepted, SendError};
 pub use std_fs::{StdFs, holder};
 
-pub use crate::core::OutcomeRecord;
+pub use crate::core::{Cause, ConnectionProblem, ConnectionTrouble, OutcomeRecord};

@@ -12,7 +12,7 @@ use super::outcomes::Outcomes;
 use super::send::{Accepted, SendError};
 use super::shared::Shared;
 use crate::config::ProducerConfig;
-use crate::core::{FlushId, Reason, Tally};
+use crate::core::{ConnectionProblem, FlushId, Reason, Route, Tally};
 use crate::proto::DashStreamMessage;
 
 /// Counts by (outcome, reason); reason is empty for acked and spooled. Zeros are left out.
@@ -35,12 +35,17 @@ pub struct FlushReport {
 
 /// A flush ran out of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{pending} events were not resolved within the flush's time; they go on")]
+#[error(
+    "{pending} events were not resolved within the flush's time; they go on{}",
+    problem.as_ref().map_or_else(String::new, |p| format!(" (last connection error: {p})"))
+)]
 pub struct FlushError {
     /// Events accepted before the flush whose outcome was not told yet.
     pub pending: u64,
     /// Outcomes of the others.
     pub counts: Counts,
+    /// What is wrong with the connection to the brokers of main, if anything.
+    pub problem: Option<ConnectionProblem>,
 }
 
 /// The account of a whole incarnation.
@@ -124,6 +129,13 @@ impl Producer {
         self.shared().send(message, true).await
     }
 
+    /// What the client of a route last reported about its connections; `None` while nothing is
+    /// wrong. Never holds a secret.
+    #[must_use]
+    pub fn problem(&self, route: Route) -> Option<ConnectionProblem> {
+        self.shared().connect.problem(route)
+    }
+
     /// The stream of outcomes from now on.
     #[must_use]
     pub fn subscribe(&self) -> Outcomes {
@@ -160,7 +172,10 @@ impl Producer {
         let untold = flush.untold();
         let flushed = flush.end();
         let (pending, counts) = (flushed.pending + untold, counts(&flushed.tally));
-        if pending == 0 { Ok(FlushReport { counts }) } else { Err(FlushError { pending, counts }) }
+        if pending == 0 {
+            return Ok(FlushReport { counts });
+        }
+        Err(FlushError { pending, counts, problem: self.problem(Route::Main) })
     }
 
     /// Ends the incarnation. At once new and waiting sends are rejected (`closed`); what is

@@ -275,8 +275,7 @@ fn take_reports(core: &mut Core, now: Duration, reports: &mut Vec<Report>) {
 
 /// Nobody knows what a client did before it panicked.
 fn broken_failure() -> Failure {
-    let reason = "the transport panicked; it is replaced".into();
-    Failure { code: FAILED, class: ErrorClass::Fatal, reason }
+    Failure::new(FAILED, ErrorClass::Fatal, "the transport panicked; it is replaced")
 }
 
 fn broken_delivery(attempt: AttemptId) -> Delivery {

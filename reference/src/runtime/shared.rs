@@ -100,7 +100,7 @@ pub(super) struct Shared {
     pub(super) told: AtomicU64,
     origin: Instant,
     pub(super) wall_us: i64,
-    connect: Arc<dyn Connect>,
+    pub(super) connect: Arc<dyn Connect>,
     pub(super) on_outcome: Option<OnOutcome>,
     /// The spool, if there is one.
     pub(super) desk: Option<Desk>,
@@ -176,11 +176,8 @@ impl Shared {
     /// Makes a client anew, as the core asked for.
     pub(super) async fn rebuild(&self, route: Route) {
         let made = timeout(CONNECT, self.connect.connect(route)).await.unwrap_or_else(|_| {
-            Err(Refused {
-                code: TIMED_OUT,
-                class: ErrorClass::Retryable,
-                reason: format!("no client was made within {CONNECT:?}").into(),
-            })
+            let reason = format!("no client was made within {CONNECT:?}");
+            Err(Refused::new(TIMED_OUT, ErrorClass::Retryable, reason))
         });
         let now = self.now();
         let mut state = self.lock();

@@ -72,14 +72,15 @@ where
     let Ok(broker) = dial(&conn.site, conn.from.broker).await else { return Ending::Reset };
     let (mut from_broker, mut to_broker) = broker.into_split();
     let (chunks, late) = mpsc::channel(CHUNKS);
+    let fetched = async {
+        fetch(conn, &mut from_broker, chunks).await;
+        // what is on its way is delivered yet, and then `leave` ends
+        std::future::pending().await
+    };
     tokio::select! {
         ending = towards(conn, read, &mut to_broker) => ending,
         ending = leave(conn, write, late) => ending,
-        ending = async {
-            fetch(conn, &mut from_broker, chunks).await;
-            // what it said last is still on its way to the client
-            std::future::pending().await
-        } => ending,
+        ending = fetched => ending,
     }
 }
 

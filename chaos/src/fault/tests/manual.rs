@@ -20,7 +20,52 @@ fn process(strike: Strike) -> FaultKind {
     })
 }
 
-/// One fault of every kind. A new kind makes this match, and so the manual, incomplete.
+/// A new kind makes this match, and so the manual, incomplete.
+const fn known(kind: &FaultKind) {
+    match kind {
+        FaultKind::BrokerDown { .. }
+        | FaultKind::BrokerFlap { .. }
+        | FaultKind::BrokerRollingRestart { .. }
+        | FaultKind::MessageMaxBytes { .. }
+        | FaultKind::Throttle { .. }
+        | FaultKind::NetPartition { .. }
+        | FaultKind::NetReset { .. }
+        | FaultKind::NetCutFrame { .. }
+        | FaultKind::NetConnectBlackhole { .. }
+        | FaultKind::NetLatency { .. }
+        | FaultKind::Link(
+            LinkFault::Slice { .. } | LinkFault::Bandwidth { .. } | LinkFault::Flip { .. },
+        )
+        | FaultKind::Process(ProcessFault {
+            strike:
+                Strike::Kill | Strike::Stop | Strike::Pause | Strike::Network | Strike::DiskFull { .. },
+            ..
+        })
+        | FaultKind::LeaderMoved { .. }
+        | FaultKind::Leaderless { .. }
+        | FaultKind::NotEnoughReplicas { .. }
+        | FaultKind::TopicMissing { .. }
+        | FaultKind::RequestError { .. }
+        | FaultKind::RequestDelay { .. }
+        | FaultKind::SpoolDamage(_)
+        | FaultKind::SubjectCrash(_)
+        | FaultKind::Fs(
+            FsFault::Error { .. }
+            | FsFault::Full { .. }
+            | FsFault::FullEvery
+            | FsFault::Damage { .. }
+            | FsFault::Index { .. }
+            | FsFault::Leftovers { .. }
+            | FsFault::ClockBack { .. }
+            | FsFault::ClockForward { .. },
+        )
+        | FaultKind::AclDenied { .. }
+        | FaultKind::TokenStale
+        | FaultKind::DiffLost { .. } => {}
+    }
+}
+
+/// One fault of every kind.
 pub(crate) fn kinds() -> Vec<FaultKind> {
     // In the form that most lanes can do.
     let (brokers, topic, time) = (Brokers::All, TopicSel::Main, Duration::from_secs(1));
@@ -81,53 +126,7 @@ pub(crate) fn kinds() -> Vec<FaultKind> {
         FaultKind::Fs(FsFault::ClockForward { by: time }),
         FaultKind::DiffLost { count: 1, reported_after: 0 },
     ];
-    for kind in &all {
-        match kind {
-            FaultKind::BrokerDown { .. }
-            | FaultKind::BrokerFlap { .. }
-            | FaultKind::BrokerRollingRestart { .. }
-            | FaultKind::MessageMaxBytes { .. }
-            | FaultKind::Throttle { .. }
-            | FaultKind::NetPartition { .. }
-            | FaultKind::NetReset { .. }
-            | FaultKind::NetCutFrame { .. }
-            | FaultKind::NetConnectBlackhole { .. }
-            | FaultKind::NetLatency { .. }
-            | FaultKind::Link(
-                LinkFault::Slice { .. } | LinkFault::Bandwidth { .. } | LinkFault::Flip { .. },
-            )
-            | FaultKind::Process(ProcessFault {
-                strike:
-                    Strike::Kill
-                    | Strike::Stop
-                    | Strike::Pause
-                    | Strike::Network
-                    | Strike::DiskFull { .. },
-                ..
-            })
-            | FaultKind::LeaderMoved { .. }
-            | FaultKind::Leaderless { .. }
-            | FaultKind::NotEnoughReplicas { .. }
-            | FaultKind::TopicMissing { .. }
-            | FaultKind::RequestError { .. }
-            | FaultKind::RequestDelay { .. }
-            | FaultKind::SpoolDamage(_)
-            | FaultKind::SubjectCrash(_)
-            | FaultKind::Fs(
-                FsFault::Error { .. }
-                | FsFault::Full { .. }
-                | FsFault::FullEvery
-                | FsFault::Damage { .. }
-                | FsFault::Index { .. }
-                | FsFault::Leftovers { .. }
-                | FsFault::ClockBack { .. }
-                | FsFault::ClockForward { .. },
-            )
-            | FaultKind::AclDenied { .. }
-            | FaultKind::TokenStale
-            | FaultKind::DiffLost { .. } => {}
-        }
-    }
+    all.iter().for_each(known);
     all
 }
 

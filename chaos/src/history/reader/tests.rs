@@ -7,7 +7,7 @@ use crate::history::{
     AtRest, CrashState, CrashTally, DamageSeen, DeliveryError, ErrorClass, EventId, FaultPhase,
     Found, FrameFacts, GivenBack, Kind, LogRecord, Outcome, Persistence, ProduceTruth, Route,
     SpoolFound, Src, StateAnswered, StateHeap, StateLost, StateOffered, StateReceived, StoreAnswer,
-    StoreCall, writer,
+    StoreCall, Trouble, writer,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -36,11 +36,16 @@ fn error() -> impl Strategy<Value = DeliveryError> {
         Just(ErrorClass::Permanent),
         Just(ErrorClass::Fatal)
     ];
-    (any::<i32>(), class, shared()).prop_map(|(code, class, reason)| DeliveryError {
+    (any::<i32>(), class, shared(), why()).prop_map(|(code, class, reason, why)| DeliveryError {
         code,
         class,
         reason,
+        why,
     })
+}
+
+fn why() -> impl Strategy<Value = Option<Trouble>> {
+    prop_oneof![Just(None), Just(Some(Trouble::Tls)), Just(Some(Trouble::ClosedAtOnce))]
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -111,11 +116,12 @@ fn called() -> impl Strategy<Value = Kind> {
         Just(Kind::Ready),
         (any::<(u64, Option<u64>)>(), text(), prop::option::of(event()))
             .prop_map(|((id, deadline_us), op, event)| Kind::Call { id, op, deadline_us, event }),
-        (any::<u64>(), text(), prop::option::of(text()), any::<u64>()).prop_map(
-            |(id, op, error, n)| Kind::Return {
+        (any::<u64>(), text(), prop::option::of(text()), any::<u64>(), why()).prop_map(
+            |(id, op, error, n, why)| Kind::Return {
                 id,
                 op,
                 error,
+                why,
                 answer: if n % 2 == 0 {
                     serde_json::Value::Null
                 } else {
@@ -160,7 +166,11 @@ fn claimed() -> impl Strategy<Value = Kind> {
             .prop_map(|((attempt, partition, offset, late), route, persistence, error)| {
                 Kind::Delivery { attempt, route, persistence, partition, offset, error, late }
             }),
-        (event(), outcome()).prop_map(|(event, outcome)| Kind::Outcome { event, outcome }),
+        (event(), outcome(), why()).prop_map(|(event, outcome, why)| Kind::Outcome {
+            event,
+            outcome,
+            why
+        }),
     ]
 }
 

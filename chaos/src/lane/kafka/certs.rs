@@ -16,6 +16,8 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 
+use crate::subject::secrets::OwnSecrets;
+
 /// The user that brokers know, and that `acl.denied` is about.
 pub(super) const USER: &str = "alice";
 /// Its password. Scenarios hand it out, and law S3 looks for it.
@@ -24,6 +26,8 @@ pub(super) const PASSWORD: &str = "correct-horse-battery-staple";
 pub(super) const PASSPHRASE: &str = "open-sesame-and-close-again";
 /// How long a token is good for.
 pub(super) const TOKEN_LIFE: Duration = Duration::from_secs(4);
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// A certificate with everything above it, and its key, both PEM.
 pub(super) struct Identity {
@@ -98,8 +102,10 @@ impl Certificates {
         })
     }
 
-    /// Writes the files that scenarios may name, but for the token.
-    pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
+    /// Writes the files that scenarios may name, but for tokens. The keys among them are secrets.
+    pub(super) fn write(&self, dir: &Path, secrets: &OwnSecrets) -> io::Result<()> {
+        secrets.add_key("the client's key", &self.client.key);
+        secrets.add_key("the stranger's key", &self.stranger.key);
         let files = [
             ("ca.pem", &self.authority),
             ("other-ca.pem", &self.other_authority),
@@ -175,22 +181,40 @@ fn encrypted(key: &str) -> io::Result<String> {
 }
 
 /// Puts a fresh token in the place of the old one, at once.
-pub(super) fn renew_token(dir: &Path) -> io::Result<()> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+pub(super) fn renew_token(dir: &Path, secrets: &OwnSecrets) -> io::Result<()> {
+    let now = now();
     let expires = now + TOKEN_LIFE;
+    let fresh = dir.join("token.fresh");
+    write(&fresh, &token(now, expires, expires, secrets))?;
+    std::fs::rename(fresh, dir.join("token.json"))
+}
+
+/// A token that has expired, and a file that says otherwise: brokers refuse it, no client does.
+pub(super) fn expired_token(dir: &Path, secrets: &OwnSecrets) -> io::Result<()> {
+    let now = now();
+    let (made, expired) = (now.saturating_sub(HOUR), now.saturating_sub(HOUR / 2));
+    write(&dir.join("expired-token.json"), &token(made, expired, now + HOUR, secrets))
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// A file with a token of the user.
+fn token(made: Duration, expires: Duration, said: Duration, secrets: &OwnSecrets) -> String {
     let part = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let head = part(serde_json::json!({ "alg": "none" }));
     let body = part(serde_json::json!({
-        "sub": USER, "iat": now.as_secs_f64(), "exp": expires.as_secs_f64(),
+        "sub": USER, "iat": made.as_secs_f64(), "exp": expires.as_secs_f64(),
     }));
-    let token = serde_json::json!({
+    // whoever has the body has the token: it is not signed
+    secrets.add("a token", &body);
+    let file = serde_json::json!({
         "token": format!("{head}.{body}."),
         "principal": USER,
-        "expires_at_ms": u64::try_from(expires.as_millis()).unwrap_or(u64::MAX),
+        "expires_at_ms": u64::try_from(said.as_millis()).unwrap_or(u64::MAX),
     });
-    let fresh = dir.join("token.fresh");
-    write(&fresh, &token.to_string())?;
-    std::fs::rename(fresh, dir.join("token.json"))
+    file.to_string()
 }
 
 #[cfg(test)]
@@ -200,13 +224,16 @@ mod tests {
     #[test]
     fn every_file_that_a_scenario_may_name_is_made_and_no_other() {
         let dir = tempfile::tempdir().unwrap();
-        Certificates::make().unwrap().write(dir.path()).unwrap();
-        renew_token(dir.path()).unwrap();
+        let secrets = OwnSecrets::default();
+        Certificates::make().unwrap().write(dir.path(), &secrets).unwrap();
+        renew_token(dir.path(), &secrets).unwrap();
+        expired_token(dir.path(), &secrets).unwrap();
+        assert!(!secrets.is_empty());
         let mut made: Vec<String> = std::fs::read_dir(dir.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
-        let mut named = crate::scenario::security::FILES.map(str::to_owned).to_vec();
+        let mut named = crate::scenario::security::FILES.map(|(name, ..)| name.to_owned()).to_vec();
         made.sort();
         named.sort();
         assert_eq!(made, named);
@@ -215,8 +242,10 @@ mod tests {
     #[test]
     fn keys_and_tokens_are_for_their_owner_only() {
         let dir = Directory::make().unwrap();
-        Certificates::make().unwrap().write(dir.path()).unwrap();
-        renew_token(dir.path()).unwrap();
+        let secrets = OwnSecrets::default();
+        Certificates::make().unwrap().write(dir.path(), &secrets).unwrap();
+        renew_token(dir.path(), &secrets).unwrap();
+        expired_token(dir.path(), &secrets).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(dir.path()), 0o700);
         for entry in std::fs::read_dir(dir.path()).unwrap() {

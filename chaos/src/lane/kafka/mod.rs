@@ -21,10 +21,11 @@ use super::{RunInput, RunOutput};
 use crate::fault::proxy::{Mode, Proxy, ProxyConfig, ProxyWorld, TopicNames};
 use crate::history::Recorder;
 use crate::scenario::model::{LaneName, Listener, Scenario};
-use crate::scenario::security::placed;
+use crate::scenario::security::{placed, places};
 use crate::subject::runner::World;
+use crate::subject::secrets::OwnSecrets;
 use admin::{Admin, NewTopic};
-use certs::{Certificates, Directory, renew_token};
+use certs::{Certificates, Directory, expired_token, renew_token};
 pub use docker::{Docked, IMAGE_VARIABLE, Missing, OFFICIAL, OWN, look};
 use fleet::{Alone, Lent, Shape};
 pub use fleet::{Fleet, abandon};
@@ -58,7 +59,8 @@ pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
         let scenario = place.scenario(&scenario.spread_by(input.seed));
         let bootstrap = place.world.bootstrap();
         let world = Arc::clone(&place.world) as Arc<dyn World>;
-        Ok((Arena { scenario, bootstrap, world }, (place, alone)))
+        let secrets = Arc::clone(&place.secrets);
+        Ok((Arena { scenario, bootstrap, world, secrets }, (place, alone)))
     };
     real::run(input, LaneName::Kafka, facts, arena).await
 }
@@ -96,6 +98,8 @@ struct Place {
     _slot: Arc<Lent>,
     /// Files that the scenario's settings name.
     files: Option<Directory>,
+    /// What of them must not show up.
+    secrets: Arc<OwnSecrets>,
 }
 
 impl Place {
@@ -146,7 +150,9 @@ impl Place {
         for (id, port) in ground.ids().into_iter().zip(slot.advertised(scenario.listener)) {
             proxy.connect_to(id, "127.0.0.1", behind.port(port));
         }
-        let files = ground.certificates.as_ref().map(files).transpose();
+        let secrets = Arc::new(OwnSecrets::default());
+        let certificates = ground.certificates.as_ref().filter(|_| is_secured(scenario));
+        let files = certificates.map(|certificates| files(certificates, &secrets)).transpose();
         let files = files.map_err(|error| format!("cannot write certificates: {error}"))?;
         let proxy = Arc::new(proxy);
         let topics = [main.real.clone(), dlq.real.clone()];
@@ -156,9 +162,9 @@ impl Place {
         // brokers that were started again are where the proxy has them, on its own listener
         let elsewhere = (!scenario.is_alone()).then_some(&admin.behind.ports);
         let inner = ProxyWorld::new(scenario, proxy, elsewhere);
-        let tokens = files.as_ref().map(|dir| dir.path().to_owned());
+        let tokens = files.as_ref().map(|dir| (dir.path().to_owned(), Arc::clone(&secrets)));
         let world = KafkaWorld::new(scenario, inner, admin, processes, topics, tokens);
-        Ok(Self { main: main.real, dlq: dlq.real, world, _slot: slot, files })
+        Ok(Self { main: main.real, dlq: dlq.real, world, _slot: slot, files, secrets })
     }
 
     /// The scenario, with the topics and files of this cell.
@@ -173,11 +179,17 @@ impl Place {
     }
 }
 
+/// The listener asks for something, or the settings name a file.
+fn is_secured(scenario: &Scenario) -> bool {
+    scenario.listener != Listener::Plaintext || !places(&scenario.producer).is_empty()
+}
+
 /// A directory with everything that a scenario's settings may name.
-fn files(certificates: &Certificates) -> io::Result<Directory> {
+fn files(certificates: &Certificates, secrets: &OwnSecrets) -> io::Result<Directory> {
     let dir = Directory::make()?;
-    certificates.write(dir.path())?;
-    renew_token(dir.path())?;
+    certificates.write(dir.path(), secrets)?;
+    renew_token(dir.path(), secrets)?;
+    expired_token(dir.path(), secrets)?;
     Ok(dir)
 }
 

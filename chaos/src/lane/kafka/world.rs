@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dashproof_reference::core::BoxFuture;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -16,13 +17,15 @@ use crate::lane::HarnessError;
 use crate::lane::child::environment;
 use crate::scenario::model::{FaultKind, Scenario, TopicSel};
 use crate::subject::runner::World;
+use crate::subject::secrets::OwnSecrets;
 
 pub(super) struct KafkaWorld {
     inner: Arc<ProxyWorld>,
     kinds: Vec<FaultKind>,
-    admin: Arc<Admin>,
     /// Where brokers' processes are harmed.
     processes: Option<Processes>,
+    /// For the one task that changes ACLs.
+    orders: mpsc::UnboundedSender<Order>,
     /// Main and dead-letter topic in the cluster.
     topics: [String; 2],
     /// Tokens are not renewed.
@@ -39,26 +42,27 @@ impl KafkaWorld {
         admin: Admin,
         processes: Option<Processes>,
         topics: [String; 2],
-        tokens: Option<PathBuf>,
+        tokens: Option<(PathBuf, Arc<OwnSecrets>)>,
     ) -> Arc<Self> {
         let stale = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
-        if let Some(dir) = tokens {
+        if let Some((dir, secrets)) = tokens {
             let stale = Arc::clone(&stale);
             tasks.spawn(async move {
                 loop {
                     sleep(TOKEN_LIFE / 4).await;
                     if !stale.load(Ordering::Acquire) {
                         // The old one stays, as it would for a subject that asks too early.
-                        drop(renew_token(&dir));
+                        drop(renew_token(&dir, &secrets));
                     }
                 }
             });
         }
         let kinds = scenario.faults.iter().map(|fault| fault.kind.clone()).collect();
-        let (tasks, failed) = (Mutex::new(tasks), Arc::default());
-        let admin = Arc::new(admin);
-        Arc::new(Self { inner, kinds, admin, processes, topics, stale, tasks, failed })
+        let (failed, (orders, to_do)) = (Arc::default(), mpsc::unbounded_channel());
+        tasks.spawn(permit(admin, to_do, Arc::clone(&failed)));
+        let tasks = Mutex::new(tasks);
+        Arc::new(Self { inner, kinds, processes, orders, topics, stale, tasks, failed })
     }
 
     pub(super) fn bootstrap(&self) -> String {
@@ -78,20 +82,33 @@ impl KafkaWorld {
         }
     }
 
-    /// Denies or allows; a broker that will not is noted.
+    /// Denies or allows, after what was asked for before.
     fn permit(&self, topic: TopicSel, deny: bool) {
-        let (admin, failed) = (Arc::clone(&self.admin), Arc::clone(&self.failed));
-        let topics = self.selected(topic);
-        self.spawn(async move {
-            for topic in topics {
-                let done =
-                    if deny { admin.deny(USER, &topic).await } else { admin.allow(&topic).await };
-                if let Err(error) = done {
-                    let text = format!("the brokers would not change an ACL: {error}");
-                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
-                }
-            }
-        });
+        for topic in self.selected(topic) {
+            // Nobody takes orders any more only when the run is over.
+            let _ = self.orders.send(Order { topic, deny });
+        }
+    }
+}
+
+/// A change of what the user may do.
+struct Order {
+    topic: String,
+    deny: bool,
+}
+
+/// Carries out one order after the other; a broker that will not is noted.
+async fn permit(
+    admin: Admin,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    failed: Arc<Mutex<Option<String>>>,
+) {
+    while let Some(Order { topic, deny }) = orders.recv().await {
+        let done = if deny { admin.deny(USER, &topic).await } else { admin.allow(&topic).await };
+        if let Err(error) = done {
+            let text = format!("the brokers would not change an ACL: {error}");
+            *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        }
     }
 }
 

@@ -36,7 +36,8 @@ pub async fn run(input: &RunInput) -> RunOutput {
         let world = world.map_err(|error| environment(&error))?;
         let bootstrap = world.bootstrap().to_owned();
         let kept = Arc::clone(&world);
-        Ok((Arena { scenario, bootstrap, world: world as Arc<dyn World> }, kept))
+        let (world, secrets) = (world as Arc<dyn World>, Arc::default());
+        Ok((Arena { scenario, bootstrap, world, secrets }, kept))
     };
     real::run(input, LaneName::Mock, Vec::new(), arena).await
 }

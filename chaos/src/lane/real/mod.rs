@@ -20,9 +20,9 @@ use crate::fault;
 use crate::fault::proxy::applies_to_bytes;
 use crate::history::Recorder;
 use crate::scenario::model::{ActionKind, LaneName, Scenario};
-use crate::subject::logs::secrets;
 use crate::subject::message;
 use crate::subject::runner::{self, Control, Stage, World};
+use crate::subject::secrets::{OwnSecrets, secrets};
 use home::Home;
 use stalls::Heartbeat;
 
@@ -34,6 +34,8 @@ pub(super) struct Arena {
     pub(super) bootstrap: String,
     /// Brokers and faults.
     pub(super) world: Arc<dyn World>,
+    /// Keys and tokens that were made for it.
+    pub(super) secrets: Arc<OwnSecrets>,
 }
 
 /// Runs one cell in the arena that `make` builds. `facts` are added to the environment that the
@@ -81,7 +83,7 @@ where
     let scenario = &arena.scenario;
     let command = command(&input.subject)
         .map_err(|error| environment(&format!("cannot find the dashproof program: {error}")))?;
-    let logs = !secrets(&scenario.producer).is_empty();
+    let logs = !secrets(&scenario.producer).is_empty() || !arena.secrets.is_empty();
     let (home, capabilities) = Home::new(command, logs, recorder.clone(), spool.as_ref()).await?;
     let missing = missing(&needed(scenario), &capabilities);
     if !missing.is_empty() {
@@ -105,6 +107,7 @@ where
         error
     });
     home.leave().await;
+    arena.secrets.search(recorder);
     ended.map(|()| None)
 }
 

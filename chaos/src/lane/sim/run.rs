@@ -22,9 +22,10 @@ use crate::lane::world::{ModelWorld, cluster_config};
 use crate::lane::{HarnessError, RunInput, RunOutput};
 use crate::scenario::model::LaneName;
 use crate::subject::driver::child::Claims;
-use crate::subject::logs::{self, secrets};
+use crate::subject::logs;
 use crate::subject::reference::spool::Reopen;
 use crate::subject::runner::{self, Stage};
+use crate::subject::secrets::secrets;
 use crate::subject::{Subject, message};
 use dashproof_reference::fs::Fs;
 
@@ -58,6 +59,7 @@ pub(super) fn played(
     let recorder = Recorder::new(clock.clone());
     recorder.harness(input.opening(LaneName::Sim, environment(input)));
     let ear = Ear::open();
+    logs::anchor();
     // for this thread alone, which is the whole simulation
     let _logs = (!secrets(&input.scenario.producer).is_empty()).then(|| {
         let recorder = recorder.clone();

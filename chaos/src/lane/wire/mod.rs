@@ -35,7 +35,8 @@ pub async fn run(input: &RunInput) -> RunOutput {
             environment(&format!("no socket on the loopback interface: {error}"))
         })?;
         let (bootstrap, world) = (brokers.bootstrap.clone(), Arc::clone(&brokers.world));
-        Ok((Arena { scenario, bootstrap, world }, brokers))
+        let secrets = Arc::default();
+        Ok((Arena { scenario, bootstrap, world, secrets }, brokers))
     };
     real::run(input, LaneName::Wire, Vec::new(), arena).await
 }

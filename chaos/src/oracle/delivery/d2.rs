@@ -74,10 +74,27 @@ fn said(
             (expected, places(event, Route::Main))
         });
     }
+    asked_for_all(index, slot, event, f);
     if timed && !appended_before(event, Route::Main, at) {
         f.broken(D2, "before", Evidence::event(slot), || {
             let expected = "a broker appends the event before it is acked".to_owned();
             (expected, "acked while no broker had appended it".to_owned())
+        });
+    }
+}
+
+/// Whoever says that all replicas confirmed must have asked them: an answer that the leader alone
+/// gives is gone with the leader.
+fn asked_for_all(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
+    const ALL: i16 = -1;
+    let mut asked = event.transmissions.iter().filter(|t| t.route == Route::Main);
+    let mut seen = asked.clone().filter_map(|t| t.acks);
+    let Some(first) = seen.next().filter(|_| index.settings.acks_all()) else { return };
+    f.checked(D2, 1);
+    if asked.all(|t| t.acks.is_some_and(|acks| acks != ALL)) {
+        f.broken(D2, "acks", Evidence::event(slot), || {
+            let expected = "what is acked with acks=all was sent with it".to_owned();
+            (expected, format!("acked, and sent with acks={first} only"))
         });
     }
 }

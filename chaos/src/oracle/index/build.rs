@@ -227,17 +227,17 @@ impl<'a> Builder<'a> {
             Kind::Call { id, op, deadline_us, event } => {
                 self.called(at, inc, *id, op, *deadline_us, *event);
             }
-            Kind::Return { id, op, error, answer } => {
+            Kind::Return { id, op, error, answer, .. } => {
                 let returned = Returned { at, error: error.as_deref(), answer };
                 self.returned(*id, op, inc, returned);
             }
             Kind::Fault { fault, name, phase } => {
                 note_fault(self.index.faults.entry((*fault, name)).or_default(), *phase, at);
             }
-            Kind::Request { produce, .. } => {
+            Kind::Request { produce, acks, .. } => {
                 self.index.requests.push(at);
                 for truth in produce {
-                    self.transmitted(at, truth);
+                    self.transmitted(at, truth, *acks);
                 }
             }
             Kind::Scrape { .. } => {
@@ -274,7 +274,7 @@ impl<'a> Builder<'a> {
                     life.accepted.get_or_insert((at, *sequence));
                 }
             }
-            Kind::Outcome { event, outcome } => self.outcome(at, inc, src, *event, outcome),
+            Kind::Outcome { event, outcome, .. } => self.outcome(at, inc, src, *event, outcome),
             Kind::Attempt { attempt, events, route } => {
                 self.attempt(at, inc, *attempt, events, *route);
             }
@@ -407,7 +407,7 @@ impl<'a> Builder<'a> {
         self.index.anomalies.push(Anomaly { at, event, rule, expected, observed });
     }
 
-    fn transmitted(&mut self, at: At, truth: &'a ProduceTruth) {
+    fn transmitted(&mut self, at: At, truth: &'a ProduceTruth, acks: Option<i16>) {
         let known = self.last_route.filter(|(topic, _)| **topic == *truth.topic);
         let Some(route) = known.map(|(_, route)| route).or_else(|| self.route(&truth.topic)) else {
             return;
@@ -421,6 +421,7 @@ impl<'a> Builder<'a> {
             unknown: truth.unknown,
             pid: truth.pid,
             epoch: truth.epoch,
+            acks,
         };
         for id in truth.events.iter().flatten() {
             let slot = self.event(*id);

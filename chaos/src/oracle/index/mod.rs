@@ -45,6 +45,8 @@ pub(crate) struct Transmission {
     pub(crate) unknown: bool,
     pub(crate) pid: i64,
     pub(crate) epoch: i16,
+    /// Confirmations that the request asked for, where that was seen.
+    pub(crate) acks: Option<i16>,
 }
 
 impl Transmission {

@@ -96,7 +96,7 @@ impl<'a> Walk<'a, '_> {
                 let (route, said, error) = (*route, *persistence, error.as_ref());
                 self.each(inc, *attempt, |event| Change::Delivery { event, route, said, error });
             }
-            Kind::Outcome { event, outcome } if src == Src::Subject => {
+            Kind::Outcome { event, outcome, .. } if src == Src::Subject => {
                 self.learn(Change::Told { event: *event, inc, outcome });
             }
             Kind::Call { id, op, deadline_us, .. } if op == "close" => {

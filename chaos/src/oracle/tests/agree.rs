@@ -164,7 +164,7 @@ fn second_load(lane: LaneName, begins: u64, refused: u32) -> Story {
         let event = EventId { load: 1, n };
         story.truth(Kind::Offered { event, thread: "t1".into(), bytes: 10 });
         let outcome = if n < refused { super::story::rejected("oversize") } else { acked(9) };
-        story.claim(Kind::Outcome { event, outcome });
+        story.claim(Kind::Outcome { event, outcome, why: None });
     }
     story
 }
@@ -186,7 +186,7 @@ fn the_counts_of_a_load_that_a_close_cut_are_not_compared() {
         story.at(5000).close();
         let event = EventId { load: 1, n: 3 };
         story.at(6000).truth(Kind::Offered { event, thread: "t1".into(), bytes: 10 });
-        story.claim(Kind::Outcome { event, outcome: acked(10) });
+        story.claim(Kind::Outcome { event, outcome: acked(10), why: None });
         story
     };
     let found = compared(&cut(LaneName::Sim, 1), &cut(LaneName::Wire, 2));

@@ -34,6 +34,20 @@ fn a_quiet_run_keeps_every_delivery_law() {
 }
 
 #[test]
+fn what_was_sent_to_the_leader_alone_and_is_acked_breaks_d2() {
+    let mut s = Story::new();
+    s.at(10).taken(0).at(20).sent(0);
+    s.asks_for(1).at(50).close();
+    assert!(s.broken(D2).contains("sent with acks=1 only"));
+    // a second transmission that asked for all makes up for it
+    let mut s = Story::new().producer(json!({ "idempotence": false }));
+    s.at(10).taken(0).at(20).appended(Main, 0, None);
+    s.asks_for(1);
+    s.at(30).sent(0).at(50).close();
+    s.holds(D2);
+}
+
+#[test]
 fn an_event_without_outcome_after_close_breaks_d1() {
     let mut s = Story::new();
     s.at(10).taken(0).at(20).sent(0).at(30).taken(1).offered(2).accepted(2);
@@ -98,7 +112,11 @@ fn a_crash_leaves_the_harness_to_say_what_is_lost() {
         s.scenario.expect.lost_in_crash = Some(super::verdict::at_most(1));
         s.at(10).taken(0).at(20).proc(crate::history::Src::Os, "crash", 0, "");
         if told {
-            s.truth(Kind::Outcome { event: id(0), outcome: crate::history::Outcome::LostInCrash });
+            s.truth(Kind::Outcome {
+                event: id(0),
+                outcome: crate::history::Outcome::LostInCrash,
+                why: None,
+            });
         }
         s.reopen().at(30).taken(1).at(40).sent(1).at(50).close();
         s

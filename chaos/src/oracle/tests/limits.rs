@@ -180,7 +180,8 @@ impl Story {
     /// A failed delivery that the subject calls late or not.
     fn delivery(&mut self, attempt: u64, late: bool) -> &mut Self {
         let reason = "timed out".into();
-        let error = Some(DeliveryError { code: -192, class: ErrorClass::Retryable, reason });
+        let error =
+            Some(DeliveryError { code: -192, class: ErrorClass::Retryable, reason, why: None });
         let (route, persistence, partition, offset) = (Main, Possibly, -1, -1);
         self.claim(Kind::Delivery { attempt, route, persistence, partition, offset, error, late })
     }

@@ -191,7 +191,7 @@ fn a_close_report_that_differs_from_the_ledger_breaks_m5() {
     s.at(10).taken(0).sent(0);
     let id = s.at(50).call("close", Some(1000));
     let answer = json!({ "counts": { "acked": 2 } });
-    s.truth(Kind::Return { id, op: "close".into(), error: None, answer }).scrape(true);
+    s.truth(Kind::Return { id, op: "close".into(), error: None, why: None, answer }).scrape(true);
     insta::assert_snapshot!(s.broken(M5));
 }
 

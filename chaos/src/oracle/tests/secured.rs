@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::story::*;
-use crate::oracle::LawId::{S1, S2};
-use crate::scenario::model::{LaneName, Listener, Refused, Why};
+use crate::history::{DeliveryError, ErrorClass, FaultPhase, Kind, Trouble};
+use crate::oracle::LawId::{S1, S2, S3};
+use crate::scenario::model::{At, Fault, FaultKind, LaneName, Listener, Refused, TopicSel, Why};
+use crate::subject::secrets::{LEAKED, SEARCHED};
 
 fn on(listener: Listener) -> Story {
     let mut s = Story::on(LaneName::Kafka, "reference");
@@ -27,6 +31,16 @@ fn told(why: Why, at_ms: u64, error: &str) -> Story {
     s
 }
 
+/// An attempt of the event 1 ends with this code, and the subject names a trouble.
+fn fails(s: &mut Story, code: i32, why: Option<Trouble>) {
+    let attempt = s.attempt(Main, 1);
+    let reason = "Message timed out".into();
+    let error = Some(DeliveryError { code, class: ErrorClass::Retryable, reason, why });
+    let (persistence, partition, offset, late) = (Not, -1, -1, false);
+    let route = Main;
+    s.claim(Kind::Delivery { attempt, route, persistence, partition, offset, error, late });
+}
+
 #[test]
 fn an_event_that_arrives_through_a_secured_listener_keeps_s1() {
     let mut s = on(Listener::Tls);
@@ -45,6 +59,134 @@ fn a_secured_listener_that_lets_nobody_in_breaks_s1() {
 fn an_error_about_the_reason_in_time_keeps_s2() {
     told(Why::Authentication, 1_900, "SASL authentication failed").holds(S2);
     told(Why::Tls, 1_900, "certificate verify failed").holds(S2);
+}
+
+#[test]
+fn what_an_error_names_is_what_counts() {
+    for (why, named, code) in [
+        (Why::Authentication, Some(Trouble::Authentication), -192),
+        (Why::ClosedAtOnce, Some(Trouble::ClosedAtOnce), -192),
+        (Why::Authorization, None, 29),
+    ] {
+        let mut s = must_be_refused(why);
+        s.at(10).taken(1);
+        s.at(500);
+        fails(&mut s, code, named);
+        s.holds(S2);
+    }
+}
+
+#[test]
+fn an_error_that_names_another_reason_breaks_s2_whatever_its_words() {
+    let mut s = must_be_refused(Why::Authentication);
+    s.at(10).taken(1);
+    s.at(500);
+    fails(&mut s, -192, Some(Trouble::AllBrokersDown));
+    insta::assert_snapshot!(s.broken(S2));
+    let brokers = "sasl_ssl://127.0.0.1:9/1: 1/1 brokers are down; check security.sasl";
+    told(Why::Authentication, 100, brokers).broken(S2);
+}
+
+#[test]
+fn an_outcome_that_names_the_reason_tells_it() {
+    let mut s = impatient(Why::Tls);
+    s.at(10).taken(1);
+    let outcome = dropped("deadline");
+    s.at(900).claim(Kind::Outcome { event: id(1), outcome, why: Some(Trouble::Tls) });
+    s.holds(S2);
+}
+
+/// The same where an event has half a second, and no DLQ.
+fn impatient(why: Why) -> Story {
+    let settings = json!({ "delivery_timeout": "500ms", "dlq": { "enabled": false } });
+    must_be_refused(why).producer(settings)
+}
+
+/// Denied at one second; an event at 10 ms and one at two seconds.
+fn revoked() -> Story {
+    let mut s = must_be_refused(Why::Authorization);
+    let kind = FaultKind::AclDenied { topic: TopicSel::Main };
+    let at = At::Time(Duration::from_secs(1));
+    s.scenario.faults = vec![Fault::new(at.clone(), None, FaultKind::TokenStale)];
+    s.scenario.faults.push(Fault::new(at, None, kind));
+    s.at(10).taken(0);
+    fault(&mut s, 0, "token.stale");
+    s
+}
+
+fn fault(s: &mut Story, fault: usize, name: &str) {
+    let name = name.to_owned();
+    s.truth(Kind::Fault { fault, name, phase: FaultPhase::Begin });
+}
+
+#[test]
+fn the_time_runs_from_the_first_offer_after_the_fault_that_turns_it_away() {
+    let mut s = revoked();
+    s.at(1_000);
+    fault(&mut s, 1, "acl.denied");
+    s.at(2_000).taken(1);
+    s.at(5_900);
+    fails(&mut s, 29, None);
+    s.holds(S2);
+    let mut s = revoked();
+    s.at(1_000);
+    fault(&mut s, 1, "acl.denied");
+    s.at(2_000).taken(1);
+    s.at(6_100);
+    fails(&mut s, 29, None);
+    assert!(s.broken(S2).contains("said after 4100 ms"));
+}
+
+#[test]
+fn an_error_before_the_fault_is_about_something_else() {
+    let mut s = revoked();
+    fails(&mut s, 29, None);
+    s.at(1_000);
+    fault(&mut s, 1, "acl.denied");
+    s.at(2_000).taken(1);
+    assert!(s.broken(S2).contains("it was never said"));
+}
+
+#[test]
+fn a_token_lets_in_until_it_has_expired_and_nobody_after() {
+    let story = |offered_ms| {
+        let mut s = impatient(Why::Token);
+        let at = At::Time(Duration::from_secs(1));
+        s.scenario.faults = vec![Fault::new(at, None, FaultKind::TokenStale)];
+        s.at(1_000);
+        fault(&mut s, 0, "token.stale");
+        if offered_ms < 5_000 {
+            s.at(offered_ms).taken(1).sent(1);
+        }
+        let name = "token.stale".to_owned();
+        s.at(5_000).truth(Kind::Fault { fault: 0, name, phase: FaultPhase::Effect });
+        if offered_ms > 5_000 {
+            s.at(offered_ms).taken(1).sent(1);
+        }
+        s.at(6_000).taken(2);
+        s.at(7_000).claim(Kind::Outcome {
+            event: id(2),
+            outcome: dropped("deadline"),
+            why: Some(Trouble::Token),
+        });
+        s
+    };
+    story(4_900).holds(S2);
+    assert!(story(5_100).broken(S2).contains("no event gets through"));
+}
+
+#[test]
+fn what_the_lane_found_of_its_own_secrets_breaks_s3() {
+    let searched = |s: &mut Story| {
+        let what = SEARCHED.to_owned();
+        s.at(10).truth(Kind::Proc { what, value: 7, text: String::new() });
+    };
+    let mut s = on(Listener::Plaintext);
+    searched(&mut s);
+    s.holds(S3);
+    let text = "line 3 of the history, a logged or printed line, holds a key".to_owned();
+    s.truth(Kind::Proc { what: LEAKED.to_owned(), value: 0, text });
+    insta::assert_snapshot!(s.broken(S3));
 }
 
 #[test]

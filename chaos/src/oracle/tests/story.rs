@@ -158,7 +158,7 @@ impl Story {
     }
 
     pub(super) fn refused(&mut self, attempt: u64, route: Route, code: i32) -> &mut Self {
-        let error = DeliveryError { code, class: class(code), reason: "not now".into() };
+        let error = DeliveryError { code, class: class(code), reason: "not now".into(), why: None };
         self.claim(Kind::Refused { attempt, route, error })
     }
 
@@ -205,6 +205,19 @@ impl Story {
         self.request(route, 0, n, None, None, 0);
         if let Some(Line { kind: Kind::Request { produce, .. }, .. }) = self.lines.last_mut() {
             produce[0].unknown = true;
+        }
+        self
+    }
+
+    /// The last Produce asked for this many confirmations.
+    pub(super) fn asks_for(&mut self, wanted: i16) -> &mut Self {
+        let requests = self.lines.iter_mut().rev();
+        let mut requests = requests.filter_map(|line| match &mut line.kind {
+            Kind::Request { acks, .. } => Some(acks),
+            _ => None,
+        });
+        if let Some(acks) = requests.next() {
+            *acks = Some(wanted);
         }
         self
     }
@@ -257,14 +270,14 @@ impl Story {
         persistence: Persistence,
     ) -> &mut Self {
         let reason = "it failed".into();
-        let error = Some(DeliveryError { code, class: class(code), reason });
+        let error = Some(DeliveryError { code, class: class(code), reason, why: None });
         let (partition, offset, late) = (-1, -1, false);
         let kind = Kind::Delivery { attempt, route, persistence, partition, offset, error, late };
         self.claim(kind)
     }
 
     pub(super) fn outcome(&mut self, n: u32, outcome: Outcome) -> &mut Self {
-        self.claim(Kind::Outcome { event: id(n), outcome })
+        self.claim(Kind::Outcome { event: id(n), outcome, why: None })
     }
 
     /// The straight way of an event: attempt, append, delivery, ack.
@@ -293,7 +306,7 @@ impl Story {
     pub(super) fn returned(&mut self, id: u64, op: &str, error: Option<&str>) -> &mut Self {
         let answer = serde_json::Value::Null;
         let (op, error) = (op.to_owned(), error.map(str::to_owned));
-        self.truth(Kind::Return { id, op, error, answer })
+        self.truth(Kind::Return { id, op, error, why: None, answer })
     }
 
     /// `close` returned, with a report that equals the ledger.
@@ -307,7 +320,7 @@ impl Story {
             }
         }
         let answer = json!({ "counts": counts });
-        self.truth(Kind::Return { id, op: "close".to_owned(), error: None, answer })
+        self.truth(Kind::Return { id, op: "close".to_owned(), error: None, why: None, answer })
     }
 
     /// Closes at once, as after a quiet run, and scrapes.

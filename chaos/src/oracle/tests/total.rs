@@ -26,7 +26,7 @@ fn lively() -> Story {
     s.at(60).proc(Src::Os, "crash", 0, "");
     for n in 3..6 {
         let outcome = crate::history::Outcome::LostInCrash;
-        s.truth(Kind::Outcome { event: id(n), outcome });
+        s.truth(Kind::Outcome { event: id(n), outcome, why: None });
     }
     s.reopen().at(70).offered_by(7, "a", 100).accepted(7).sent(7).at(80).close();
     s

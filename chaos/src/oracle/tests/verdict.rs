@@ -156,7 +156,7 @@ fn events_lost_in_a_crash_need_a_bound() {
         let mut s = Story::new();
         s.scenario.expect.lost_in_crash = bound;
         s.at(10).taken(0).at(20).proc(Src::Os, "crash", 0, "");
-        s.truth(Kind::Outcome { event: id(0), outcome: Outcome::LostInCrash });
+        s.truth(Kind::Outcome { event: id(0), outcome: Outcome::LostInCrash, why: None });
         s.reopen().at(30).taken(1).sent(1).at(50).close();
         s
     };

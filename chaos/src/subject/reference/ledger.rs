@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashproof_reference::core::{
-    AttemptId, Delivery, ErrorClass, Failure, MESSAGE_ID_HEADER, MessageId, Outcome, Persistence,
-    Record, Refused, Route,
+    AttemptId, ConnectionTrouble, Delivery, ErrorClass, Failure, MESSAGE_ID_HEADER, MessageId,
+    Outcome, OutcomeRecord, Persistence, Record, Refused, Route,
 };
 
-use crate::history::{self, DeliveryError, EventId, Kind};
+use crate::history::{self, DeliveryError, EventId, Kind, Trouble};
 use crate::subject::driver::child::Claims;
 
 /// Events of one incarnation that are not resolved, and attempts that are not delivered.
@@ -63,14 +63,16 @@ impl Ledger {
     ///
     /// # Panics
     /// On purpose, once, after [`Ledger::panic_in_next_callback`].
-    pub(super) fn outcome(&self, id: MessageId, sequence: Option<u64>, outcome: &Outcome) {
+    pub(super) fn outcome(&self, told: &OutcomeRecord) {
+        let (id, sequence) = (told.message_id, told.sequence);
+        let why = told.cause.as_ref().and_then(|cause| cause.trouble).map(Trouble::from);
         let entry = self.open().events.remove(&id);
         let event = entry.as_ref().map_or_else(|| event_of(id), |e| e.event);
         // without an entry: from the spool, and accepted in an earlier life
         if let (Some(sequence), Some(false)) = (sequence, entry.map(|e| e.told)) {
             self.claim(Kind::Accepted { event, sequence });
         }
-        self.claim(Kind::Outcome { event, outcome: claimed(outcome) });
+        self.claim(Kind::Outcome { event, outcome: claimed(&told.outcome), why });
         if self.panic_next.swap(false, Ordering::Relaxed) {
             // No panic hook: what is under test is the unwinding, not the print.
             std::panic::resume_unwind(Box::new("the outcome callback panics on request"));
@@ -101,9 +103,8 @@ impl Ledger {
 
     pub(super) fn refused(&self, attempt: AttemptId, route: Route, refused: &Refused) {
         self.open().attempts.remove(&attempt);
-        let Refused { code, class, reason } = refused;
-        let error =
-            DeliveryError { code: *code, class: claimed_class(*class), reason: reason.clone() };
+        let Refused { code, class, reason, trouble } = refused;
+        let error = claimed_error(*code, *class, reason, *trouble);
         self.claim(Kind::Refused { attempt: attempt.0, route: claimed_route(route), error });
     }
 
@@ -113,8 +114,9 @@ impl Ledger {
         let id = open.attempts.remove(&delivery.attempt);
         let late = id.is_some_and(|id| !open.events.contains_key(&id));
         drop(open);
-        let error = delivery.result.as_ref().err().map(|Failure { code, class, reason }| {
-            DeliveryError { code: *code, class: claimed_class(*class), reason: reason.clone() }
+        let error = delivery.result.as_ref().err().map(|failure| {
+            let Failure { code, class, reason, trouble } = failure;
+            claimed_error(*code, *class, reason, *trouble)
         });
         self.claim(Kind::Delivery {
             attempt: delivery.attempt.0,
@@ -151,6 +153,16 @@ pub(super) fn claimed_persistence(persistence: Persistence) -> history::Persiste
         Persistence::Possibly => history::Persistence::Possibly,
         Persistence::Persisted => history::Persistence::Persisted,
     }
+}
+
+fn claimed_error(
+    code: i32,
+    class: ErrorClass,
+    reason: &Arc<str>,
+    trouble: Option<ConnectionTrouble>,
+) -> DeliveryError {
+    let (class, why) = (claimed_class(class), trouble.map(Trouble::from));
+    DeliveryError { code, class, reason: reason.clone(), why }
 }
 
 fn claimed_class(class: ErrorClass) -> history::ErrorClass {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use dashproof_reference::core::{BoxFuture, Connect, Delivery, Record, Refused, Route, Transport};
+use dashproof_reference::core::{
+    BoxFuture, Connect, ConnectionProblem, Delivery, Record, Refused, Route, Transport,
+};
 
 use super::ledger::Ledger;
 use crate::saboteur::Saboteur;
@@ -28,6 +30,10 @@ impl Connect for RecordingConnect {
                 None => recording,
             })
         })
+    }
+
+    fn problem(&self, route: Route) -> Option<ConnectionProblem> {
+        self.inner.problem(route)
     }
 }
 
@@ -62,6 +68,10 @@ impl Transport for Recording {
 
     fn purge(&self) {
         self.inner.purge();
+    }
+
+    fn reach(&self, within: Duration) -> BoxFuture<'_, Result<(), ConnectionProblem>> {
+        self.inner.reach(within)
     }
 
     fn shutdown(&self, within: Duration) -> BoxFuture<'_, ()> {

@@ -30,7 +30,7 @@ fn delivery(attempt: AttemptId, error: Option<i32>) -> Delivery {
         persistence: if error.is_some() { Persistence::Not } else { Persistence::Persisted },
         partition: 0,
         offset: i64::try_from(attempt.0).unwrap(),
-        result: error.map_or(Ok(()), |code| Err(Failure { code, class, reason: "fake".into() })),
+        result: error.map_or(Ok(()), |code| Err(Failure::new(code, class, "fake"))),
     }
 }
 
@@ -146,7 +146,7 @@ impl Rig {
                     let end = if error.is_some() { "failed" } else { "ok" };
                     story.push(format!("delivery {end}{}", if *late { " late" } else { "" }));
                 }
-                Kind::Outcome { event, outcome } if *event == id(n) => {
+                Kind::Outcome { event, outcome, .. } if *event == id(n) => {
                     story.push(format!("{} {}", outcome.label(), outcome.reason()));
                 }
                 _ => {}

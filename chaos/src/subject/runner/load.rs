@@ -136,14 +136,15 @@ impl Director {
             answer = call => Some(answer),
             () = cancel.notified() => None,
         };
-        let error = if let Some(answer) = answer {
-            answer.err().as_ref().map(text)
+        let (error, why) = if let Some(answer) = answer {
+            let error = answer.err();
+            (error.as_ref().map(text), error.and_then(|error| error.why))
         } else {
             self.cancelled(event);
-            Some("cancelled".to_owned())
+            (Some("cancelled".to_owned()), None)
         };
         let answer = serde_json::Value::Null;
-        recorder.harness(Kind::Return { id, op: op(), error, answer });
+        recorder.harness(Kind::Return { id, op: op(), error, why, answer });
         self.board().sends.remove(&id);
         self.changed.notify_waiters();
     }
@@ -155,7 +156,7 @@ impl Director {
         let recorder = &self.stage.recorder;
         recorder.harness(Kind::Call { id, op: op(), deadline_us: None, event: Some(event) });
         let answer = serde_json::Value::Null;
-        recorder.harness(Kind::Return { id, op: op(), error: None, answer });
+        recorder.harness(Kind::Return { id, op: op(), error: None, why: None, answer });
     }
 
     fn spec(&self, load: &Load, event: EventId, thread: usize) -> EventSpec {

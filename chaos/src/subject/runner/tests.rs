@@ -29,7 +29,7 @@ impl Subject for Puppet {
                 Op::Send { spec, .. } => {
                     let outcome = Outcome::Acked { partition: 0, offset: 0 };
                     let event = spec.event;
-                    self.recorder.record(Src::Subject, Kind::Outcome { event, outcome });
+                    self.recorder.record(Src::Subject, Kind::Outcome { event, outcome, why: None });
                 }
                 Op::Close { deadline_us } => sleep(Duration::from_micros(deadline_us)).await,
                 _ => {}
@@ -160,7 +160,7 @@ async fn what_a_crash_leaves_unresolved_is_lost_and_the_load_goes_on_after_the_n
     let lost: Vec<u32> = lines
         .iter()
         .filter_map(|l| match &l.kind {
-            Kind::Outcome { event, outcome: Outcome::LostInCrash } => Some(event.n),
+            Kind::Outcome { event, outcome: Outcome::LostInCrash, .. } => Some(event.n),
             _ => None,
         })
         .collect();

@@ -159,7 +159,7 @@ fn a_delivery_that_overtakes_the_report_of_its_submission_counts_the_attempt_onc
         Payload { frame: "f".into(), crc32: HeaderValue::new(b"c"), compression_failed: false };
     pair.core.supply(pair.now, key, payload);
     let Some(Effect::HandOver(first)) = pair.core.poll(pair.now) else { panic!() };
-    let failure = Failure { code: TIMED_OUT, class: ErrorClass::Retryable, reason: "late".into() };
+    let failure = Failure::new(TIMED_OUT, ErrorClass::Retryable, "late");
     let delivery = Delivery {
         attempt: first.attempt,
         persistence: Persistence::Not,
@@ -171,4 +171,31 @@ fn a_delivery_that_overtakes_the_report_of_its_submission_counts_the_attempt_onc
     pair.core.submitted(pair.now, first.attempt);
     pair.run_to_rest();
     assert_eq!(pair.core.counters().send_retries, 1);
+}
+
+#[test]
+fn an_event_tells_its_own_last_error_and_no_cause_when_it_arrives() {
+    let mut pair = Pair::new(plain());
+    pair.main().script([Treat::Fail(Persistence::Not, 29)]);
+    pair.send("a");
+    pair.send("b");
+    pair.run_to_rest();
+    let causes = pair.causes();
+    let denied = causes[0].as_ref().or(causes[1].as_ref()).unwrap();
+    assert_eq!((denied.code, denied.trouble), (29, Some(ConnectionTrouble::Authorization)));
+    assert_eq!(causes.iter().flatten().count(), 1);
+}
+
+#[test]
+fn an_event_that_waits_to_its_end_tells_what_keeps_the_connection_down() {
+    let mut pair = Pair::new(plain().delivery_timeout(ms(2_000)).attempt_timeout(ms(500)));
+    pair.main().script([Treat::Fail(Persistence::Not, -195)]);
+    pair.main().rest = Treat::Refuse(ErrorClass::Retryable);
+    pair.send("a");
+    pair.run(ms(10));
+    // never handed over: the client takes nothing
+    pair.send("b");
+    pair.run_to_rest();
+    let codes: Vec<_> = pair.causes().into_iter().map(|cause| cause.unwrap().code).collect();
+    assert_eq!(codes, [-195, -184]);
 }

@@ -92,7 +92,7 @@ fn a_refused_head_stays_the_head_and_what_was_taken_with_it_goes_back_in_order()
         pair.core.handed_back(pair.now, *back);
     }
     let class = ErrorClass::Retryable;
-    let refused = Refused { code: -184, class, reason: "full".into() };
+    let refused = Refused::new(-184, class, "full");
     pair.core.refused(pair.now, taken[1], &refused);
     pair.run(ms(50));
     assert_eq!(pair.handed(Route::Main), [2, 3, 4]);

@@ -203,7 +203,7 @@ impl Pair {
             -1
         };
         let class = self.config.error_class(code);
-        let failure = Failure { code, class, reason: "scripted".into() };
+        let failure = Failure::new(code, class, "scripted");
         let result = if ok { Ok(()) } else { Err(failure) };
         Delivery { attempt, persistence, partition: 2, offset, result }
     }
@@ -294,7 +294,7 @@ impl Pair {
         let wire = self.wires.of_mut(route);
         let treat = wire.script.pop_front().unwrap_or(wire.rest);
         if let Treat::Refuse(class) = treat {
-            let refused = Refused { code: -184, class, reason: "scripted refusal".into() };
+            let refused = Refused::new(-184, class, "scripted refusal");
             self.core.refused(now, attempt, &refused);
             return;
         }
@@ -384,6 +384,11 @@ impl Pair {
     /// Outcomes told so far, without the events they belong to.
     pub(super) fn told(&self) -> Vec<Outcome> {
         self.outcomes.iter().map(|r| r.outcome).collect()
+    }
+
+    /// Why the events of these outcomes did not reach main.
+    pub(super) fn causes(&self) -> Vec<Option<Box<crate::core::Cause>>> {
+        self.outcomes.iter().map(|r| r.cause.clone()).collect()
     }
 
     /// When records of a route were handed over.

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Message};
@@ -12,9 +14,9 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::ffi::persistence;
 use super::mailbox::Mailbox;
-use super::state::ConnectionState;
+use super::state::{ConnectionState, is_end};
 
-use crate::core::{AttemptId, Delivery, ErrorClass, Failure, Route};
+use crate::core::{AttemptId, ConnectionTrouble, Delivery, ErrorClass, Failure, Route, errors};
 
 /// Maps a code to what may be done about it.
 pub(super) type Classify = Arc<dyn Fn(i32) -> ErrorClass + Send + Sync>;
@@ -46,24 +48,31 @@ impl Context {
         self.fatal.load(Ordering::Acquire)
     }
 
-    /// The client's own words, and why the connection is down when that is the likely cause.
-    pub(super) fn explain(&self, code: RDKafkaErrorCode) -> Arc<str> {
+    /// The client's own words and, when that is the likely cause, what is wrong with the
+    /// connection.
+    pub(super) fn explain(&self, code: RDKafkaErrorCode) -> (Arc<str>, Option<ConnectionTrouble>) {
         let about_connection = matches!(
             code,
             RDKafkaErrorCode::MessageTimedOut
                 | RDKafkaErrorCode::BrokerTransportFailure
                 | RDKafkaErrorCode::AllBrokersDown
                 | RDKafkaErrorCode::Fatal
+                | RDKafkaErrorCode::PurgeQueue
+                | RDKafkaErrorCode::PurgeInflight
         );
         match self.state.problem().filter(|_| about_connection) {
-            Some(problem) => format!("{code} (last connection error: {problem})").into(),
-            None => code.to_string().into(),
+            Some(problem) => {
+                let text = format!("{code} (last connection error: {problem})");
+                (text.into(), Some(problem.trouble))
+            }
+            None => (code.to_string().into(), errors::trouble(code as i32)),
         }
     }
 
     fn failure(&self, error: &KafkaError) -> Failure {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-        Failure { code: code as i32, class: self.class(code), reason: self.explain(code) }
+        let (reason, trouble) = self.explain(code);
+        Failure { code: code as i32, class: self.class(code), reason, trouble }
     }
 }
 
@@ -90,8 +99,32 @@ impl ProducerContext for Context {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    /// Asked for with OAUTHBEARER only: at the start, and when most of a token's life is over.
+    fn generate_oauth_token(
+        &self,
+        _: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let token = self.state.token(now)?;
+        Ok(OAuthToken {
+            token: token.text,
+            principal_name: token.principal,
+            lifetime_ms: token.expires_at_ms,
+        })
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        let (route, line) = (self.route.as_str(), self.state.redact(line));
+        let mut level = level;
+        if is_end(facility, line) {
+            // connections come and go; what matters of it is in the state
+            self.state.ended(Instant::now(), line);
+            level = RDKafkaLogLevel::Debug;
+        }
+        let route = self.route.as_str();
+        let line = self.state.redact(line);
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
@@ -116,12 +149,12 @@ impl ClientContext for Context {
         if code == RDKafkaErrorCode::Fatal {
             self.fatal.store(true, Ordering::Release);
         }
-        if let Some(problem) = self.state.error(code, reason) {
+        if let Some(problem) = self.state.error(Instant::now(), code, reason) {
             tracing::warn!(
                 target: "librdkafka",
                 route = self.route.as_str(),
                 code = code as i32,
-                trouble = ?problem.trouble,
+                trouble = problem.trouble.as_str(),
                 "{problem}"
             );
         }

@@ -10,18 +10,20 @@ mod ffi;
 mod mailbox;
 mod settings;
 mod state;
+mod token;
 mod transport;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-pub use state::{ConnectionProblem, ConnectionTrouble};
-
 use crate::config::ProducerConfig;
-use crate::core::{BoxFuture, Connect, ErrorClass, Refused, Route, Transport};
+use crate::core::{
+    BoxFuture, Connect, ConnectionProblem, ConnectionTrouble, ErrorClass, Refused, Route, Transport,
+};
 use ::rdkafka::types::RDKafkaErrorCode;
 use context::Context;
 use state::ConnectionState;
+use token::TokenFile;
 use transport::RdkafkaTransport;
 
 /// Version of the librdkafka that is linked in, as `2.12.1`.
@@ -41,15 +43,12 @@ impl RdkafkaConnect {
     /// For brokers at `config.bootstrap`. Nothing is created before [`Connect::connect`].
     #[must_use]
     pub fn new(config: &ProducerConfig) -> Self {
-        let state = || Arc::new(ConnectionState::new(settings::secrets(config)));
+        let sasl = &config.security.sasl;
+        let state = || {
+            let tokens = sasl.token_location.as_ref().map(TokenFile::new);
+            Arc::new(ConnectionState::new(settings::secrets(config), tokens))
+        };
         Self { config: Arc::new(config.clone()), main: state(), dlq: state() }
-    }
-
-    /// What the client of a route last reported about its connections; `None` before any error and
-    /// again after a broker confirmed a record. Never holds a secret.
-    #[must_use]
-    pub fn problem(&self, route: Route) -> Option<ConnectionProblem> {
-        self.state(route).problem()
     }
 
     fn state(&self, route: Route) -> &Arc<ConnectionState> {
@@ -68,13 +67,16 @@ impl Connect for RdkafkaConnect {
             // librdkafka reads certificates and starts its threads before it returns
             let made = tokio::task::spawn_blocking(move || create(&config, route, state)).await;
             made.unwrap_or_else(|error| {
-                Err(Refused {
-                    code: RDKafkaErrorCode::CriticalSystemResource as i32,
-                    class: ErrorClass::Retryable,
-                    reason: format!("making the client was cut short: {error}").into(),
-                })
+                let code = RDKafkaErrorCode::CriticalSystemResource as i32;
+                let reason = format!("making the client was cut short: {error}");
+                Err(Refused::new(code, ErrorClass::Retryable, reason))
             })
         })
+    }
+
+    /// `None` before any error, and again after a broker confirmed a record.
+    fn problem(&self, route: Route) -> Option<ConnectionProblem> {
+        self.state(route).problem()
     }
 }
 
@@ -85,14 +87,30 @@ fn create(
 ) -> Result<Arc<dyn Transport>, Refused> {
     let settings = settings::client_config(config, route);
     let classes = Arc::clone(config);
-    let transport = RdkafkaTransport::new(&settings, config.linger, |deliveries| Context {
+    let topic = match route {
+        Route::Main => &config.topic,
+        Route::Dlq => &config.dlq.topic,
+    };
+    let words = Arc::clone(&state);
+    let transport = RdkafkaTransport::new(&settings, config.linger, topic, |deliveries| Context {
         route,
         deliveries,
         state,
         classify: Arc::new(move |code| classes.error_class(code)),
         fatal: AtomicBool::new(false),
+    });
+    let transport = transport.map_err(|refused| Refused {
+        // librdkafka quotes the value that it does not take
+        reason: words.redact(&refused.reason).into(),
+        trouble: refused.trouble.or_else(|| Some(about_settings(&refused.reason))),
+        ..refused
     })?;
     Ok(Arc::new(transport))
+}
+
+/// What a client is about that does not take its settings: it names the setting at fault.
+fn about_settings(text: &str) -> ConnectionTrouble {
+    if text.contains("ssl.") { ConnectionTrouble::Tls } else { ConnectionTrouble::Settings }
 }
 
 #[cfg(test)]

@@ -56,7 +56,8 @@ fn connection(config: &ProducerConfig, route: Route) -> Vec<Setting> {
         // A topic that is missing is waited for inside the attempt. librdkafka allows an hour, but
         // counts microseconds in an int: more than 2 147 483 here would mean "do not wait".
         ("topic.metadata.propagation.max.ms", "2000000".to_owned()),
-        ("log.connection.close", "false".to_owned()),
+        // A listener that demands TLS or SASL of a client that has none shows in these lines only.
+        ("log.connection.close", "true".to_owned()),
     ]
 }
 

@@ -1,107 +1,134 @@
 //! What the client last said about its connections, typed.
 
-use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::types::RDKafkaErrorCode;
 
-/// The kind of trouble a client has with its brokers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConnectionTrouble {
-    /// The broker refused the credentials or the mechanism.
-    Authentication,
-    /// The TLS handshake failed: authority, host name, expiry, or a missing client certificate.
-    Tls,
-    /// The name of a broker could not be resolved.
-    Resolve,
-    /// A broker cannot be reached, or closed the connection.
-    Unreachable,
-    /// No known broker can be reached. A plaintext client on a TLS or SASL port sees only this.
-    AllBrokersDown,
-    /// Anything else; the text says what.
-    Other,
-}
+use super::token::{Fetched, Token, TokenFile};
+use crate::core::{ConnectionProblem, ConnectionTrouble};
 
-impl ConnectionTrouble {
-    /// What to do about it.
-    #[must_use]
-    pub const fn remedy(self) -> &'static str {
-        match self {
-            Self::Authentication => {
-                "check security.sasl: mechanism, username and password, and that the broker has \
-                 this mechanism and user"
-            }
-            Self::Tls => {
-                "check security.ssl: that ca_location holds the authority of the brokers, that \
-                 their certificates are current and name the host, that the client's certificate \
-                 is one they trust, and that the port speaks TLS"
-            }
-            Self::Resolve => "check the host names in bootstrap",
-            Self::Unreachable => "check bootstrap, and that the brokers run",
-            Self::AllBrokersDown => {
-                "check bootstrap, that the brokers run, and that the port speaks \
-                 security.protocol: one that speaks TLS or SASL ends the connections of others \
-                 without a word"
-            }
-            Self::Other => "see the client's log",
+/// A problem that was not told again for so long gives way to whatever is told. librdkafka repeats
+/// an error at least every thirty seconds while it lasts.
+const STALE: Duration = Duration::from_secs(70);
+/// Tokens of the past that are still cut out of texts.
+const TOKENS_KEPT: usize = 3;
+
+/// What a code and librdkafka's words say. Only the words tell what happened where librdkafka
+/// calls it no more than a lost connection.
+fn classify(code: RDKafkaErrorCode, text: &str) -> ConnectionTrouble {
+    use ConnectionTrouble as T;
+    match code {
+        RDKafkaErrorCode::Authentication if text.contains("acquire SASL OAUTHBEARER token") => {
+            T::Token
         }
-    }
-
-    fn classify(code: RDKafkaErrorCode, text: &str) -> Self {
-        match code {
-            RDKafkaErrorCode::Authentication => Self::Authentication,
-            RDKafkaErrorCode::SSL => Self::Tls,
-            // librdkafka 2.12: an alert of the broker, or bytes that are no TLS, come as a lost
-            // connection, and only the text tells.
-            RDKafkaErrorCode::BrokerTransportFailure if is_about_tls(text) => Self::Tls,
-            RDKafkaErrorCode::Resolve => Self::Resolve,
-            RDKafkaErrorCode::BrokerTransportFailure => Self::Unreachable,
-            RDKafkaErrorCode::AllBrokersDown => Self::AllBrokersDown,
-            _ => Self::Other,
-        }
+        RDKafkaErrorCode::Authentication => T::Authentication,
+        RDKafkaErrorCode::SSL => T::Tls,
+        RDKafkaErrorCode::BrokerTransportFailure => lost(text),
+        RDKafkaErrorCode::Resolve => T::Resolve,
+        RDKafkaErrorCode::AllBrokersDown => T::AllBrokersDown,
+        RDKafkaErrorCode::TopicAuthorizationFailed
+        | RDKafkaErrorCode::ClusterAuthorizationFailed => T::Authorization,
+        _ => T::Other,
     }
 }
 
-/// What a broker that speaks TLS, or does not, makes librdkafka say.
-fn is_about_tls(text: &str) -> bool {
-    ["SSL", " alert ", "PLAINTEXT broker listener"].iter().any(|words| text.contains(words))
-}
-
-/// The last error that a client reported about its connections.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectionProblem {
-    /// What kind.
-    pub trouble: ConnectionTrouble,
-    /// The client's own words; passwords are cut out.
-    pub text: String,
-}
-
-impl fmt::Display for ConnectionProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.text, self.trouble.remedy())
+/// What a lost connection is about. librdkafka names its own state, as `SSL_HANDSHAKE`, in each of
+/// these texts: that is no reason.
+fn lost(text: &str) -> ConnectionTrouble {
+    // an alert is the other side's own word about TLS
+    if text.contains(" alert ") {
+        return ConnectionTrouble::Tls;
     }
+    if !is_disconnect(text) {
+        return ConnectionTrouble::Unreachable;
+    }
+    // the one sentence that librdkafka has for TLS spoken to a port that has none, which a broker
+    // that ends in the handshake brings about as well
+    let in_handshake = text.contains("SSL handshake failed");
+    let unspoken = text.contains("in state APIVERSION_QUERY");
+    if in_handshake || unspoken || at_once(text) {
+        ConnectionTrouble::ClosedAtOnce
+    } else {
+        ConnectionTrouble::Unreachable
+    }
+}
+
+fn is_disconnect(text: &str) -> bool {
+    text.contains("Disconnected") || text.contains("Connection reset")
+}
+
+/// Ended within two seconds after it was thought to be up: what a listener does that demands SASL.
+fn at_once(text: &str) -> bool {
+    let Some((before, _)) = text.split_once("ms in state UP") else { return false };
+    let ms = before.rsplit(|c: char| !c.is_ascii_digit()).next();
+    ms.and_then(|ms| ms.parse::<u32>().ok()).is_some_and(|ms| ms < 2_000)
 }
 
 /// Kept per route, over rebuilds of the client.
 #[derive(Default)]
 pub(super) struct ConnectionState {
     inner: Mutex<Inner>,
-    secrets: Vec<String>,
+    tokens: Option<TokenFile>,
 }
 
 #[derive(Default)]
 struct Inner {
-    problem: Option<ConnectionProblem>,
+    problem: Option<(ConnectionProblem, Instant)>,
+    /// The token was not renewed. It outlives confirmations: it is about what comes.
+    stale: Option<ConnectionProblem>,
     /// The event seen by the first of the two calls that rdkafka 0.39 makes per event.
     half_seen: Option<(RDKafkaErrorCode, String)>,
+    /// Longest first: one may be a part of another.
+    secrets: Vec<String>,
+    /// Tokens among them, oldest first.
+    tokens: Vec<String>,
+}
+
+impl Inner {
+    fn hide(&mut self, secret: String) {
+        if !secret.is_empty() && !self.secrets.contains(&secret) {
+            self.secrets.push(secret);
+            self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        }
+    }
+
+    fn hide_token(&mut self, token: &str) {
+        if self.tokens.last().is_some_and(|last| last == token) {
+            return;
+        }
+        self.tokens.push(token.to_owned());
+        self.hide(token.to_owned());
+        if self.tokens.len() > TOKENS_KEPT {
+            let gone = self.tokens.remove(0);
+            self.secrets.retain(|secret| *secret != gone);
+        }
+    }
+
+    fn redact(&self, text: &str) -> String {
+        self.secrets.iter().fold(text.to_owned(), |text, s| text.replace(s.as_str(), "***"))
+    }
+
+    /// Keeps what says the most, as long as it is still told.
+    fn keep(&mut self, now: Instant, problem: &ConnectionProblem) {
+        let weight = problem.trouble.weight();
+        let outweighed = self.problem.as_ref().is_some_and(|(old, at)| {
+            old.trouble.weight() > weight && now.saturating_duration_since(*at) < STALE
+        });
+        if !outweighed {
+            self.problem = Some((problem.clone(), now));
+        }
+    }
 }
 
 impl ConnectionState {
     /// `secrets` never appear in a problem's text.
-    pub(super) fn new(secrets: Vec<String>) -> Self {
-        let secrets = secrets.into_iter().filter(|s| !s.is_empty()).collect();
-        Self { inner: Mutex::default(), secrets }
+    pub(super) fn new(secrets: Vec<String>, tokens: Option<TokenFile>) -> Self {
+        let mut inner = Inner::default();
+        for secret in secrets {
+            inner.hide(secret);
+        }
+        Self { inner: Mutex::new(inner), tokens }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -109,23 +136,56 @@ impl ConnectionState {
     }
 
     /// Notes an error callback. `None` for the second call about the same event.
-    pub(super) fn error(&self, code: RDKafkaErrorCode, text: &str) -> Option<ConnectionProblem> {
+    pub(super) fn error(
+        &self,
+        now: Instant,
+        code: RDKafkaErrorCode,
+        text: &str,
+    ) -> Option<ConnectionProblem> {
         let mut inner = self.inner();
         if inner.half_seen.as_ref().is_some_and(|(c, t)| *c == code && t == text) {
             inner.half_seen = None;
             return None;
         }
         inner.half_seen = Some((code, text.to_owned()));
-        let trouble = ConnectionTrouble::classify(code, text);
-        let specific = inner.problem.as_ref().is_some_and(|p| {
-            !matches!(p.trouble, ConnectionTrouble::Unreachable | ConnectionTrouble::AllBrokersDown)
-        });
-        let problem = ConnectionProblem { trouble, text: self.redact(text) };
-        // "All brokers are down" follows every other error and would hide its cause.
-        if trouble != ConnectionTrouble::AllBrokersDown || !specific {
-            inner.problem = Some(problem.clone());
-        }
+        let problem = ConnectionProblem { trouble: classify(code, text), text: inner.redact(text) };
+        inner.keep(now, &problem);
         Some(problem)
+    }
+
+    /// Notes a log line about a connection that ended: librdkafka makes no error of those, and a
+    /// listener that demands TLS or SASL shows in nothing else.
+    pub(super) fn ended(&self, now: Instant, line: &str) {
+        let trouble = lost(line);
+        if trouble == ConnectionTrouble::ClosedAtOnce {
+            let mut inner = self.inner();
+            let problem = ConnectionProblem { trouble, text: inner.redact(line) };
+            inner.keep(now, &problem);
+        }
+    }
+
+    /// The token to show to brokers; that it was not renewed is a problem from then on.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn token(&self, now_ms: i64) -> Result<Token, String> {
+        let tokens = self.tokens.as_ref().ok_or("the settings name no file with a token")?;
+        let problem = |text| ConnectionProblem { trouble: ConnectionTrouble::Token, text };
+        let fetched = tokens.fetch(now_ms);
+        let mut inner = self.inner();
+        let Fetched { token, stale } = match fetched {
+            Ok(fetched) => fetched,
+            Err(why) => {
+                inner.stale = Some(problem(why.clone()));
+                return Err(why);
+            }
+        };
+        inner.hide_token(&token.text);
+        if let Some(why) = &stale {
+            tracing::warn!(target: "librdkafka", "the token is not renewed: {why}");
+        }
+        inner.stale = stale.map(problem);
+        Ok(token)
     }
 
     /// A broker confirmed something: whatever was wrong is over.
@@ -137,79 +197,179 @@ impl ConnectionState {
     }
 
     pub(super) fn problem(&self) -> Option<ConnectionProblem> {
-        self.inner().problem.clone()
+        let inner = self.inner();
+        let told = inner.problem.as_ref().map(|(problem, _)| problem);
+        // a token that is not renewed is refused in the end: that is why, and not the credentials
+        let explained = inner.stale.is_some();
+        let specific = told.filter(|problem| {
+            problem.trouble.is_specific()
+                && !(explained && problem.trouble == ConnectionTrouble::Authentication)
+        });
+        specific.or(inner.stale.as_ref()).or(told).cloned()
     }
 
     pub(super) fn redact(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, s| text.replace(s.as_str(), "***"))
+        self.inner().redact(text)
     }
+}
+
+/// True for a line that says how a connection ended.
+pub(super) fn is_end(facility: &str, line: &str) -> bool {
+    facility == "FAIL" && is_disconnect(line)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ConnectionTrouble as T;
 
     const DOWN: RDKafkaErrorCode = RDKafkaErrorCode::AllBrokersDown;
     const AUTH: RDKafkaErrorCode = RDKafkaErrorCode::Authentication;
+    const LOST: RDKafkaErrorCode = RDKafkaErrorCode::BrokerTransportFailure;
+
+    /// Every error as rdkafka tells it, twice, ten milliseconds apart.
+    fn after(errors: &[(RDKafkaErrorCode, &str)]) -> ConnectionState {
+        let state = ConnectionState::default();
+        let mut now = Instant::now();
+        for (code, text) in errors {
+            state.error(now, *code, text);
+            state.error(now, *code, text);
+            now += Duration::from_millis(10);
+        }
+        state
+    }
+
+    fn trouble(errors: &[(RDKafkaErrorCode, &str)]) -> ConnectionTrouble {
+        after(errors).problem().unwrap().trouble
+    }
 
     #[test]
     fn the_second_call_about_an_event_is_not_another_event() {
         let state = ConnectionState::default();
+        let now = Instant::now();
         let seen: Vec<bool> =
-            (0..6).map(|_| state.error(DOWN, "1/1 brokers are down").is_some()).collect();
+            (0..6).map(|_| state.error(now, DOWN, "1/1 brokers are down").is_some()).collect();
         assert_eq!(seen, [true, false, true, false, true, false]);
     }
 
     #[test]
-    fn all_brokers_down_does_not_hide_why() {
-        let state = ConnectionState::default();
-        state.error(AUTH, "invalid credentials");
-        state.error(AUTH, "invalid credentials");
-        state.error(DOWN, "1/1 brokers are down");
-        assert_eq!(state.problem().unwrap().trouble, ConnectionTrouble::Authentication);
+    fn what_says_less_does_not_hide_what_says_more() {
+        let down = (DOWN, "1/1 brokers are down");
+        let refused = (LOST, "Connect to ipv4#127.0.0.1:9 failed: Connection refused");
+        assert_eq!(trouble(&[(AUTH, "invalid credentials"), refused, down]), T::Authentication);
+        assert_eq!(trouble(&[refused, down]), T::Unreachable);
+        assert_eq!(trouble(&[down, refused]), T::Unreachable);
+        assert_eq!(trouble(&[down]), T::AllBrokersDown);
     }
 
     #[test]
-    fn a_lost_connection_that_is_about_tls_is_no_broker_that_cannot_be_reached() {
-        let lost = RDKafkaErrorCode::BrokerTransportFailure;
-        for (text, trouble) in [
-            ("Disconnected: tlsv13 alert certificate required", ConnectionTrouble::Tls),
-            ("connecting to a PLAINTEXT broker listener?", ConnectionTrouble::Tls),
-            ("Connect to ipv4#127.0.0.1:9 failed", ConnectionTrouble::Unreachable),
+    fn what_is_not_told_any_more_gives_way() {
+        let state = after(&[(AUTH, "invalid credentials")]);
+        state.error(Instant::now() + STALE, DOWN, "1/1 brokers are down");
+        assert_eq!(state.problem().unwrap().trouble, T::AllBrokersDown);
+    }
+
+    #[test]
+    fn an_alert_of_the_broker_is_about_tls() {
+        let text = "ssl://127.0.0.1:9/bootstrap: Disconnected: ssl/record/rec_layer_s3.c:1590: \
+                    error:0A00045C:SSL routines:ssl3_read_bytes:tlsv13 alert certificate \
+                    required: SSL alert number 116 (after 4ms in state APIVERSION_QUERY)";
+        assert_eq!(trouble(&[(LOST, text), (DOWN, "1/1 brokers are down")]), T::Tls);
+    }
+
+    #[test]
+    fn a_broker_that_ends_in_a_handshake_is_no_problem_of_tls() {
+        for (text, expected) in [
+            (
+                "ssl://127.0.0.1:9/1: SSL handshake failed: Disconnected: connecting to a \
+                 PLAINTEXT broker listener? (after 3ms in state SSL_HANDSHAKE)",
+                T::ClosedAtOnce,
+            ),
+            (
+                "ssl://127.0.0.1:9/1: SSL handshake failed: Connection reset by peer (after 3ms \
+                 in state SSL_HANDSHAKE)",
+                T::ClosedAtOnce,
+            ),
+            (
+                "ssl://127.0.0.1:9/1: Connection setup timed out in state SSL_HANDSHAKE (after \
+                 1000ms in state SSL_HANDSHAKE)",
+                T::Unreachable,
+            ),
+            (
+                "sasl_ssl://tls.example:9/1: Connect to ipv4#127.0.0.1:9 failed: Connection \
+                 refused (after 0ms in state CONNECT)",
+                T::Unreachable,
+            ),
+            ("127.0.0.1:9/1: Disconnected (after 90000ms in state UP)", T::Unreachable),
         ] {
-            let state = ConnectionState::default();
-            state.error(lost, text);
-            state.error(lost, text);
-            state.error(DOWN, "1/1 brokers are down");
-            let kept = state.problem().unwrap().trouble;
-            let expected = match trouble {
-                ConnectionTrouble::Unreachable => ConnectionTrouble::AllBrokersDown,
-                told => told,
-            };
-            assert_eq!(kept, expected, "{text}");
+            assert_eq!(trouble(&[(LOST, text)]), expected, "{text}");
         }
     }
 
     #[test]
-    fn every_problem_says_what_to_do() {
+    fn a_listener_that_ends_the_connection_at_once_is_told_from_the_log() {
+        for line in [
+            "[thrd:127.0.0.1:9/bootstrap]: 127.0.0.1:9/bootstrap: Disconnected (after 2ms in \
+             state APIVERSION_QUERY)",
+            "[thrd:127.0.0.1:9/bootstrap]: 127.0.0.1:9/bootstrap: Disconnected (after 12ms in \
+             state UP)",
+        ] {
+            assert!(is_end("FAIL", line));
+            let state = after(&[(DOWN, "1/1 brokers are down")]);
+            state.ended(Instant::now(), line);
+            state.error(Instant::now(), DOWN, "1/1 brokers are down");
+            assert_eq!(state.problem().unwrap().trouble, T::ClosedAtOnce, "{line}");
+        }
         let state = ConnectionState::default();
-        state.error(AUTH, "invalid credentials");
-        let told = state.problem().unwrap().to_string();
-        assert!(told.starts_with("invalid credentials; check security.sasl"), "{told}");
+        state.ended(Instant::now(), "1: Disconnected (after 2000ms in state UP)");
+        assert_eq!(state.problem(), None);
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_had_is_no_wrong_password() {
+        let text = "Failed to acquire SASL OAUTHBEARER token: /run/token: it is empty";
+        assert_eq!(trouble(&[(AUTH, text), (DOWN, "1/1 brokers are down")]), T::Token);
     }
 
     #[test]
     fn a_confirmation_ends_the_problem() {
-        let state = ConnectionState::default();
-        state.error(DOWN, "1/1 brokers are down");
+        let state = after(&[(DOWN, "1/1 brokers are down")]);
         state.confirmed();
         assert_eq!(state.problem(), None);
     }
 
     #[test]
-    fn secrets_are_cut_out_of_the_text() {
-        let state = ConnectionState::new(vec!["hunter2".to_owned(), String::new()]);
-        state.error(AUTH, "login as alice with hunter2 failed");
-        assert_eq!(state.problem().unwrap().text, "login as alice with *** failed");
+    fn secrets_are_cut_out_of_the_text_whole_although_one_is_part_of_another() {
+        let secrets = ["hunter2", "", "hunter2-and-more"].map(str::to_owned).to_vec();
+        let state = ConnectionState::new(secrets, None);
+        state.error(Instant::now(), AUTH, "alice with hunter2-and-more and hunter2 failed");
+        assert_eq!(state.problem().unwrap().text, "alice with *** and *** failed");
+    }
+
+    #[test]
+    fn a_token_that_is_not_renewed_is_a_problem_until_it_is_and_tokens_are_cut_out() {
+        let path = std::env::temp_dir().join(format!("token-state-{}", std::process::id()));
+        let write = |token: &str, until: i64| {
+            let text = format!("{{\"token\":\"{token}\",\"expires_at_ms\":{until}}}");
+            std::fs::write(&path, text).unwrap();
+        };
+        write("token-number-one", 5_000);
+        let state = ConnectionState::new(Vec::new(), Some(TokenFile::new(&path)));
+        state.token(1_000).ok().unwrap();
+        assert_eq!(state.problem(), None);
+        state.token(4_000).ok().unwrap();
+        state.confirmed();
+        let problem = state.problem().unwrap();
+        assert_eq!(problem.trouble, T::Token);
+        assert!(problem.text.contains("was not renewed"), "{}", problem.text);
+        state.error(Instant::now(), AUTH, "{\"status\":\"invalid_token\"}");
+        assert_eq!(state.problem().unwrap().trouble, T::Token);
+        state.confirmed();
+        write("token-number-two", 9_000);
+        state.token(4_500).ok().unwrap();
+        assert_eq!(state.problem(), None);
+        let shown = state.redact("token-number-one, then token-number-two");
+        assert_eq!(shown, "***, then ***");
+        std::fs::remove_file(path).unwrap();
     }
 }

@@ -9,6 +9,8 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use super::*;
 use crate::config::{Acks, Mechanism, Protocol};
 use crate::core::{AttemptId, Delivery, ErrorClass, HeaderValue, Headers, Persistence, Record};
+use crate::proto::DashStreamMessage;
+use crate::runtime::Producer;
 
 fn table(config: &ProducerConfig, route: Route) -> String {
     settings::plain(config, route).into_iter().fold(String::new(), |mut out, (key, value)| {
@@ -196,6 +198,91 @@ async fn a_record_over_the_limit_is_refused_and_never_delivered() {
     large.value = Bytes::from(vec![0; 200_000]);
     let refused = transport.submit(large).unwrap_err();
     assert_eq!((refused.code, refused.class), (10, ErrorClass::Permanent));
+}
+
+fn event() -> DashStreamMessage {
+    let header = crate::proto::Header { thread_id: "t0".to_owned(), ..Default::default() };
+    let event = crate::proto::Event { header: Some(header), ..Default::default() };
+    DashStreamMessage { message: Some(crate::proto::dash_stream_message::Message::Event(event)) }
+}
+
+/// A listener that ends every connection without a word, to the end of the test.
+fn mute() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            std::thread::sleep(Duration::from_millis(5));
+            drop(stream);
+        }
+    });
+    at
+}
+
+#[tokio::test]
+async fn a_listener_that_ends_connections_at_once_is_told_apart_from_nobody() {
+    let at = mute();
+    let transport = RdkafkaConnect::new(&fast(&at)).connect(Route::Main).await.unwrap();
+    let problem = transport.reach(Duration::from_secs(1)).await.unwrap_err();
+    assert_eq!(problem.trouble, ConnectionTrouble::ClosedAtOnce, "{problem}");
+    transport.submit(record(1)).unwrap();
+    let failure = next(&transport).await.result.unwrap_err();
+    assert_eq!(failure.trouble, Some(ConnectionTrouble::ClosedAtOnce), "{}", failure.reason);
+    let transport = RdkafkaConnect::new(&fast(NOBODY)).connect(Route::Main).await.unwrap();
+    let problem = transport.reach(Duration::from_secs(1)).await.unwrap_err();
+    assert_eq!(problem.trouble, ConnectionTrouble::Unreachable, "{problem}");
+}
+
+#[tokio::test]
+async fn a_cluster_that_answers_is_reached() {
+    let cluster = MockCluster::new(1).unwrap();
+    let config = fast(&cluster.bootstrap_servers());
+    let transport = RdkafkaConnect::new(&config).connect(Route::Main).await.unwrap();
+    transport.reach(Duration::from_secs(10)).await.unwrap();
+    transport.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn open_that_waits_fails_with_what_is_wrong_and_a_flush_says_it_too() {
+    let at = mute();
+    let config = fast(&at).delivery_timeout(Duration::from_secs(6));
+    let waits = config.clone().connect_within(Duration::from_millis(700));
+    let error = Producer::builder(waits).open().await.err().unwrap();
+    assert_eq!(error.trouble(), Some(ConnectionTrouble::ClosedAtOnce));
+    assert!(error.to_string().contains("check that the port speaks security.protocol"), "{error}");
+    let producer = Producer::builder(config).open().await.unwrap();
+    producer.send(event()).await.unwrap();
+    let error = producer.flush(Duration::from_millis(700)).await.unwrap_err();
+    let problem = error.problem.clone().unwrap();
+    assert_eq!(problem.trouble, ConnectionTrouble::ClosedAtOnce);
+    assert!(error.to_string().contains("last connection error"), "{error}");
+    let mut outcomes = producer.subscribe();
+    producer.close(Duration::from_millis(300)).await;
+    let cause = outcomes.next().await.unwrap().cause.unwrap();
+    assert_eq!(cause.trouble, Some(ConnectionTrouble::ClosedAtOnce), "{}", cause.text);
+}
+
+#[tokio::test]
+async fn a_purge_without_a_connection_says_what_is_wrong_with_it() {
+    let transport = RdkafkaConnect::new(&fast(NOBODY)).connect(Route::Main).await.unwrap();
+    transport.reach(Duration::from_secs(1)).await.unwrap_err();
+    transport.submit(record(1)).unwrap();
+    transport.purge();
+    let failure = next(&transport).await.result.unwrap_err();
+    assert_eq!(failure.trouble, Some(ConnectionTrouble::Unreachable), "{}", failure.reason);
+}
+
+#[cfg(any(feature = "tls", feature = "tls-vendored"))]
+#[tokio::test]
+async fn a_token_that_cannot_be_read_is_a_typed_problem_with_its_place() {
+    let mut config = fast(NOBODY);
+    config.security.protocol = Protocol::SaslPlaintext;
+    config.security.sasl.mechanism = Some(Mechanism::OauthBearer);
+    config.security.sasl.token_location = Some("/nowhere/token.json".to_owned());
+    let transport = RdkafkaConnect::new(&config).connect(Route::Main).await.unwrap();
+    let problem = transport.reach(Duration::from_secs(3)).await.unwrap_err();
+    assert_eq!(problem.trouble, ConnectionTrouble::Token, "{problem}");
+    assert!(problem.text.contains("/nowhere/token.json: No such file"), "{problem}");
 }
 
 #[tokio::test]

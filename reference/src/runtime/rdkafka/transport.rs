@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
@@ -16,7 +16,10 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::context::Context;
 use super::mailbox::Mailbox;
-use crate::core::{BoxFuture, Delivery, ErrorClass, Record, Refused, Transport};
+use crate::core::{
+    BoxFuture, ConnectionProblem, ConnectionTrouble, Delivery, ErrorClass, Record, Refused,
+    Transport, errors,
+};
 
 /// How long one turn of the polling thread waits for an event: what ending it may take.
 const POLL: Duration = Duration::from_millis(50);
@@ -24,6 +27,9 @@ const POLL: Duration = Duration::from_millis(50);
 const FLUSH_TURN: Duration = Duration::from_millis(2);
 /// A linger below this is over before a hint could end it.
 const SHORT_LINGER: Duration = Duration::from_millis(10);
+
+/// One turn of asking the brokers whether they are there.
+const REACH_TURN: Duration = Duration::from_millis(200);
 
 /// A client and the thread that serves its callbacks.
 struct Client {
@@ -55,6 +61,7 @@ pub(super) struct RdkafkaTransport {
     /// Deliveries that were taken out of the mailbox together.
     taken: Mutex<VecDeque<Delivery>>,
     linger: Duration,
+    topic: String,
 }
 
 impl RdkafkaTransport {
@@ -66,6 +73,7 @@ impl RdkafkaTransport {
     pub(super) fn new(
         config: &ClientConfig,
         linger: Duration,
+        topic: &str,
         context: impl FnOnce(Arc<Mailbox>) -> Context,
     ) -> Result<Self, Refused> {
         let deliveries = Arc::new(Mailbox::default());
@@ -82,10 +90,10 @@ impl RdkafkaTransport {
                         producer.poll(POLL);
                     }
                 })
-                .map_err(|error| Refused {
-                    code: RDKafkaErrorCode::CriticalSystemResource as i32,
-                    class: ErrorClass::Retryable,
-                    reason: format!("no thread for the client: {error}").into(),
+                .map_err(|error| {
+                    let code = RDKafkaErrorCode::CriticalSystemResource as i32;
+                    let reason = format!("no thread for the client: {error}");
+                    Refused::new(code, ErrorClass::Retryable, reason)
                 })?
         };
         Ok(Self {
@@ -93,6 +101,7 @@ impl RdkafkaTransport {
             deliveries,
             taken: Mutex::default(),
             linger,
+            topic: topic.to_owned(),
         })
     }
 
@@ -102,10 +111,44 @@ impl RdkafkaTransport {
 }
 
 fn refused_by_config(error: &KafkaError) -> Refused {
-    Refused {
-        code: error.rdkafka_error_code().map_or(-1, |code| code as i32),
-        class: ErrorClass::Permanent,
-        reason: format!("the Kafka client refused its settings: {error}").into(),
+    let code = error.rdkafka_error_code().map_or(-1, |code| code as i32);
+    let reason = format!("the Kafka client refused its settings: {error}");
+    Refused::new(code, ErrorClass::Permanent, reason)
+}
+
+/// Asks for the topic's metadata until a broker answers.
+fn reach(
+    producer: &BaseProducer<Context>,
+    topic: &str,
+    within: Duration,
+    stop: &AtomicBool,
+) -> Result<(), ConnectionProblem> {
+    let began = Instant::now();
+    loop {
+        let left = within.saturating_sub(began.elapsed());
+        let turn = left.clamp(Duration::from_millis(1), REACH_TURN);
+        let error = match producer.client().fetch_metadata(Some(topic), turn) {
+            Ok(metadata) => {
+                let code = metadata.topics().iter().find_map(|t| Some(t.error()? as i32));
+                // a topic that is not there yet may be made when the first record comes
+                let denied = code.filter(|code| errors::trouble(*code).is_some());
+                let Some(code) = denied else { return Ok(()) };
+                let trouble = errors::trouble(code).unwrap_or(ConnectionTrouble::Other);
+                let text = format!("topic {topic}: {}", errors::name(code));
+                return Err(ConnectionProblem { trouble, text });
+            }
+            Err(error) => error,
+        };
+        let problem = producer.context().state.problem();
+        let over = left <= turn || stop.load(Ordering::Acquire);
+        match problem {
+            Some(problem) if over || problem.trouble.is_specific() => return Err(problem),
+            None if over => {
+                let text = format!("no broker has answered within {within:?}: {error}");
+                return Err(ConnectionProblem { trouble: ConnectionTrouble::Unreachable, text });
+            }
+            _ => {}
+        }
     }
 }
 
@@ -113,18 +156,13 @@ impl Transport for RdkafkaTransport {
     fn submit(&self, record: Record) -> Result<(), Refused> {
         let guard = self.client();
         let Some(client) = guard.as_ref() else {
-            return Err(Refused {
-                code: RDKafkaErrorCode::BrokerDestroy as i32,
-                class: ErrorClass::Retryable,
-                reason: "the transport was shut down".into(),
-            });
+            let code = RDKafkaErrorCode::BrokerDestroy as i32;
+            return Err(Refused::new(code, ErrorClass::Retryable, "the transport was shut down"));
         };
         let Ok(opaque) = usize::try_from(record.attempt.0) else {
-            return Err(Refused {
-                code: RDKafkaErrorCode::InvalidArgument as i32,
-                class: ErrorClass::Permanent,
-                reason: "attempt number over the machine's word".into(),
-            });
+            let code = RDKafkaErrorCode::InvalidArgument as i32;
+            let reason = "attempt number over the machine's word";
+            return Err(Refused::new(code, ErrorClass::Permanent, reason));
         };
         let headers = OwnedHeaders::new_with_capacity(record.headers.len());
         let headers = record.headers.iter().fold(headers, |headers, (key, value)| {
@@ -138,8 +176,8 @@ impl Transport for RdkafkaTransport {
         client.producer.send(message).map_err(|(error, _)| {
             let context = client.producer.context();
             let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::InvalidArgument);
-            let (class, reason) = (context.class(code), context.explain(code));
-            Refused { code: code as i32, class, reason }
+            let (reason, trouble) = context.explain(code);
+            Refused { code: code as i32, class: context.class(code), reason, trouble }
         })
     }
 
@@ -176,6 +214,22 @@ impl Transport for RdkafkaTransport {
         if let Some(client) = self.client().as_ref() {
             client.producer.purge(PurgeConfig::default().queue().inflight().non_blocking());
         }
+    }
+
+    fn reach(&self, within: Duration) -> BoxFuture<'_, Result<(), ConnectionProblem>> {
+        Box::pin(async move {
+            let client =
+                self.client().as_ref().map(|c| (Arc::clone(&c.producer), Arc::clone(&c.stop)));
+            let topic = self.topic.clone();
+            let asked = tokio::task::spawn_blocking(move || match client {
+                Some((producer, stop)) => reach(&producer, &topic, within, &stop),
+                None => Ok(()),
+            });
+            asked.await.unwrap_or_else(|error| {
+                let text = format!("asking the brokers was cut short: {error}");
+                Err(ConnectionProblem { trouble: ConnectionTrouble::Other, text })
+            })
+        })
     }
 
     fn shutdown(&self, within: Duration) -> BoxFuture<'_, ()> {

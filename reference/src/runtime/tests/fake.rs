@@ -140,7 +140,7 @@ impl Inner {
                 persistence,
                 partition: 0,
                 offset: -1,
-                result: Err(Failure { code, class, reason: "scripted".into() }),
+                result: Err(Failure::new(code, class, "scripted")),
             },
         };
         self.ready.push_back(delivery);
@@ -154,7 +154,7 @@ impl Transport for Fake {
         let treat = scripted.or_else(|| inner.treat.clone()).unwrap_or(Treat::Ack);
         let attempt = record.attempt;
         if let Treat::Refuse(class) = treat {
-            return Err(Refused { code: -184, class, reason: "scripted refusal".into() });
+            return Err(Refused::new(-184, class, "scripted refusal"));
         }
         inner.records.push(record);
         match treat {
@@ -240,8 +240,8 @@ impl FakeConnect {
         let mut refuse = self.refuse.lock().unwrap();
         if let Some(at) = refuse.iter().position(|r| *r == route) {
             refuse.remove(at);
-            let reason = "`ssl.ca_location` names no file".into();
-            return Err(Refused { code: -186, class: ErrorClass::Permanent, reason });
+            let reason = "`ssl.ca_location` names no file";
+            return Err(Refused::new(-186, ErrorClass::Permanent, reason));
         }
         let fake = Fake::default();
         self.made.lock().unwrap().push((route, fake.clone()));

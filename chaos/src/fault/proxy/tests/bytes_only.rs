@@ -1,3 +1,5 @@
+use tokio::io::AsyncWriteExt as _;
+
 use super::*;
 use crate::fault::proxy::applies_to_bytes;
 

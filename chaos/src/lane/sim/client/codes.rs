@@ -31,7 +31,7 @@ pub(super) fn failure(config: &Config, code: i32) -> Failure {
         TRANSPORT => "the connection was lost before the answer".into(),
         code => format!("the broker answered {} ({code})", errors::name(code)).into(),
     };
-    Failure { code, class: (config.classify)(code), reason }
+    Failure::new(code, (config.classify)(code), reason)
 }
 
 /// Errors that leave it open whether the broker appended the records. `NOT_LEADER` is among them:

@@ -178,7 +178,7 @@ impl State {
 
     /// Takes a record, or says why not.
     pub(super) fn submit(&mut self, record: Record, now: Instant) -> Result<(), Refused> {
-        let refuse = |code, class, reason: &str| Refused { code, class, reason: reason.into() };
+        let refuse = Refused::new;
         if self.closed {
             let reason = "the transport was shut down";
             return Err(refuse(codes::DESTROY, ErrorClass::Retryable, reason));
