@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::args::{Format, JudgeArgs, ReplayArgs};
 use super::failure::Failure;
 use super::ui::{self, Ui};
-use super::{crash_state, files, pool, run};
+use super::{absent, crash_state, files, pool, run};
 use crate::exit;
 use crate::history::{Kind, Line, writer};
 use crate::lane::SubjectSpec;
@@ -88,7 +88,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         )));
     }
     if cell.lane == LaneName::Sim && !cfg!(tokio_unstable) {
-        return Err(run::sim_is_missing());
+        return Err(absent::sim_is_missing());
     }
     let name = cell.name();
     let again = pool::simulate(cell);

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and what each verb does.
 
+mod absent;
 mod agree;
 mod args;
 mod check;

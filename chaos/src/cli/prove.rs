@@ -10,7 +10,7 @@ use serde_json::json;
 use super::args::{Format, ProveArgs};
 use super::failure::Failure;
 use super::ui::{self, Ui};
-use super::{agree, library, pool, run};
+use super::{absent, agree, library, pool};
 use crate::exit;
 use crate::lane::SubjectSpec;
 use crate::lane::kafka::Fleet;
@@ -38,10 +38,10 @@ pub(crate) fn prove(ui: Ui, dir: Option<&Path>, args: &ProveArgs) -> Result<u8, 
     let library = library(dir)?;
     let chosen = chosen(&args.saboteurs, &args.lane)?;
     if chosen.iter().any(|saboteur| saboteur.lane == LaneName::Kafka) {
-        run::kafka_is_there()?;
+        absent::kafka_is_there()?;
     }
     if !cfg!(tokio_unstable) {
-        return Err(run::sim_is_missing());
+        return Err(absent::sim_is_missing());
     }
     let missing = chosen.iter().flat_map(|s| s.scenarios).find(|id| library.get(id).is_none());
     if let Some(id) = missing {

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::absent::{
+    Absent, LANES, available, kafka_is_missing, not_built, not_there, sim_is_missing,
+};
 use super::args::{Format, RunArgs};
 use super::failure::{Failure, count};
 use super::ui::{self, Tone, Ui};
 use super::{agree, files, library_for, pool};
 use crate::exit;
 use crate::lane::SubjectSpec;
-use crate::lane::kafka::{self, Missing};
 use crate::oracle::{LawId, RunCounts, Verdict};
 use crate::report::agreement::{Agreement, Board};
 use crate::report::cell::{Cell, CellResult};
@@ -20,15 +22,6 @@ use crate::report::{json, table};
 use crate::scenario::model::{LaneName, Scenario};
 use crate::scenario::{self, Explanation, select, suggest};
 
-/// Lanes that this build can run.
-const LANES: [LaneName; 6] = [
-    LaneName::Sim,
-    LaneName::Disk,
-    LaneName::Files,
-    LaneName::Wire,
-    LaneName::Mock,
-    LaneName::Kafka,
-];
 /// Where histories of failed cells go when nothing is said.
 const FAILED: &str = "out";
 /// Cells up to which each is shown with a line of its own.
@@ -45,13 +38,6 @@ struct Plan {
     explanations: Option<Vec<Explanation>>,
     /// Lanes that were asked for, or that the scenarios are written for.
     lanes: Vec<LaneName>,
-}
-
-/// A lane that is not there.
-struct Absent {
-    missing: Missing,
-    /// Scenarios that would run there.
-    scenarios: usize,
 }
 
 pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Failure> {
@@ -231,51 +217,6 @@ fn nothing_to_run(chosen: &[Arc<Scenario>], asked: &[LaneName]) -> Failure {
         count(chosen.len(), "scenario"),
         names(&lanes)
     ))
-}
-
-/// The sim lane exists only in a build whose runs replay.
-pub(crate) fn sim_is_missing() -> Failure {
-    Failure::inconclusive(
-        "lane sim is not available: this program was built without --cfg tokio_unstable, so that \
-         its runs would not replay\nhelp: build in the project's folder, where .cargo/config.toml \
-         sets the flag",
-    )
-}
-
-fn available(lane: LaneName) -> Result<(), Failure> {
-    if LANES.contains(&lane) {
-        return Ok(());
-    }
-    Err(not_there(lane, &not_built()))
-}
-
-fn not_built() -> Missing {
-    Missing {
-        what: "not in this build".to_owned(),
-        remedy: "`dashproof doctor` tells what is there".to_owned(),
-    }
-}
-
-fn not_there(lane: LaneName, missing: &Missing) -> Failure {
-    let Missing { what, remedy } = missing;
-    Failure::inconclusive(format!(
-        "lane {} is not available: {what}; nothing was run\nhelp: {remedy}",
-        lane.as_str()
-    ))
-}
-
-/// Fails where the lane kafka cannot run.
-pub(crate) fn kafka_is_there() -> Result<(), Failure> {
-    kafka_is_missing().map_or(Ok(()), |missing| Err(not_there(LaneName::Kafka, &missing)))
-}
-
-/// What the lane kafka lacks on this machine, if anything.
-fn kafka_is_missing() -> Option<Missing> {
-    let missing = |error: Failure| Missing { what: error.message, remedy: String::new() };
-    match pool::runtime() {
-        Ok(runtime) => runtime.block_on(kafka::look()).err(),
-        Err(error) => Some(missing(error)),
-    }
 }
 
 fn driver(command: &str) -> Result<SubjectSpec, Failure> {
