@@ -38,9 +38,10 @@ chaos-full: build ## The same, and every scenario on Apache Kafka in containers 
 	$(DASHPROOF) prove --lanes kafka || { kafka=$$?; [ $$code -ne 0 ] || code=$$kafka; }; \
 	exit $$code
 
-kafka-chosen: build ## A chosen part of the lane kafka: security, and agreement of real brokers with the model
+kafka-chosen: build ## A chosen part of the lane kafka: security, a killed leader, and agreement with the model
 	$(DASHPROOF) run --family security --lanes kafka --out $(OUT)
 	$(DASHPROOF) prove --lanes kafka
+	$(DASHPROOF) run shutdown/in-flight outage/leader-killed --lanes kafka --out $(OUT)
 	$(DASHPROOF) run --tag agree --lanes sim,wire,mock,kafka --agree --jobs 4 --out $(OUT)
 
 kafka-image: ## Build the image of the lane kafka where no container registry can be reached
