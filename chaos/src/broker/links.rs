@@ -185,6 +185,13 @@ impl Links {
         }
     }
 
+    /// Who comes now comes too late to meet this fault.
+    pub(crate) fn not_missed(&mut self, index: usize) {
+        for broker in self.brokers.values_mut() {
+            broker.missed = broker.missed.take().filter(|(missed, _)| *missed != index);
+        }
+    }
+
     /// A connection of this broker has asked something.
     pub(crate) fn spoke(&mut self, id: i32, conn: u64) {
         if let Some(broker) = self.brokers.get_mut(&id) {

@@ -313,7 +313,12 @@ impl Groups {
             return Err(codes::UNKNOWN_SERVER_ERROR.into());
         }
         let kept = |group: &Group| group.members.len() + group.pending.len();
-        let full = self.groups.values().map(kept).sum::<usize>() >= MOST;
+        let mut full = self.groups.values().map(kept).sum::<usize>() >= MOST;
+        if full {
+            // whose time is up in a group that nobody asks for takes no room
+            self.groups.values_mut().for_each(|group| group.expire(now_us));
+            full = self.groups.values().map(kept).sum::<usize>() >= MOST;
+        }
         let number = self.next;
         self.next += 1;
         let found = if join.member.is_empty() {

@@ -154,6 +154,7 @@ impl Proxy {
 
     /// Puts on record that it is over; without effect on a fault that is not in force.
     pub fn ended(&self, index: usize, kind: &FaultKind, brokers: &[i32]) {
+        self.shared.with(|links| links.not_missed(index));
         self.shared.disarm(index, kind, brokers);
     }
 

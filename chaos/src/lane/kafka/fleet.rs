@@ -128,7 +128,9 @@ impl Fleet {
     ) -> Result<(Arc<Ground>, Alone), String> {
         let mut place = Arc::clone(&self.own).lock_owned().await;
         if let Some(ground) = place.take() {
-            if ground.shape == shape && ground.mended().await {
+            // a small disk that once was full shows in nothing that could be asked here
+            let as_new = ground.shape == shape && ground.disks.is_none();
+            if as_new && ground.mended().await {
                 *place = Some(Arc::clone(&ground));
                 return Ok((ground, place));
             }

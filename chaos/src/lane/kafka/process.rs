@@ -94,9 +94,13 @@ impl Processes {
     pub(super) async fn over(&self) -> Done {
         lock(&self.begun).values().for_each(|ended| ended.notify_one());
         let mut tasks = std::mem::take(&mut *lock(&self.tasks));
+        let mut ended: Done = Ok(());
+        // all of them: what was broken is mended also where something else went wrong
         while let Some(done) = tasks.join_next().await {
-            done.map_err(|error| format!("a fault of a process broke off: {error}"))??;
+            let done = done.map_err(|error| format!("a fault of a process broke off: {error}"));
+            ended = ended.and(done.and_then(|done| done));
         }
+        ended?;
         if !self.hands.is_whole().await {
             return Err(format!("the cluster is not whole {BACK:?} after the last fault"));
         }

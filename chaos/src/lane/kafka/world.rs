@@ -45,21 +45,25 @@ impl KafkaWorld {
         tokens: Option<(PathBuf, Arc<OwnSecrets>)>,
     ) -> Arc<Self> {
         let stale = Arc::new(AtomicBool::new(false));
+        let failed: Arc<Mutex<Option<String>>> = Arc::default();
         let mut tasks = JoinSet::new();
         if let Some((dir, secrets)) = tokens {
-            let stale = Arc::clone(&stale);
+            let (stale, failed) = (Arc::clone(&stale), Arc::clone(&failed));
             tasks.spawn(async move {
                 loop {
                     sleep(TOKEN_LIFE / 4).await;
-                    if !stale.load(Ordering::Acquire) {
-                        // The old one stays, as it would for a subject that asks too early.
-                        drop(renew_token(&dir, &secrets));
+                    if stale.load(Ordering::Acquire) {
+                        continue;
+                    }
+                    if let Err(error) = renew_token(&dir, &secrets) {
+                        let text = format!("a token could not be renewed: {error}");
+                        *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
                     }
                 }
             });
         }
         let kinds = scenario.faults.iter().map(|fault| fault.kind.clone()).collect();
-        let (failed, (orders, to_do)) = (Arc::default(), mpsc::unbounded_channel());
+        let (orders, to_do) = mpsc::unbounded_channel();
         tasks.spawn(permit(admin, to_do, Arc::clone(&failed)));
         let tasks = Mutex::new(tasks);
         Arc::new(Self { inner, kinds, processes, orders, topics, stale, tasks, failed })

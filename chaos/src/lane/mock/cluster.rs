@@ -5,7 +5,7 @@
 //! on. So the mock lives where nobody starts children, and is told what to do over a pipe.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -47,6 +47,7 @@ pub(super) struct Mock {
     pub(super) addresses: Vec<String>,
     deeds: Option<mpsc::Sender<(Deed, Done)>>,
     thread: Option<JoinHandle<()>>,
+    child: Child,
 }
 
 /// How long the cluster may take for a deed, or to come up.
@@ -62,15 +63,18 @@ impl Mock {
         let mut command = Command::new(program().map_err(failed)?);
         command.args(["mock-cluster", &brokers.to_string()]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let child = command.spawn().map_err(failed)?;
+        let mut child = command.spawn().map_err(failed)?;
+        let pipes = (child.stdin.take(), child.stdout.take());
         let (deeds, todo) = mpsc::channel();
         let (ready, told) = mpsc::sync_channel(1);
+        // from here on whatever goes wrong ends the process
+        let mut mock = Self { addresses: Vec::new(), deeds: Some(deeds), thread: None, child };
         let thread = std::thread::Builder::new().name("mock cluster".to_owned());
-        let thread = thread.spawn(move || relay(child, &ready, &todo)).map_err(failed)?;
+        mock.thread = Some(thread.spawn(move || relay(pipes, &ready, &todo)).map_err(failed)?);
         let said = told.recv_timeout(SOON);
         let servers = said.map_err(|_| "the mock cluster does not come up".to_owned())??;
-        let addresses = servers.split(',').map(str::to_owned).collect();
-        Ok(Self { addresses, deeds: Some(deeds), thread: Some(thread) })
+        mock.addresses = servers.split(',').map(str::to_owned).collect();
+        Ok(mock)
     }
 
     /// Has something done; returns when it is.
@@ -89,6 +93,9 @@ impl Mock {
 impl Drop for Mock {
     fn drop(&mut self) {
         drop(self.deeds.take());
+        // before the thread, which may wait for a word of it
+        drop(self.child.kill());
+        drop(self.child.wait());
         if let Some(thread) = self.thread.take() {
             // It panicked, then: what it was asked meanwhile was answered with an error.
             let _ = thread.join();
@@ -96,14 +103,13 @@ impl Drop for Mock {
     }
 }
 
-/// Passes deeds to the process and its answers back, until nobody asks any more. Then it ends.
+/// Passes deeds to the process and its answers back, until nobody asks any more.
 fn relay(
-    mut child: Child,
+    pipes: (Option<ChildStdin>, Option<ChildStdout>),
     ready: &mpsc::SyncSender<Result<String, String>>,
     todo: &mpsc::Receiver<(Deed, Done)>,
 ) {
-    let (input, output) = (child.stdin.take(), child.stdout.take());
-    if let (Some(mut input), Some(output)) = (input, output) {
+    if let (Some(mut input), Some(output)) = pipes {
         let mut lines = BufReader::new(output).lines();
         let mut next = || lines.next().and_then(Result::ok).unwrap_or_default();
         let failed = |error: serde_json::Error| format!("the mock cluster ended: {error}");
@@ -116,12 +122,6 @@ fn relay(
             let answer = asked.and_then(|()| serde_json::from_str(&next()).map_err(failed));
             drop(done.send(answer.and_then(|answer| answer)));
         }
-    }
-    // Its input has ended, and so does it; one that does not is no use to anybody.
-    std::thread::sleep(Duration::from_millis(20));
-    if !matches!(child.try_wait(), Ok(Some(_))) {
-        drop(child.kill());
-        drop(child.wait());
     }
 }
 

@@ -82,8 +82,13 @@ impl MockWorld {
     async fn read(&self) -> Result<(), HarnessError> {
         self.faults.end_all();
         self.target.settled().await.map_err(|text| environment(&text))?;
+        // one that still follows would take the logs away while they are read for good
+        let mut follows = {
+            let mut follows = self.follows.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *follows)
+        };
+        follows.shutdown().await;
         let read = self.tail.finish().await;
-        self.follows.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         read.map_err(|error| environment(&error.to_string()))?;
         let (main, dlq) = (self.tail.take(&self.main), self.tail.take(&self.dlq));
         let name = |route| Arc::from(if route == Route::Main { &*self.main } else { &*self.dlq });
