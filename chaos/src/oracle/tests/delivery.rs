@@ -1,7 +1,7 @@
 //! D1 to D5.
 
 use super::story::*;
-use crate::history::Kind;
+use crate::history::{FaultPhase, Kind};
 use crate::oracle::LawId::{D1, D2, D3, D4, D5};
 use crate::scenario::model::LaneName;
 use serde_json::json;
@@ -310,7 +310,10 @@ fn a_copy_under_a_second_epoch_is_librdkafkas_own_but_not_one_under_the_same() {
 
 #[test]
 fn the_mock_keeps_a_resent_copy_which_is_not_judged_but_a_second_hand_over_is() {
+    copied(LaneName::Mock, [0, 0]).breaks(D5, "twice");
     let mut again = copied(LaneName::Mock, [0, 0]);
+    // only what was broken makes a client send a request once more
+    again.at(24).fault("broker.down", FaultPhase::Begin).fault("broker.down", FaultPhase::Effect);
     let judgement = again.judge();
     assert!(!judgement.violations.iter().any(|v| v.law == D5));
     assert!(judgement.unjudged.iter().any(|(law, why, _)| *law == D5 && why.contains("resent")));
