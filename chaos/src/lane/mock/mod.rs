@@ -3,7 +3,7 @@
 //!
 //! Everything goes through the safe part of the `rdkafka` crate. The mock tells nobody what it was
 //! asked, so that no request is on record here; what its faults did is seen by a witness
-//! ([`target`]), and its logs, which are bounded, are read on during the run ([`tail`]).
+//! (`target`), and its logs, which are bounded, are read on during the run (`tail`).
 
 mod cluster;
 mod probe;
