@@ -13,8 +13,8 @@ use kafka_protocol::messages::delete_records_request::{
 };
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    DeleteRecordsRequest, InitProducerIdRequest, ProduceRequest, ProducerId, TopicName,
-    TransactionalId,
+    DeleteRecordsRequest, InitProducerIdRequest, MetadataResponse, ProduceRequest, ProducerId,
+    TopicName, TransactionalId,
 };
 use kafka_protocol::records::{
     Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
@@ -64,19 +64,30 @@ pub(super) async fn make(admin: &Admin, topics: &[NewTopic], rounds: i32) -> Res
     led(admin, topics).await?;
     let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
     let metadata = admin.metadata(&names).await.map_err(failed)?;
+    for (port, name, index) in leaders(admin, &metadata)? {
+        let made = timeout(LIMIT, used(port, name, index, rounds)).await;
+        made.map_err(|_| format!("fresh topics take no records within {LIMIT:?}"))?
+            .map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Every partition, with the port of its leader.
+fn leaders<'m>(
+    admin: &Admin,
+    metadata: &'m MetadataResponse,
+) -> Result<Vec<(u16, &'m TopicName, i32)>, String> {
+    let mut all = Vec::new();
     for found in &metadata.topics {
         let Some(name) = &found.name else { continue };
         for partition in &found.partitions {
             let leader = metadata.brokers.iter().find(|b| b.node_id == partition.leader_id);
             let port = leader.and_then(|broker| u16::try_from(broker.port).ok());
             let port = admin.behind.port(port.ok_or("a partition has no leader")?);
-            let index = partition.partition_index;
-            let made = timeout(LIMIT, used(port, name, index, rounds)).await;
-            made.map_err(|_| format!("fresh topics take no records within {LIMIT:?}"))?
-                .map_err(failed)?;
+            all.push((port, name, partition.partition_index));
         }
     }
-    Ok(())
+    Ok(all)
 }
 
 /// Produces to a partition through its leader at this port, and empties it.
@@ -94,20 +105,13 @@ async fn used(port: u16, name: &TopicName, index: i32, rounds: i32) -> io::Resul
 pub(super) async fn forget(admin: &Admin, topics: &[&str], rounds: i32) -> Result<(), String> {
     let failed = |error: io::Error| format!("topics keep what is none of the run's: {error}");
     let metadata = admin.metadata(topics).await.map_err(failed)?;
-    for found in &metadata.topics {
-        let Some(name) = &found.name else { continue };
-        for partition in &found.partitions {
-            let leader = metadata.brokers.iter().find(|b| b.node_id == partition.leader_id);
-            let port = leader.and_then(|broker| u16::try_from(broker.port).ok());
-            let port = admin.behind.port(port.ok_or("a partition has no leader")?);
-            let index = partition.partition_index;
-            let gone = async {
-                let mut client = Client::new(TcpStream::connect(("127.0.0.1", port)).await?);
-                empty(&mut client, name, index, i64::from(rounds)).await
-            };
-            let gone = timeout(LIMIT, gone).await;
-            gone.map_err(|_| format!("no broker answers within {LIMIT:?}"))?.map_err(failed)?;
-        }
+    for (port, name, index) in leaders(admin, &metadata)? {
+        let gone = async {
+            let mut client = Client::new(TcpStream::connect(("127.0.0.1", port)).await?);
+            empty(&mut client, name, index, i64::from(rounds)).await
+        };
+        let gone = timeout(LIMIT, gone).await;
+        gone.map_err(|_| format!("no broker answers within {LIMIT:?}"))?.map_err(failed)?;
     }
     Ok(())
 }

@@ -69,9 +69,15 @@ fn resent_after_restart(index: &Index<'_>, event: &Event) -> bool {
     unsure > 0 && (event.main.len() <= unsure + 1 || index.is_librdkafka())
 }
 
-/// True when the subject is known to have handed the event over to main more than once.
-fn handed_over_again(index: &Index<'_>, event: &Event) -> bool {
-    index.lives_of(event).flat_map(|life| index.attempts_of(life, Route::Main)).count() > 1
+/// The lines at which the subject says that it handed the event over to main, ascending.
+fn hand_overs(index: &Index<'_>, event: &Event) -> Vec<usize> {
+    let lives = index.lives_of(event);
+    let mut handed: Vec<usize> = lives
+        .flat_map(|life| index.attempts_of(life, Route::Main))
+        .map(|attempt| attempt.at.line)
+        .collect();
+    handed.sort_unstable();
+    handed
 }
 
 fn twice(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
@@ -83,23 +89,22 @@ fn twice(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
         f.unjudged(D5, CLIENT_LIBRARY);
         return;
     }
-    let broken = index.faults.values().any(|fault| fault.effect.is_some());
-    if index.lane == LaneName::Mock && broken && !handed_over_again(index, event) {
+    let handed = hand_overs(index, event);
+    if index.lane == LaneName::Mock && index.met_a_fault() && handed.len() <= 1 {
         f.unjudged(D5, "the mock cluster checks no sequences, and a request was resent");
         return;
     }
     if index.is_librdkafka() && across_epochs(event) {
         // Whether it was one hand-over only attempts can tell.
         let silent = (!index.tells_attempts).then_some(NO_ATTEMPTS);
-        if let Some(why) = silent.or_else(|| one_hand_over(index, event).then_some(TWO_EPOCHS)) {
+        if let Some(why) = silent.or_else(|| one_hand_over(&handed, event).then_some(TWO_EPOCHS)) {
             f.unjudged(D5, why);
             return;
         }
     }
     f.broken(D5, "twice", Evidence::event(slot), || {
         let expected = "the event once in the main log".to_owned();
-        let attempts: usize =
-            index.lives_of(event).map(|life| index.attempts_of(life, Route::Main).count()).sum();
+        let attempts = handed.len();
         let observed = format!(
             "{} times, after {attempts} hand-over{}: {}",
             event.main.len(),
@@ -142,17 +147,11 @@ fn across_epochs(event: &Event) -> bool {
 }
 
 /// True when there was one hand-over, or the broker's record shows that every copy comes from one.
-fn one_hand_over(index: &Index<'_>, event: &Event) -> bool {
-    let mut handed: Vec<usize> = index
-        .lives_of(event)
-        .flat_map(|life| index.attempts_of(life, Route::Main))
-        .map(|attempt| attempt.at.line)
-        .collect();
+fn one_hand_over(handed: &[usize], event: &Event) -> bool {
     if handed.len() == 1 {
         // in real time the line that tells it can come after the first request's
         return true;
     }
-    handed.sort_unstable();
     let mut of: Option<usize> = None;
     for sent in event.transmissions.iter().filter(|t| t.route == Route::Main && t.appended) {
         let hand_over = handed.partition_point(|line| *line < sent.at.line);

@@ -192,7 +192,7 @@ fn in_order(index: &Index<'_>, log: &LogView<'_>, f: &mut Findings) {
     let mut seen = vec![false; index.events.len()];
     let mut last: BTreeMap<(usize, usize), (u64, usize)> = BTreeMap::new();
     // What was resent nobody tells there; where no fault was met, nothing was.
-    let broken = index.faults.values().any(|fault| fault.effect.is_some());
+    let broken = index.met_a_fault();
     for record in log.records {
         for id in &record.events {
             let Some(slot) = index.slot(*id) else { continue };

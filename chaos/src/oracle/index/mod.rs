@@ -364,6 +364,11 @@ impl<'a> Index<'a> {
         self.lane != LaneName::Files || !self.subject.starts_with("driver:")
     }
 
+    /// Something that the scenario breaks was really met.
+    pub(crate) fn met_a_fault(&self) -> bool {
+        self.faults.values().any(|fault| fault.effect.is_some())
+    }
+
     /// True on lanes where the reference's client is librdkafka.
     pub(crate) fn is_librdkafka(&self) -> bool {
         matches!(self.lane, LaneName::Wire | LaneName::Mock | LaneName::Kafka | LaneName::External)
