@@ -222,11 +222,18 @@ impl SimFs {
     /// What programs see now.
     #[must_use]
     pub fn live(&self) -> Image {
+        self.some(|_| true)
+    }
+
+    /// The files among it whose names are these.
+    #[must_use]
+    pub fn some(&self, which: impl Fn(&Path) -> bool) -> Image {
         let mut inner = self.inner();
         let Inner { names, files, dirs, .. } = &mut *inner;
+        let chosen = names.iter().filter(|(path, _)| which(Path::new(path)));
         let file =
             |(path, number): (&OsString, &u64)| Some((path.into(), files.get_mut(number)?.share()));
-        Image { files: names.iter().filter_map(file).collect(), dirs: dirs.clone() }
+        Image { files: chosen.filter_map(file).collect(), dirs: dirs.clone() }
     }
 
     /// Breaks an operation.

@@ -52,6 +52,12 @@ pub(in crate::lane) trait Ground: Send {
     fn elsewhere(&mut self, files: Image, opening: Opening) -> Option<Image>;
     /// The files as programs see them.
     fn live(&self) -> Image;
+    /// Those of them whose names are these.
+    fn some(&self, which: &dyn Fn(&Path) -> bool) -> Image {
+        let mut all = self.live();
+        all.files.retain(|path, _| which(path));
+        all
+    }
     /// Files of the store's own that others on the machine can read, where that can be seen.
     fn public(&self) -> Vec<PathBuf> {
         Vec::new()
@@ -205,6 +211,10 @@ impl Ground for Simulated {
 
     fn live(&self) -> Image {
         self.fs.live()
+    }
+
+    fn some(&self, which: &dyn Fn(&Path) -> bool) -> Image {
+        self.fs.some(which)
     }
 
     fn put(&mut self, path: &Path, bytes: Option<Vec<u8>>) {

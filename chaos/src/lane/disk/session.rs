@@ -37,13 +37,12 @@ fn word(path: &Path) -> (&[u8], &[u8]) {
 }
 
 impl Noticed {
-    /// Files that were temporary, or are called as those: a save that was cut off renamed nothing.
-    fn temporary_of<'i>(&self, image: &'i Image) -> BTreeSet<&'i Path> {
+    /// A file that was temporary, or is called as those: a save that was cut off renamed nothing.
+    fn is_temporary(&self) -> impl Fn(&Path) -> bool {
         let kept: BTreeSet<_> = self.kept.iter().map(|path| word(path)).collect();
         let words = self.temporary.iter().map(|path| word(path));
         let words: BTreeSet<_> = words.filter(|word| !kept.contains(word)).collect();
-        let is = |path: &&Path| words.contains(&word(path)) || self.temporary.contains(*path);
-        image.files.keys().map(PathBuf::as_path).filter(is).collect()
+        move |path| words.contains(&word(path)) || self.temporary.contains(path)
     }
 }
 
@@ -227,18 +226,17 @@ impl Session {
         self.store.is_some()
     }
 
-    /// Files that no open should leave there.
-    pub(super) fn left(&self, live: &Image) -> Vec<String> {
+    /// Files that no open should leave there, among those that are.
+    pub(super) fn left(&self, there: impl FnOnce(&dyn Fn(&Path) -> bool) -> Image) -> Vec<String> {
         let noticed = locked(&self.noticed);
-        let mut all = noticed.temporary_of(live);
-        let leftovers = self.leftovers.iter().map(PathBuf::as_path);
-        all.extend(leftovers.filter(|path| live.files.contains_key(*path)));
-        all.into_iter().map(|path| path.display().to_string()).collect()
+        let is_temporary = noticed.is_temporary();
+        let left = |path: &Path| is_temporary(path) || self.leftovers.contains(path);
+        there(&left).files.into_keys().map(|path| path.display().to_string()).collect()
     }
 
     /// What an open has not swept.
     fn look_for_leftovers(&mut self) {
-        for path in self.left(&self.ground.live()) {
+        for path in self.left(|left| self.ground.some(left)) {
             let kind = Kind::Fs { op: "left".to_owned(), path, error: None };
             self.recorder.record(Src::Fs, kind);
         }
@@ -413,9 +411,8 @@ impl Session {
             let (op, path) = ("public".to_owned(), path.display().to_string());
             self.recorder.record(Src::Fs, Kind::Fs { op, path, error: None });
         }
-        let live = self.ground.live();
-        let index = live.files.iter().filter(|(path, _)| is_index(path));
-        self.indexes.push(index.map(|(path, bytes)| (path.clone(), bytes.to_vec())).collect());
+        let index = self.ground.some(&is_index).files.into_iter();
+        self.indexes.push(index.map(|(path, bytes)| (path, bytes.to_vec())).collect());
     }
 }
 

@@ -96,7 +96,7 @@ fn answers(session: &Session, disk: &Simulated, image: &Image) -> CrashState {
             return out;
         }
     };
-    out.left = session.left(&fs.live());
+    out.left = session.left(|left| fs.some(left));
     for thread in &session.threads {
         let mut found = Found::default();
         match store.latest(thread) {

@@ -98,20 +98,30 @@ async fn used(port: u16, name: &TopicName, index: i32, rounds: i32) -> io::Resul
 }
 
 /// Takes the records that [`make`] has made away once more: a broker that is killed within a minute
-/// forgets that they were.
+/// forgets that they were. A leader that was started a moment ago refuses that until it knows again
+/// how far its followers are.
 ///
 /// # Errors
-/// A broker refuses.
+/// A broker still refuses after [`LIMIT`].
 pub(super) async fn forget(admin: &Admin, topics: &[&str], rounds: i32) -> Result<(), String> {
-    let failed = |error: io::Error| format!("topics keep what is none of the run's: {error}");
+    let until = Instant::now() + LIMIT;
+    loop {
+        let gone = timeout(LIMIT, forgotten(admin, topics, rounds)).await;
+        match gone.unwrap_or_else(|_| Err(format!("no broker answers within {LIMIT:?}"))) {
+            Err(_) if Instant::now() < until => sleep(Duration::from_millis(100)).await,
+            Err(error) => return Err(format!("topics keep what is none of the run's: {error}")),
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+async fn forgotten(admin: &Admin, topics: &[&str], rounds: i32) -> Result<(), String> {
+    let failed = |error: io::Error| error.to_string();
     let metadata = admin.metadata(topics).await.map_err(failed)?;
     for (port, name, index) in leaders(admin, &metadata)? {
-        let gone = async {
-            let mut client = Client::new(TcpStream::connect(("127.0.0.1", port)).await?);
-            empty(&mut client, name, index, i64::from(rounds)).await
-        };
-        let gone = timeout(LIMIT, gone).await;
-        gone.map_err(|_| format!("no broker answers within {LIMIT:?}"))?.map_err(failed)?;
+        let leader = TcpStream::connect(("127.0.0.1", port)).await.map_err(failed)?;
+        let mut client = Client::new(leader);
+        empty(&mut client, name, index, i64::from(rounds)).await.map_err(failed)?;
     }
     Ok(())
 }

@@ -168,7 +168,7 @@ pub(super) fn latest(
         (None, Some(id)) => {
             let sha = answer.sha.as_deref().unwrap_or_default();
             let of = answer.thread.as_deref().unwrap_or_default();
-            let known = walk.model.find(id);
+            let known = walk.places.find(&walk.model, id);
             let unnamed = walk.model.of(thread).iter().find(|s| s.id.is_none() && s.sha == sha);
             let given = format!("{id:?} of {of:?} with state {sha}");
             walk.f.checked(K2, 1);
@@ -193,17 +193,16 @@ pub(super) fn load(
 ) {
     let id = call.id.as_deref().unwrap_or_default();
     if let (None, Some(thread), Some(sha)) = (&answer.error, &answer.thread, &answer.sha)
-        && walk.model.find(id).is_none()
+        && walk.places.find(&walk.model, id).is_none()
     {
         // A save that was cut off has told no id; its state tells which one it is.
-        let all = walk.model.threads.get_mut(thread).into_iter().flatten();
-        let mut unnamed = all.filter(|saved| saved.id.is_none() && saved.sha == *sha);
-        if let Some(saved) = unnamed.next() {
-            saved.id = Some(id.to_owned());
+        let mut all = walk.model.of(thread).iter();
+        if let Some(at) = all.position(|saved| saved.id.is_none() && saved.sha == *sha) {
+            walk.places.named(&mut walk.model, thread, at, id);
         }
     }
     let opens = walk.opens;
-    let saved = walk.model.find(id);
+    let saved = walk.places.find(&walk.model, id);
     let (law, rule) = walk.past.undamaged(&walk.model);
     walk.f.checked(law, 1);
     let wrong = match answer.error.as_deref() {
@@ -335,7 +334,7 @@ pub(super) fn verify(walk: &mut Walk<'_, '_>, answer: &StoreAnswer, evidence: &E
     }
     walk.f.checked(K2, walk.files.len().min(1) as u64);
     let sound = |id: &str| {
-        let saved = walk.model.find(id);
+        let saved = walk.places.find(&walk.model, id);
         saved.is_some_and(|saved| saved.file == File::Sound && saved.stands == Stands::Held)
     };
     let alarm = walk.files.iter().find(|(path, id)| {

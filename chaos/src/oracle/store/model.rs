@@ -1,7 +1,7 @@
 //! What a store must hold, as far as the history tells: per thread its checkpoints in the order of
 //! their saves, each certain, in doubt or gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether a checkpoint is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,18 +88,6 @@ impl Model {
         self.threads.get(thread).map_or(&[], Vec::as_slice)
     }
 
-    /// The checkpoint with this id that counts: the last one saved under it that is not gone.
-    pub(super) fn find(&self, id: &str) -> Option<&Saved> {
-        let all = self.threads.values().flatten();
-        let same: Vec<&Saved> = all.filter(|saved| saved.is(id)).collect();
-        let counts = same.iter().rev().find(|saved| saved.stands != Stands::Gone);
-        counts.or(same.last()).copied()
-    }
-
-    pub(super) fn each(&mut self, id: &str, change: impl Fn(&mut Saved)) {
-        self.threads.values_mut().flatten().filter(|saved| saved.is(id)).for_each(change);
-    }
-
     /// Some file is damaged, in a thread or in any.
     pub(super) fn damage(&self, thread: Option<&str>) -> bool {
         let of = |name: &str| thread.is_none_or(|thread| thread == name);
@@ -172,6 +160,63 @@ impl Model {
                 saved.stands = if there { Stands::Held } else { Stands::Gone };
                 saved.optional = false;
                 saved.shadowed = false;
+            }
+        }
+    }
+}
+
+/// Where the checkpoints of an id are: thread and position. Positions stay, for nothing is taken out
+/// of a [`Model`].
+#[derive(Debug, Default)]
+pub(super) struct Places(BTreeMap<String, BTreeSet<(String, usize)>>);
+
+impl Places {
+    /// The newest checkpoint of a thread, with its id if that is known.
+    pub(super) fn push(&mut self, model: &mut Model, thread: &str, saved: Saved) {
+        let all = model.threads.entry(thread.to_owned()).or_default();
+        if let Some(id) = &saved.id {
+            self.add(id, thread, all.len());
+        }
+        all.push(saved);
+    }
+
+    /// A checkpoint turned out to have this id.
+    pub(super) fn named(&mut self, model: &mut Model, thread: &str, at: usize, id: &str) {
+        let Some(saved) = model.threads.get_mut(thread).and_then(|all| all.get_mut(at)) else {
+            return;
+        };
+        if let Some(old) = saved.id.replace(id.to_owned())
+            && let Some(places) = self.0.get_mut(&old)
+        {
+            places.remove(&(thread.to_owned(), at));
+        }
+        self.add(id, thread, at);
+    }
+
+    fn add(&mut self, id: &str, thread: &str, at: usize) {
+        self.0.entry(id.to_owned()).or_default().insert((thread.to_owned(), at));
+    }
+
+    /// Every checkpoint with this id, threads in order, oldest first.
+    pub(super) fn all<'m>(
+        &self,
+        model: &'m Model,
+        id: &str,
+    ) -> impl DoubleEndedIterator<Item = &'m Saved> {
+        let places = self.0.get(id).into_iter().flatten();
+        places.filter_map(|(thread, at)| model.of(thread).get(*at))
+    }
+
+    /// The checkpoint with this id that counts: the last one saved under it that is not gone.
+    pub(super) fn find<'m>(&self, model: &'m Model, id: &str) -> Option<&'m Saved> {
+        let mut same = self.all(model, id).rev();
+        same.find(|saved| saved.stands != Stands::Gone).or_else(|| self.all(model, id).next_back())
+    }
+
+    pub(super) fn each(&self, model: &mut Model, id: &str, change: impl Fn(&mut Saved)) {
+        for (thread, at) in self.0.get(id).into_iter().flatten() {
+            if let Some(saved) = model.threads.get_mut(thread).and_then(|all| all.get_mut(*at)) {
+                change(saved);
             }
         }
     }

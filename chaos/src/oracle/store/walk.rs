@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::answers;
 use super::cause::{Met, Past};
 use super::crash::{self, Moment};
-use super::model::{File, Model, Saved, Stands};
+use super::model::{File, Model, Places, Saved, Stands};
 use crate::history::{AtRest, DamageSeen, FaultPhase, Kind, Src, StoreAnswer, StoreCall};
 use crate::oracle::findings::{Evidence, Findings};
 use crate::oracle::index::{At, Index};
@@ -41,6 +41,7 @@ impl Trouble {
 pub(super) struct Walk<'a, 'f> {
     pub(super) f: &'f mut Findings,
     pub(super) model: Model,
+    pub(super) places: Places,
     pub(super) past: Past,
     /// The call that is under way; of saves there may be several.
     calls: Vec<(At, &'a StoreCall)>,
@@ -88,6 +89,7 @@ pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
     let mut walk = Walk {
         f,
         model: Model::default(),
+        places: Places::default(),
         past: Past::default(),
         calls: Vec::new(),
         failed: Vec::new(),
@@ -183,7 +185,7 @@ impl<'a> Walk<'a, '_> {
         }
         let mut saved = Saved::new(Some(there.id.clone()), there.sha.clone());
         saved.stands = Stands::Held;
-        self.model.threads.entry(there.thread.clone()).or_default().push(saved);
+        self.places.push(&mut self.model, &there.thread, saved);
         self.files.insert(&there.path, &there.id);
         if let Some(moment) = self.moments.last_mut() {
             moment.model = self.model.clone();
@@ -201,7 +203,7 @@ impl<'a> Walk<'a, '_> {
             "newer_version" => File::Newer,
             _ => File::Damaged,
         };
-        self.model.each(&damage.id, |saved| saved.file = file);
+        self.places.each(&mut self.model, &damage.id, |saved| saved.file = file);
         self.moment();
     }
 
@@ -243,7 +245,7 @@ impl<'a> Walk<'a, '_> {
             "save" => {
                 let sha = call.sha.clone().unwrap_or_default();
                 let saved = Saved::new(call.id.clone(), sha);
-                self.model.threads.entry(thread.clone()).or_default().push(saved);
+                self.places.push(&mut self.model, &thread, saved);
                 if let Some(keep) = self.keep {
                     self.model.retain(&thread, keep.saturating_sub(1), Stands::Held);
                     if keep == 1 {
@@ -254,7 +256,7 @@ impl<'a> Walk<'a, '_> {
             }
             "delete" => {
                 let id = call.id.as_deref().unwrap_or_default();
-                self.model.each(id, |saved| {
+                self.places.each(&mut self.model, id, |saved| {
                     if saved.stands == Stands::Held {
                         saved.stands = Stands::Doubt;
                     }
@@ -298,7 +300,8 @@ impl<'a> Walk<'a, '_> {
             ("save", None) => self.saved(at, call, answer),
             ("save", Some(_)) => self.not_saved(call, answer, &evidence()),
             ("delete", None) => {
-                self.ended(|saved| call.id.as_deref().is_some_and(|id| saved.is(id)));
+                let id = call.id.as_deref().unwrap_or_default();
+                self.places.each(&mut self.model, id, |saved| saved.stands = Stands::Gone);
             }
             ("delete_thread", None) => {
                 let thread = call.thread.as_deref().unwrap_or_default();
@@ -335,18 +338,12 @@ impl<'a> Walk<'a, '_> {
         self.moment();
     }
 
-    fn ended(&mut self, which: impl Fn(&Saved) -> bool) {
-        let all = self.model.threads.values_mut().flatten();
-        all.filter(|saved| which(saved)).for_each(|saved| saved.stands = Stands::Gone);
-    }
-
     fn saved(&mut self, at: At, call: &'a StoreCall, answer: &'a StoreAnswer) {
         let thread = call.thread.as_deref().unwrap_or_default();
         let Some(id) = answer.id.as_deref() else { return };
         self.f.checked(K4, 1);
         let known = self.made.insert(id, at);
-        let mut all = self.model.threads.values().flatten();
-        let there = all.any(|saved| saved.is(id) && saved.stands == Stands::Held);
+        let there = self.places.all(&self.model, id).any(|saved| saved.stands == Stands::Held);
         if (call.id.is_none() && known.is_some()) || there {
             self.f.broken(K4, "unique", Evidence::line(at), || {
                 let expected = "every checkpoint of a directory has an id of its own";
@@ -354,8 +351,10 @@ impl<'a> Walk<'a, '_> {
             });
         }
         self.files.extend(self.renamed.map(|path| (path, id)));
+        if let Some(last) = self.model.of(thread).len().checked_sub(1) {
+            self.places.named(&mut self.model, thread, last, id);
+        }
         if let Some(saved) = self.model.threads.get_mut(thread).and_then(|all| all.last_mut()) {
-            saved.id = Some(id.to_owned());
             saved.stands = Stands::Held;
             saved.optional = false;
         }
@@ -387,8 +386,8 @@ impl<'a> Walk<'a, '_> {
         } else if kind == "already_exists" {
             self.f.checked(K4, 1);
             let id = call.id.as_deref().unwrap_or_default();
-            let mut all = self.model.threads.values().flatten();
-            if !all.any(|saved| saved.is(id) && saved.failed_in != Some(opens)) {
+            let mut all = self.places.all(&self.model, id);
+            if !all.any(|saved| saved.failed_in != Some(opens)) {
                 self.f.broken(K4, "taken", evidence.clone(), || {
                     let expected = "only an id that is in use is refused as one";
                     (expected.to_owned(), format!("{id:?} was never saved"))

@@ -85,6 +85,20 @@ fn quiet(lane: LaneName, ends: impl FnOnce(&mut Story)) -> Story {
     story
 }
 
+#[test]
+fn a_bound_that_the_scenario_gives_is_for_a_load_that_no_fault_touches_too() {
+    let (a, b) = (quiet(LaneName::Sim, sends_first), quiet(LaneName::Wire, drops_first));
+    let (a, b) = (Side::of(&a.lines(), &a.scenario), Side::of(&b.lines(), &b.scenario));
+    let loads = |within: &[(String, Within)]| {
+        let compared = compare(&a, &b, within);
+        let fields = fields(&compared).into_iter().map(str::to_owned);
+        fields.filter(|field| field.starts_with("load/1/acked")).collect::<Vec<_>>()
+    };
+    assert_eq!(loads(&[]), ["load/1/acked"]);
+    assert_eq!(loads(&[("acked".to_owned(), Within::Count(0))]), ["load/1/acked"]);
+    assert_eq!(loads(&[("acked".to_owned(), Within::Count(1))]), [""; 0]);
+}
+
 fn drops_first(story: &mut Story) {
     let attempt = story.attempt(Main, 0);
     story.failed(attempt, Main, -192, Not).outcome(0, dropped("deadline"));
