@@ -13,7 +13,9 @@ DASHPROOF := target/debug/dashproof
 SEEDS ?= 0..8
 # A disk's seeds take turns through the three variants of stores.
 DISK_SEEDS ?= 0..3
+# Histories of cells that do not pass are kept below OUT; all of them with `make chaos KEEP=--out`.
 OUT ?= target/chaos
+KEEP ?= --failures
 
 .PHONY: help chaos chaos-full kafka-chosen kafka-image test prove lint fmt bench docs build fuzz-check clean
 
@@ -26,23 +28,23 @@ build: ## Build the harness (dev profile: the one that tests and chaos share)
 
 chaos: build ## Run every scenario on the embedded lanes, then prove the laws with saboteurs
 	@run=0; prove=0; \
-	$(DASHPROOF) run --lanes sim,disk,files,wire,mock --seeds $(SEEDS) --seeds disk=$(DISK_SEEDS) --allow-not-run --out $(OUT) | tee target/chaos-run.txt || run=$$?; \
+	$(DASHPROOF) run --lanes sim,disk,files,wire,mock --seeds $(SEEDS) --seeds disk=$(DISK_SEEDS) --allow-not-run $(KEEP) $(OUT) | tee target/chaos-run.txt || run=$$?; \
 	$(DASHPROOF) prove | tee target/chaos-prove.txt || prove=$$?; \
 	echo; echo "== make chaos"; \
 	tail -n 1 target/chaos-run.txt; tail -n 1 target/chaos-prove.txt; \
 	if [ $$run -ne 0 ]; then exit $$run; fi; exit $$prove
 
-chaos-full: build ## The same, and every scenario on Apache Kafka in containers (needs Docker)
+chaos-full: build ## The same, every scenario on Apache Kafka in containers, and all lanes compared (needs Docker)
 	@code=0; $(MAKE) chaos || code=$$?; \
-	$(DASHPROOF) run --lanes kafka --out $(OUT) || { kafka=$$?; [ $$code -ne 0 ] || code=$$kafka; }; \
+	$(DASHPROOF) run --lanes sim,wire,mock,kafka --agree $(KEEP) $(OUT) || { kafka=$$?; [ $$code -ne 0 ] || code=$$kafka; }; \
 	$(DASHPROOF) prove --lanes kafka || { kafka=$$?; [ $$code -ne 0 ] || code=$$kafka; }; \
 	exit $$code
 
 kafka-chosen: build ## A chosen part of the lane kafka: security, a killed leader, and agreement with the model
-	$(DASHPROOF) run --family security --lanes kafka --out $(OUT)
+	$(DASHPROOF) run --family security --lanes kafka $(KEEP) $(OUT)
 	$(DASHPROOF) prove --lanes kafka
-	$(DASHPROOF) run shutdown/in-flight outage/leader-killed --lanes kafka --out $(OUT)
-	$(DASHPROOF) run --tag agree --lanes sim,wire,mock,kafka --agree --jobs 4 --out $(OUT)
+	$(DASHPROOF) run shutdown/in-flight outage/leader-killed --lanes kafka $(KEEP) $(OUT)
+	$(DASHPROOF) run --tag agree --lanes sim,wire,mock,kafka --agree --jobs 4 $(KEEP) $(OUT)
 
 kafka-image: ## Build the image of the lane kafka where no container registry can be reached
 	chaos/containers/build

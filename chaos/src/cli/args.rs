@@ -168,6 +168,9 @@ pub(crate) struct RunArgs {
     /// Write history, ledger, metrics and scenario of every cell below this folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Write them for cells that do not pass alone, below this folder; `out` if not given.
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    pub(crate) failures: Option<PathBuf>,
     /// Cells at once, of those in virtual time and of those in real time each; as many as there are
     /// processors (sim, disk) and twenty (real time, they mostly wait) if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]

@@ -43,7 +43,7 @@ struct Plan {
 pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Failure> {
     let begun = Instant::now();
     let mut plan = plan(dir, args)?;
-    if let Some(dir) = &args.out {
+    if let Some(dir) = args.out.as_ref().or(args.failures.as_ref()) {
         files::writable(dir)?;
     }
     let total = plan.cells.len();
@@ -57,7 +57,7 @@ pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Fail
     ui.progress(&format!("0/{total} cells"));
     let cells = std::mem::take(&mut plan.cells);
     pool::run(cells, args.jobs.map(usize::from), |result| {
-        let kept = keep(args.out.as_deref(), &result);
+        let kept = keep(args, &result);
         let folder = kept.unwrap_or_else(|error| {
             failure.get_or_insert(error);
             None
@@ -74,12 +74,13 @@ pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Fail
 }
 
 /// Writes the cell where the user wants it; a cell that is no pass is always written.
-fn keep(out: Option<&Path>, result: &CellResult) -> Result<Option<PathBuf>, Failure> {
+fn keep(args: &RunArgs, result: &CellResult) -> Result<Option<PathBuf>, Failure> {
     let good = matches!(result.verdict, Verdict::Pass | Verdict::NotApplicable);
-    match out {
+    let failed = args.failures.as_deref().unwrap_or(Path::new(FAILED));
+    match &args.out {
         Some(dir) => files::write(dir, result).map(Some),
-        None if good => files::remove_stale(Path::new(FAILED), result).map(|()| None),
-        None => files::write(Path::new(FAILED), result).map(Some),
+        None if good => files::remove_stale(failed, result).map(|()| None),
+        None => files::write(failed, result).map(Some),
     }
 }
 
