@@ -3,7 +3,6 @@
 //!
 //! Once a signal has come nothing else is told: what fails then fails because of it.
 
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
@@ -100,11 +99,9 @@ pub(super) fn hold() {
 }
 
 /// As [`hold`], for tasks.
-pub(super) fn begin_no_more() -> impl Future<Output = ()> + Send {
-    async {
-        if hit() {
-            std::future::pending::<()>().await;
-        }
+pub(super) async fn begin_no_more() {
+    if hit() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -139,6 +139,8 @@ impl Filler<'_> {
             self.plan.left_out.asked_for |= named && self.plan.cells.len() == before;
         }
         self.plan.left_out.asked_for |= !self.plan.left_out.named.is_empty();
+        let idle = self.plan.absent.iter().filter(|(_, absent)| absent.scenarios == 0);
+        self.plan.left_out.lanes = idle.map(|(lane, _)| lane.as_str().to_owned()).collect();
         let reasons: Vec<String> = reasons.into_iter().collect();
         self.plan.left_out.unfit = unfit;
         self.plan.left_out.selected = chosen.len();

@@ -129,8 +129,8 @@ fn chosen(
             Failure::usage(format!("unknown saboteur `{name}`: {}", help.unwrap_or_default()))
         })
     };
-    let named: Vec<_> = names.iter().map(one).collect::<Result<_, _>>()?;
-    let all = if names.is_empty() { saboteur::all().collect() } else { named };
+    let own: Vec<_> = names.iter().map(one).collect::<Result<_, _>>()?;
+    let all = if names.is_empty() { saboteur::all().collect() } else { own };
     let mut looked = BTreeMap::new();
     let (mut chosen, mut not_run, mut elsewhere) = (Vec::new(), Vec::new(), 0);
     for saboteur in all {

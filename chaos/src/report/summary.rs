@@ -96,6 +96,8 @@ pub enum LawSummary {
 pub struct LeftOut {
     /// Scenarios that are written for lanes that are not there, once for each such lane.
     pub not_there: u64,
+    /// Lanes that were named, are not there, and that nothing selected is written for.
+    pub lanes: Vec<String>,
     /// Scenarios that were named and fit no lane of the run or not its subject, each with why.
     pub named: Vec<(String, String)>,
     /// A lane or scenario that was named is among what was not run: without it nothing is proven.
@@ -172,7 +174,7 @@ impl Summary {
     /// run inconclusive.
     #[must_use]
     pub fn new(allow_not_run: bool, left_out: LeftOut) -> Self {
-        Self { allow_not_run, left_out, ..Self::default() }
+        Self { left_out, allow_not_run, ..Self::default() }
     }
 
     /// Adds a cell.
@@ -253,6 +255,7 @@ impl Summary {
                 parts.push(format!("{n} {name}"));
             }
         }
+        parts.extend(self.left_out.lanes.iter().map(|lane| format!("lane {lane} NOT RUN")));
         let mut work = vec![format!("{} scenarios", self.scenarios.len())];
         let counted = [
             (self.total.offered, "events offered"),

@@ -184,7 +184,9 @@ fn near(library: &Library, target: &str) -> Option<String> {
     let families = || families.iter().map(String::as_str);
     let ids = || library.iter().map(|scenario| scenario.id.as_str());
     let own = |id: &&str| id.split_once('/').is_some_and(|(f, _)| f == family);
-    if let Some(id) = ids().find(|id| id.split_once('/').is_some_and(|(_, n)| n == name)) {
+    // half of a name is enough where only its end is missing
+    let begins = |own: &str| own == name || (name.len() > 4 && own.starts_with(name));
+    if let Some(id) = ids().find(|id| id.split_once('/').is_some_and(|(_, own)| begins(own))) {
         return Some(format!("did you mean `{id}`?"));
     }
     if families().any(|known| known == family) {
@@ -200,7 +202,7 @@ fn near(library: &Library, target: &str) -> Option<String> {
     let close = nearest(if family.is_empty() { name } else { family }, families());
     match close {
         Some(family) => Some(format!("did you mean one of `{family}/*`?")),
-        None => suggest("", families()).map(|all| format!("families are {all}")),
+        None => suggest("", families()).map(|all| format!("its family would be {all}")),
     }
 }
 
