@@ -103,8 +103,8 @@ pub fn load_file(path: &Path) -> Result<Scenario, Vec<Diagnostic>> {
     }
 }
 
-/// Reads every `*.toml` below `dir`. The place of a file gives its id: [`RULE`]; ids and aliases are
-/// unique. An `agreement.toml` is no scenario, and is checked as what it is.
+/// Reads every `*.toml` below `dir`. A file stands where its id says, or where a run left it, and
+/// ids and aliases are unique. An `agreement.toml` is no scenario, and is checked as what it is.
 ///
 /// # Errors
 /// The problems of all files together.

@@ -60,7 +60,9 @@ fn files(walker: &mut Walker<'_>, settings: &Node, scenario: &Scenario) {
             let fit: Vec<String> = fit.map(|(name, ..)| format!("{PLACE}{name}")).collect();
             let all = FILES.map(|(name, ..)| format!("{PLACE}{name}"));
             let known = if fit.is_empty() { all.as_slice() } else { fit.as_slice() };
-            let help = suggest(text, known.iter().map(String::as_str));
+            // the name is what was meant, whatever stands before it
+            let name = text.rsplit([':', '/']).next().unwrap_or(text);
+            let help = suggest(&format!("{PLACE}{name}"), known.iter().map(String::as_str));
             walker.refuse(&node.at, format!("no run makes the file `{text}`"), help);
             continue;
         };
@@ -137,8 +139,8 @@ fn faults(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     }
 }
 
-/// Under TLS the proxy sees no frames, so a fault of frames would never be met. The simulation takes
-/// no notice of a producer's security settings.
+/// Under TLS the proxy sees no frames, so a fault of frames would never be met. The simulation
+/// takes no notice of a producer's security settings.
 fn hidden(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     let theirs = scenario.listener.is_encrypted();
     let own = is_encrypted(protocol(scenario)) && !scenario.lanes.contains(&LaneName::Sim);
@@ -156,7 +158,7 @@ fn hidden(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
             continue;
         }
         let message = format!(
-            "`{}` is done to requests and answers, and {who} speaks TLS: nobody between them sees \
+            "`{}` is met in requests and answers, and {who} speaks TLS: nobody between them sees \
              more than bytes",
             fault.kind.name()
         );

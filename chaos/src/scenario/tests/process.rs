@@ -115,7 +115,7 @@ fn two_faults_that_would_have_one_process_at_a_time_are_refused_with_both_places
     let first = "brokers = [1, 2]\nfor = \"5s\"";
     let text = two(first, "at = \"4s\"\nkind = \"broker.pause\"\nbrokers = [2]\nfor = \"5s\"");
     let told = messages(&text);
-    let line = "example.toml:15:8: broker 2 is under `broker.kill` of line 11 at that time";
+    let line = "example.toml:16:8: broker 2 is under `broker.kill` of line 11 at that time";
     assert!(told.contains(line), "{told}");
     assert!(told.contains("name another broker, or begin after 6s"), "{told}");
     let all =

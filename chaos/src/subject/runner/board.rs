@@ -245,7 +245,7 @@ impl Board {
             }
         };
         format!(
-            "state: {phase}, incarnation {}; {} events offered; sends without an answer: {}; other \
+            "state: {phase}, incarnation {}; events offered: {}; sends without an answer: {}; other \
              calls: {}; {loads}",
             self.inc,
             self.offered,
