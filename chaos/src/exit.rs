@@ -18,6 +18,11 @@ pub const NONDETERMINISM: u8 = 6;
 /// The harness itself failed.
 pub const INTERNAL: u8 = 70;
 
+/// SIGINT ended the command before its end, as the shell tells it: it says nothing of the rest.
+pub const INTERRUPTED: u8 = 130;
+/// SIGTERM did.
+pub const TERMINATED: u8 = 143;
+
 /// One row of the published table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitCode {
@@ -34,7 +39,7 @@ const fn row(code: u8, name: &'static str, meaning: &'static str) -> ExitCode {
 }
 
 /// Every exit code there is.
-pub const TABLE: [ExitCode; 8] = [
+pub const TABLE: [ExitCode; 10] = [
     row(PROVEN, "proven", "everything that was selected is proven"),
     row(VIOLATION, "violation", "a law was violated, or a saboteur survived"),
     row(USAGE, "usage", "the command or a file could not be understood; nothing was run"),
@@ -47,11 +52,22 @@ pub const TABLE: [ExitCode; 8] = [
     row(ENVIRONMENT, "environment", "the machine failed, or the output could not be written"),
     row(NONDETERMINISM, "nondeterminism", "the same cell gave another history"),
     row(INTERNAL, "internal", "the harness itself failed"),
+    row(INTERRUPTED, "interrupted", "SIGINT ended it; nothing is said of what was not done"),
+    row(TERMINATED, "terminated", "SIGTERM ended it; nothing is said of what was not done"),
 ];
 
 /// Which code a command ends with when several apply, the most serious first.
-pub const PRECEDENCE: [u8; 7] =
-    [USAGE, INTERNAL, ENVIRONMENT, NONDETERMINISM, VIOLATION, STALE, INCONCLUSIVE];
+pub const PRECEDENCE: [u8; 9] = [
+    INTERRUPTED,
+    TERMINATED,
+    USAGE,
+    INTERNAL,
+    ENVIRONMENT,
+    NONDETERMINISM,
+    VIOLATION,
+    STALE,
+    INCONCLUSIVE,
+];
 
 /// The code that wins among those that apply; [`PROVEN`] when none does.
 #[must_use]

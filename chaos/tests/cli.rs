@@ -141,11 +141,18 @@ fn a_lane_that_does_not_exist_is_a_misuse() {
 
 #[test]
 fn a_lane_that_is_not_there_fails_the_command_that_asked_for_it() {
-    insta::assert_snapshot!(refused(&["run", "outage/all-brokers-3s", "--lanes", "sim,external"]), @r"
-    exit 3
-    error: lane external is not available: not in this build; nothing was run
-    help: `dashproof doctor` tells what is there
-    ");
+    let args = ["run", "codec/strict", "--lanes", "sim,external"];
+    let output = dashproof(&args);
+    assert_eq!(code(&output), exit::INCONCLUSIVE);
+    let text = stdout(&output);
+    assert!(text.contains("NOT RUN: lane external: not in this build"), "{text}");
+    let last = text.lines().last().unwrap();
+    assert!(last.contains("1 cells, 1 pass, lane external NOT RUN"), "{last}");
+    assert!(last.ends_with(": inconclusive"), "{last}");
+    let allowed = dashproof(&[&args[..], &["--allow-not-run"]].concat());
+    assert_eq!(code(&allowed), exit::PROVEN, "{}", stdout(&allowed));
+    let text = stdout(&allowed);
+    assert!(text.trim_end().ends_with(": proven, but for what was NOT RUN"), "{text}");
 }
 
 #[test]
@@ -291,4 +298,90 @@ fn nothing_is_coloured_or_overwritten_in_a_pipe() {
         assert!(!stdout(&output).contains('\x1b'), "{args:?}");
         assert_eq!(stderr(&output), "", "{args:?}");
     }
+}
+
+#[test]
+fn a_named_scenario_that_is_written_for_no_named_lane_is_told_and_no_part_of_a_proof() {
+    let args = ["run", "codec/strict", "outage/leader-killed", "--lanes", "sim"];
+    let output = dashproof(&args);
+    assert_eq!(code(&output), exit::INCONCLUSIVE);
+    let text = stdout(&output);
+    let told = "NOT RUN: outage/leader-killed: it is written for kafka, not for sim\n";
+    assert!(text.contains(told), "{text}");
+    let last = text.lines().last().unwrap();
+    assert!(last.contains("1 cells, 1 pass, 1 NOT RUN"), "{last}");
+    assert!(last.ends_with(": inconclusive"), "{last}");
+    let allowed = dashproof(&[&args[..], &["--allow-not-run", "--format", "json"]].concat());
+    assert_eq!(code(&allowed), exit::PROVEN);
+    let summary = stdout(&allowed).lines().last().unwrap().to_owned();
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(summary["not_run"], 1);
+    assert_eq!(summary["scenarios_not_run"][0]["scenario"], "outage/leader-killed");
+}
+
+#[test]
+fn what_a_pattern_finds_and_no_named_lane_runs_is_counted_and_decides_nothing() {
+    let output = dashproof(&["run", "security/secrets*", "security/tls*", "--lanes", "sim"]);
+    assert_eq!(code(&output), exit::PROVEN);
+    let text = stdout(&output);
+    assert!(text.contains("left out: 2 of 3 selected: not written for sim\n"), "{text}");
+}
+
+#[test]
+fn one_play_of_a_free_choice_is_named_in_the_verdict() {
+    let output = dashproof(&["run", "checkpoint/disk-full-at-every-byte", "--free", "100"]);
+    let text = stdout(&output);
+    assert!(text.trim_end().ends_with(": proven (1 play, choice 100)"), "{text}");
+}
+
+#[test]
+fn a_nearby_id_is_offered_and_nonsense_is_not() {
+    let told = |id: &str| stderr(&dashproof(&["run", id]));
+    assert!(
+        told("outage/nope").contains("`outage/nope`: one of `outage/"),
+        "{}",
+        told("outage/nope")
+    );
+    for id in ["outge/resets", "outage/reset", "resets"] {
+        assert!(told(id).contains("did you mean `outage/resets`?"), "{}", told(id));
+    }
+    let far = told("foo/bar");
+    assert!(far.contains("its family would be one of `checkpoint`, `codec`"), "{far}");
+}
+
+#[test]
+fn check_names_both_files_of_one_id_wherever_they_come_from() {
+    let other = scenario("outage/a", "").replace("nothing", "something");
+    let dir =
+        folder(&[("x/outage/a.toml", &scenario("outage/a", "")), ("y/outage/a.toml", &other)]);
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    for (a, b) in [("x", "y"), ("x/outage/a.toml", "y/outage/a.toml"), ("x", "y/outage/a.toml")] {
+        let output = dashproof(&["check", &at(a), &at(b)]);
+        assert_eq!(code(&output), exit::USAGE, "{a} {b}");
+        let text = stdout(&output);
+        let both = ["x/outage/a.toml", "y/outage/a.toml"].map(at);
+        assert!(both.iter().all(|file| text.contains(file.as_str())), "{text}");
+    }
+    let same = dashproof(&["check", &at("x"), &at("x/outage/a.toml")]);
+    assert!(stdout(&same).contains("1 scenario: no problem"), "{}", stdout(&same));
+}
+
+#[test]
+fn what_a_run_left_is_checked_in_its_place_and_beside_its_scenario() {
+    let text = scenario("outage/a", "");
+    let dir = folder(&[
+        ("outage/a.toml", &text),
+        ("out/outage/a/sim-seed0/scenario.toml", &text),
+        ("out/outage/a/sim-seed1/scenario.toml", &text),
+    ]);
+    let output = dashproof(&["check", dir.path().to_str().unwrap()]);
+    assert_eq!(code(&output), exit::PROVEN, "{}", stdout(&output));
+    assert!(stdout(&output).contains("3 scenarios: no problem"), "{}", stdout(&output));
+    let moved = folder(&[("elsewhere/scenario.toml", &text)]);
+    let output = dashproof(&["check", moved.path().to_str().unwrap()]);
+    assert_eq!(code(&output), exit::USAGE);
+    let rule = "or of FAMILY/NAME/CELL/scenario.toml, which a run left";
+    assert!(stdout(&output).contains(rule), "{}", stdout(&output));
+    let alone = moved.path().join("elsewhere/scenario.toml");
+    assert_eq!(code(&dashproof(&["check", alone.to_str().unwrap()])), exit::PROVEN);
 }

@@ -156,6 +156,44 @@ fn every_wrong_broker_is_caught_by_lanes_that_do_not_agree() {
 
 #[test]
 fn a_wrong_broker_is_nowhere_but_on_wire() {
-    let output = dashproof(&["run", SMALL, "--lane", "sim", "--saboteur", "broker-forgets"]);
+    for more in [&["--lane", "sim"][..], &["--lanes", "sim,kafka", "--agree"]] {
+        let output = dashproof(&[&["run", SMALL, "--saboteur", "broker-forgets"], more].concat());
+        assert_eq!(code(&output), exit::USAGE, "{}", stdout(&output));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("broker-forgets acts on wire only"), "{error}");
+    }
+}
+
+#[test]
+fn a_wrong_broker_beside_sound_ones_is_said_to_be_on_its_lane_only() {
+    let dir = library(SMALL, "");
+    let output = agree(dir.path(), &["--saboteur", "broker-forgets"]);
+    let text = stdout(&output);
+    assert!(text.trim_end().ends_with(": proven (broker-forgets on wire only)"), "{text}");
+}
+
+#[test]
+fn a_named_scenario_of_which_no_two_lanes_ran_is_no_part_of_an_agreement() {
+    let lanes = ["--lanes", "sim,wire", "--agree"];
+    let output = dashproof(&[&["run", SMALL, "outage/a-bad-day"], &lanes[..]].concat());
     assert_eq!(code(&output), exit::INCONCLUSIVE, "{}", stdout(&output));
+    let text = stdout(&output);
+    assert!(text.contains("NOT COMPARED: outage/a-bad-day: "), "{text}");
+    assert!(text.trim_end().ends_with(": inconclusive"), "{text}");
+}
+
+#[test]
+fn a_missing_lane_that_nobody_named_decides_nothing_in_a_comparison_either() {
+    let dir = library(SMALL, "");
+    let scenarios = dir.path().to_str().unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_dashproof"))
+        .args(["run", "--agree", "--scenarios", scenarios])
+        .current_dir(root())
+        .env("DOCKER_HOST", "unix:///nowhere.sock")
+        .output()
+        .unwrap();
+    let text = stdout(&output);
+    assert_eq!(code(&output), exit::PROVEN, "{text}");
+    assert!(text.contains("NOT RUN: lane kafka: "), "{text}");
+    assert!(text.contains("2 pass, 1 NOT RUN"), "{text}");
 }

@@ -188,3 +188,51 @@ fn every_saboteur_names_scenarios_and_laws_that_exist() {
         }
     }
 }
+
+/// Runs for a while, and gets this signal.
+#[cfg(unix)]
+fn signalled(signal: rustix::process::Signal, more: &[&str]) -> Output {
+    let args = [&["run", "outage/*", "--lane", "sim", "--seeds", "0..2000"], more].concat();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dashproof"));
+    command.args(args).current_dir(root());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let child = command.spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_interrupted_says_how_far_it_came_and_ends_with_the_shells_code() {
+    let output = signalled(rustix::process::Signal::INT, &[]);
+    assert_eq!(code(&output), exit::INTERRUPTED);
+    let error = String::from_utf8(output.stderr).unwrap();
+    let last = error.lines().last().unwrap();
+    assert!(last.starts_with("dashproof run: interrupted by SIGINT: "), "{error}");
+    assert!(last.contains(" cells done"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_terminated_tells_programs_how_far_it_came() {
+    let output = signalled(rustix::process::Signal::TERM, &["--format", "json"]);
+    assert_eq!(code(&output), exit::TERMINATED);
+    let last = stdout(&output).lines().last().unwrap().to_owned();
+    let summary: serde_json::Value = serde_json::from_str(&last).unwrap();
+    assert_eq!((&summary["interrupted"], &summary["exit"]), (&"SIGTERM".into(), &143.into()));
+    assert!(summary["done"].as_u64().unwrap() < summary["of"].as_u64().unwrap(), "{summary}");
+}
+
+#[test]
+fn a_saboteur_that_is_caught_on_another_lane_than_the_named_one_is_not_run() {
+    let output = dashproof(&["prove", "flush-early", "broker-forgets", "--lanes", "sim"]);
+    assert_eq!(code(&output), exit::INCONCLUSIVE, "{}", stdout(&output));
+    let text = stdout(&output);
+    assert!(text.contains("NOT RUN: broker-forgets: caught on wire, not on sim"), "{text}");
+    assert!(text.lines().last().unwrap().contains("1 of 1 saboteurs caught, 1 NOT RUN"), "{text}");
+    let none = dashproof(&["prove", "flush-early", "--lanes", "kafka"]);
+    assert_eq!(code(&none), exit::INCONCLUSIVE, "{}", stdout(&none));
+    assert_eq!(stdout(&none), "");
+}

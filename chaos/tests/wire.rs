@@ -65,3 +65,35 @@ fn a_driver_that_ends_before_hello_is_blamed() {
     assert_ne!(code, exit::PROVEN, "{text}");
     assert!(text.contains("driver protocol") && text.contains("`hello` failed"), "{text}");
 }
+
+/// Ten events, and nothing goes wrong.
+const TINY: &str = "id = \"outage/tiny\"\nsummary = \"s\"\nlanes = [\"wire\"]\n\
+                    budget = \"2s\"\n[[load]]\nevents = 10\n";
+
+fn tiny(driver: &str) -> (u8, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tiny.toml");
+    std::fs::write(&file, TINY).unwrap();
+    let command = format!("sh chaos/tests/drivers/{driver}.sh");
+    let out = dir.path().to_str().unwrap();
+    run(&[file.to_str().unwrap(), "--driver", &command, "--out", out])
+}
+
+#[test]
+fn a_driver_that_never_answers_a_send_has_failed() {
+    let (code, text) = tiny("silent");
+    assert_eq!(code, exit::VIOLATION, "{text}");
+    assert!(text.contains("FAIL  outage/tiny on wire"), "{text}");
+    let told = "implementation: the subject did not answer the `send` of event 0.000000";
+    assert!(text.contains(told), "{text}");
+    assert!(!text.contains("Some("), "{text}");
+}
+
+#[test]
+fn a_driver_that_does_not_know_a_setting_is_not_applicable_in_its_own_words() {
+    let (code, text) = tiny("choosy");
+    assert_eq!(code, exit::INCONCLUSIVE, "{text}");
+    assert!(text.contains("not applicable  outage/tiny on wire"), "{text}");
+    assert!(text.contains("unsupported: I have no retry.max_attempts"), "{text}");
+    assert!(text.contains("0 pass, 1 not applicable"), "{text}");
+}

@@ -23,27 +23,30 @@ pub(super) struct Absent {
 }
 
 /// The sim lane exists only in a build whose runs replay.
-pub(crate) fn sim_is_missing() -> Failure {
-    Failure::inconclusive(
-        "lane sim is not available: this program was built without --cfg tokio_unstable, so that \
-         its runs would not replay\nhelp: build in the project's folder, where .cargo/config.toml \
-         sets the flag",
-    )
-}
-
-/// Fails where this build cannot run a lane.
-pub(super) fn available(lane: LaneName) -> Result<(), Failure> {
-    if LANES.contains(&lane) {
-        return Ok(());
-    }
-    Err(not_there(lane, &not_built()))
-}
-
-/// Why a lane that exists nowhere yet cannot run.
-pub(super) fn not_built() -> Missing {
+fn without_sim() -> Missing {
     Missing {
-        what: "not in this build".to_owned(),
-        remedy: "`dashproof doctor` tells what is there".to_owned(),
+        what: "this program was built without --cfg tokio_unstable, so that its runs would not \
+               replay"
+            .to_owned(),
+        remedy: "build in the project's folder, where .cargo/config.toml sets the flag".to_owned(),
+    }
+}
+
+/// The failure of a command that is about nothing but `sim`.
+pub(crate) fn sim_is_missing() -> Failure {
+    not_there(LaneName::Sim, &without_sim())
+}
+
+/// What a lane lacks in this build and on this machine, if anything.
+pub(super) fn missing(lane: LaneName) -> Option<Missing> {
+    match lane {
+        LaneName::Sim if !cfg!(tokio_unstable) => Some(without_sim()),
+        LaneName::Kafka => kafka_is_missing(),
+        lane if LANES.contains(&lane) => None,
+        _ => Some(Missing {
+            what: "not in this build".to_owned(),
+            remedy: "`dashproof doctor` tells what is there".to_owned(),
+        }),
     }
 }
 
@@ -56,13 +59,8 @@ pub(super) fn not_there(lane: LaneName, missing: &Missing) -> Failure {
     ))
 }
 
-/// Fails where the lane kafka cannot run.
-pub(crate) fn kafka_is_there() -> Result<(), Failure> {
-    kafka_is_missing().map_or(Ok(()), |missing| Err(not_there(LaneName::Kafka, &missing)))
-}
-
 /// What the lane kafka lacks on this machine, if anything.
-pub(super) fn kafka_is_missing() -> Option<Missing> {
+fn kafka_is_missing() -> Option<Missing> {
     let missing = |error: Failure| Missing { what: error.message, remedy: String::new() };
     match pool::runtime() {
         Ok(runtime) => runtime.block_on(kafka::look()).err(),

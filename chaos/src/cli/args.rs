@@ -13,7 +13,8 @@ use crate::scenario::{Selection, parse_seeds};
 #[derive(Debug, Parser)]
 #[command(name = "dashproof", version, about, disable_help_subcommand = true)]
 #[command(after_help = "Exit codes: 0 proven, 1 violation, 2 usage, 3 inconclusive, 4 stale \
-    baseline or explanation, 5 environment, 6 nondeterminism, 70 internal.")]
+    baseline or explanation, 5 environment, 6 nondeterminism, 70 internal, 130 interrupted, 143 \
+    terminated.")]
 pub(crate) struct Cli {
     /// Folder of scenario files; the nearest `scenarios` above here if not given.
     #[arg(long, global = true, value_name = "DIR")]
@@ -154,8 +155,9 @@ pub(crate) struct RunArgs {
     /// violation names it.
     #[arg(long, value_name = "BYTES")]
     pub(crate) free: Option<u64>,
-    /// A cell that this machine does not let run (a full disk where no tmpfs can be mounted) is
-    /// told and counted as not run, and does not make the run inconclusive.
+    /// What is not run (a lane that was named and is not there, a scenario that was named and is
+    /// not written for any lane that was, a full disk where no tmpfs can be mounted) is told and
+    /// counted all the same, and does not make the run inconclusive.
     #[arg(long)]
     pub(crate) allow_not_run: bool,
     /// Compare what the lanes say of each scenario; a difference that no agreement.toml explains

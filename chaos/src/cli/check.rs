@@ -1,6 +1,7 @@
 //! `dashproof check`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -8,7 +9,7 @@ use super::args::{CheckArgs, Format};
 use super::failure::{Failure, count};
 use super::ui;
 use crate::exit;
-use crate::scenario::{Diagnostic, is_agreement, load_dir, load_explanations, load_file};
+use crate::scenario::{Diagnostic, Library, is_agreement, load_dir, load_explanations, load_file};
 
 pub(crate) fn check(dir: Option<&Path>, args: &CheckArgs) -> Result<u8, Failure> {
     let paths: Vec<PathBuf> = match args.paths.as_slice() {
@@ -17,17 +18,29 @@ pub(crate) fn check(dir: Option<&Path>, args: &CheckArgs) -> Result<u8, Failure>
     };
     let (mut good, mut agreements) = (0, 0);
     let mut problems: Vec<Diagnostic> = Vec::new();
+    // what is named together is looked at together
+    let mut all = Library::default();
     for path in &paths {
         let found = if path.is_dir() {
-            load_dir(path).map(|library| library.len())
+            load_dir(path).map(|library| {
+                good += library.copies();
+                library.iter().cloned().collect()
+            })
         } else if is_agreement(path) {
             agreements += 1;
-            load_explanations(path).map(|_| 0)
+            load_explanations(path).map(|_| Vec::new())
         } else {
-            load_file(path).map(|_| 1)
+            load_file(path).map(|scenario| vec![Arc::new(scenario)])
         };
         match found {
-            Ok(n) => good += n,
+            Ok(found) => {
+                for scenario in found {
+                    if !all.has_file_of(&scenario) {
+                        good += 1;
+                        all.add(scenario, &mut problems);
+                    }
+                }
+            }
             Err(found) => problems.extend(found),
         }
     }

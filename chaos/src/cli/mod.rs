@@ -10,8 +10,10 @@ mod decode;
 mod doctor;
 mod failure;
 mod files;
+mod interrupt;
 mod judge;
 mod list;
+mod plan;
 mod pool;
 mod prove;
 mod run;
@@ -43,7 +45,9 @@ pub fn main() -> ExitCode {
         }
     };
     let ui = Ui::new();
-    let code = execute(ui, &cli).unwrap_or_else(|failure| {
+    let ended = execute(ui, &cli);
+    interrupt::hold();
+    let code = ended.unwrap_or_else(|failure| {
         ui.complain(&format!("error: {}", failure.message));
         failure.code
     });

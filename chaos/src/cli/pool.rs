@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::failure::Failure;
-use super::ui::Ui;
+use super::interrupt;
 use crate::lane::kafka::Fleet;
 use crate::lane::{self, HarnessError, RunInput, RunOutput};
 use crate::report::cell::{Cell, CellResult};
@@ -119,6 +119,7 @@ fn on_threads(
                     stand_back();
                 }
                 while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    interrupt::hold();
                     if results.send(simulate(cell.clone())).is_err() {
                         return;
                     }
@@ -154,7 +155,7 @@ pub(crate) async fn attend(cell: Cell, fleet: &Fleet) -> CellResult {
         };
         let mut result = CellResult::of(cell.clone(), output, begun.elapsed());
         result.tries = tries;
-        if tries == TRIES || !result.is_worth_another_try() {
+        if tries == TRIES || interrupt::hit() || !result.is_worth_another_try() {
             return result;
         }
     }
@@ -200,7 +201,7 @@ fn in_real_time(
     // those that can go on with the cluster of the one before
     alone.sort_by_key(|cell| (cell.scenario.brokers, cell.scenario.small_disks()));
     let runtime = runtime()?;
-    let fleet = Arc::new(Fleet::telling(|line| Ui::new().complain(line)));
+    let fleet = Arc::new(Fleet::default());
     let told = catch_unwind(AssertUnwindSafe(|| {
         attend_all(&runtime, &fleet, beside, jobs, on_result);
         if !alone.is_empty() {
@@ -234,6 +235,7 @@ fn attend_all(
         let fleet = Arc::clone(fleet);
         let work = async move {
             loop {
+                interrupt::begin_no_more().await;
                 let cell = waiting.lock().ok().and_then(|mut cells| cells.next());
                 let Some(cell) = cell else { return };
                 if results.send(attend_safely(cell, Arc::clone(&fleet)).await).is_err() {

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::args::{Format, ProveArgs};
 use super::failure::Failure;
 use super::ui::{self, Ui};
-use super::{absent, agree, library, pool};
+use super::{absent, agree, interrupt, library, pool};
 use crate::exit;
 use crate::lane::SubjectSpec;
 use crate::lane::kafka::Fleet;
@@ -35,11 +35,9 @@ struct Trial {
 
 pub(crate) fn prove(ui: Ui, dir: Option<&Path>, args: &ProveArgs) -> Result<u8, Failure> {
     let begun = Instant::now();
+    interrupt::watch("prove", "saboteurs × scenarios", args.format)?;
     let library = library(dir)?;
-    let chosen = chosen(&args.saboteurs, &args.lane)?;
-    if chosen.iter().any(|saboteur| saboteur.lane == LaneName::Kafka) {
-        absent::kafka_is_there()?;
-    }
+    let (chosen, not_run) = chosen(&args.saboteurs, &args.lane)?;
     if !cfg!(tokio_unstable) {
         return Err(absent::sim_is_missing());
     }
@@ -64,51 +62,111 @@ pub(crate) fn prove(ui: Ui, dir: Option<&Path>, args: &ProveArgs) -> Result<u8, 
     let prover =
         Prover { library: &library, seeds: args.seed.clone(), references: Mutex::default() };
     let trials = attempt_all(ui, &prover, trials)?;
+    interrupt::hold();
     let caught =
         |s: &Saboteur| trials.iter().any(|t| t.saboteur.name == s.name && t.caught.is_some());
     let survivors: Vec<&str> =
         chosen.iter().filter(|s| !caught(s)).map(|saboteur| saboteur.name).collect();
-    let code = if survivors.is_empty() { exit::PROVEN } else { exit::VIOLATION };
-    let mut line = format!(
-        "dashproof prove: {} of {} saboteurs caught",
-        chosen.len() - survivors.len(),
-        chosen.len()
-    );
+    let survived = (!survivors.is_empty()).then_some(exit::VIOLATION);
+    let missing = not_run.iter().any(|out| out.asked_for).then_some(exit::INCONCLUSIVE);
+    let code = exit::worst(survived.into_iter().chain(missing));
+    let caught = format!("{} of {}", chosen.len() - survivors.len(), chosen.len());
+    let mut line = format!("dashproof prove: {caught} saboteurs caught");
     if !survivors.is_empty() {
         line.push_str(&format!("; SURVIVED: {}", survivors.join(", ")));
     }
+    if !not_run.is_empty() {
+        line.push_str(&format!(", {} NOT RUN", not_run.len()));
+    }
     line.push_str(&format!(", {:.1} s: {}", begun.elapsed().as_secs_f64(), exit::name(code)));
+    if code == exit::PROVEN && !not_run.is_empty() {
+        line.push_str(", but for what was NOT RUN");
+    }
     match args.format {
-        Format::Human => ui::print(&format!("{}{line}\n", matrix(&trials))),
+        Format::Human => ui::print(&format!("{}{}{line}\n", matrix(&trials), told(&not_run))),
         Format::Json => {
             for trial in &trials {
                 ui::print(&format!("{}\n", as_json(trial)));
             }
-            let survived = json!({ "type": "summary", "survived": survivors, "exit": code,
-                "line": line });
+            let not_run: Vec<_> = not_run
+                .iter()
+                .map(|out| json!({ "saboteur": out.saboteur, "why": out.why }))
+                .collect();
+            let survived = json!({ "type": "summary", "survived": survivors, "not_run": not_run,
+                "exit": code, "line": line });
             ui::print(&format!("{survived}\n"));
         }
     }
     Ok(code)
 }
 
-fn chosen(names: &[String], lanes: &[LaneName]) -> Result<Vec<&'static Saboteur>, Failure> {
-    let on = |lane| if lanes.is_empty() { lane != LaneName::Kafka } else { lanes.contains(&lane) };
-    if names.is_empty() {
-        let chosen: Vec<_> = saboteur::all().filter(|saboteur| on(saboteur.lane)).collect();
-        if chosen.is_empty() {
-            let text = "no saboteur is caught on these lanes\nhelp: leave --lane out";
-            return Err(Failure::inconclusive(text));
-        }
-        return Ok(chosen);
+/// A saboteur that is not run.
+struct NotRun {
+    saboteur: &'static str,
+    why: String,
+    /// It was named, or its lane was.
+    asked_for: bool,
+}
+
+/// In lines of their own, those with one reason together.
+fn told(not_run: &[NotRun]) -> String {
+    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for out in not_run {
+        by_reason.entry(&out.why).or_default().push(out.saboteur);
     }
+    let line = |(why, who): (&str, Vec<&str>)| format!("NOT RUN: {}: {why}\n", who.join(", "));
+    by_reason.into_iter().map(line).collect()
+}
+
+/// The saboteurs to be run, and those that are not.
+fn chosen(
+    names: &[String],
+    lanes: &[LaneName],
+) -> Result<(Vec<&'static Saboteur>, Vec<NotRun>), Failure> {
     let one = |name: &String| {
         saboteur::find(name).ok_or_else(|| {
             let help = suggest(name, saboteur::all().map(|saboteur| saboteur.name));
             Failure::usage(format!("unknown saboteur `{name}`: {}", help.unwrap_or_default()))
         })
     };
-    names.iter().map(one).collect()
+    let own: Vec<_> = names.iter().map(one).collect::<Result<_, _>>()?;
+    let all = if names.is_empty() { saboteur::all().collect() } else { own };
+    let mut looked = BTreeMap::new();
+    let (mut chosen, mut not_run, mut elsewhere) = (Vec::new(), Vec::new(), 0);
+    for saboteur in all {
+        let (lane, name) = (saboteur.lane, saboteur.name);
+        let out = |why, asked_for| NotRun { saboteur: name, why, asked_for };
+        if !lanes.is_empty() && !lanes.contains(&lane) {
+            elsewhere += 1;
+            if !names.is_empty() {
+                let asked: Vec<_> = lanes.iter().map(|lane| lane.as_str()).collect();
+                let (lane, asked) = (lane.as_str(), asked.join(", "));
+                not_run.push(out(format!("caught on {lane}, not on {asked}"), true));
+            }
+        } else if names.is_empty() && lanes.is_empty() && lane == LaneName::Kafka {
+            let why = "caught on kafka, which needs Docker and was not asked for by --lanes";
+            not_run.push(out(why.to_owned(), false));
+        } else if let Some(missing) = looked.entry(lane).or_insert_with(|| absent::missing(lane)) {
+            not_run
+                .push(out(format!("lane {} is not there: {}", lane.as_str(), missing.what), true));
+        } else {
+            chosen.push(saboteur);
+        }
+    }
+    if chosen.is_empty() {
+        return Err(match looked.into_iter().find_map(|(lane, missing)| Some((lane, missing?))) {
+            Some((lane, missing)) => absent::not_there(lane, &missing),
+            None if elsewhere > 0 && !names.is_empty() => Failure::inconclusive(format!(
+                "{}no saboteur that was named is caught on these lanes; nothing was run\nhelp: \
+                 leave --lane out",
+                told(&not_run)
+            )),
+            None => Failure::inconclusive(
+                "no saboteur is caught on these lanes\nhelp: leave --lane out",
+            ),
+        });
+    }
+    Ok((chosen, not_run))
 }
 
 /// Finds the seed that catches a saboteur, and makes sure that the reference passes there.
@@ -231,8 +289,10 @@ fn compared(trial: &mut Trial, seed: u64, broken: Vec<(String, &'static str)>, r
 
 fn attempt_all(ui: Ui, prover: &Prover<'_>, trials: Vec<Trial>) -> Result<Vec<Trial>, Failure> {
     let total = trials.len();
+    interrupt::of(total);
     let done = Mutex::new(0_usize);
-    let tell = || {
+    let tell = |caught: bool| {
+        interrupt::done(caught);
         let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
         *done += 1;
         ui.progress(&format!("{done}/{total} saboteurs × scenarios"));
@@ -249,12 +309,13 @@ fn attempt_all(ui: Ui, prover: &Prover<'_>, trials: Vec<Trial>) -> Result<Vec<Tr
                     let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some(mut trial) = next else { return };
                     for seed in prover.seeds.clone() {
+                        interrupt::hold();
                         prover.simulate(&mut trial, seed);
                         if trial.caught.is_some() {
                             break;
                         }
                     }
-                    tell();
+                    tell(trial.caught.is_some());
                     finished.lock().unwrap_or_else(PoisonError::into_inner).push(trial);
                 }
             });
@@ -264,7 +325,7 @@ fn attempt_all(ui: Ui, prover: &Prover<'_>, trials: Vec<Trial>) -> Result<Vec<Tr
         // Real time is expensive: a saboteur that is not caught at once is not caught.
         let seed = prover.seeds.start;
         let runtime = pool::runtime()?;
-        let fleet = Fleet::telling(|line| Ui::new().complain(line));
+        let fleet = Fleet::default();
         std::thread::scope(|scope| {
             for mut trial in real_time {
                 let (runtime, finished, tell, fleet) = (&runtime, &finished, &tell, &fleet);
@@ -274,7 +335,7 @@ fn attempt_all(ui: Ui, prover: &Prover<'_>, trials: Vec<Trial>) -> Result<Vec<Tr
                     } else {
                         runtime.block_on(prover.attend(&mut trial, seed, fleet));
                     }
-                    tell();
+                    tell(trial.caught.is_some());
                     finished.lock().unwrap_or_else(PoisonError::into_inner).push(trial);
                 });
             }

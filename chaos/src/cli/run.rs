@@ -1,26 +1,22 @@
 //! `dashproof run`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::absent::{
-    Absent, LANES, available, kafka_is_missing, not_built, not_there, sim_is_missing,
-};
+use super::absent::Absent;
 use super::args::{Format, RunArgs};
 use super::failure::{Failure, count};
+use super::plan::{Plan, plan};
 use super::ui::{self, Tone, Ui};
-use super::{agree, files, library_for, pool};
+use super::{files, interrupt, pool};
 use crate::exit;
-use crate::lane::SubjectSpec;
 use crate::oracle::{LawId, RunCounts, Verdict};
 use crate::report::agreement::{Agreement, Board};
-use crate::report::cell::{Cell, CellResult};
+use crate::report::cell::CellResult;
 use crate::report::summary::Summary;
 use crate::report::{json, table};
-use crate::scenario::model::{LaneName, Scenario};
-use crate::scenario::{self, Explanation, select, suggest};
+use crate::scenario::model::LaneName;
 
 /// Where histories of failed cells go when nothing is said.
 const FAILED: &str = "out";
@@ -29,19 +25,9 @@ const SHOWN: usize = 24;
 /// Failed cells of one scenario and lane that are told in full.
 const TOLD: u64 = 2;
 
-/// What is to be run, and what is not.
-struct Plan {
-    cells: Vec<Cell>,
-    /// Lanes that scenarios list and that cannot run.
-    absent: BTreeMap<LaneName, Absent>,
-    /// What is known of how lanes differ, where that is asked.
-    explanations: Option<Vec<Explanation>>,
-    /// Lanes that were asked for, or that the scenarios are written for.
-    lanes: Vec<LaneName>,
-}
-
 pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Failure> {
     let begun = Instant::now();
+    interrupt::watch("run", "cells", args.format)?;
     let mut plan = plan(dir, args)?;
     if let Some(dir) = args.out.as_ref().or(args.failures.as_ref()) {
         files::writable(dir)?;
@@ -49,14 +35,16 @@ pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Fail
     let total = plan.cells.len();
     let each = total <= SHOWN;
     let board = plan.explanations.is_some().then(Board::default);
-    let mut summary = Summary::new(args.allow_not_run);
-    summary.not_there(plan.absent.values().map(|absent| absent.scenarios as u64).sum());
+    let summary = Summary::new(args.allow_not_run, plan.left_out.clone());
     let mut reporter =
         Reporter { ui, format: args.format, each, summary, board, ..Reporter::default() };
     let mut failure = None;
     ui.progress(&format!("0/{total} cells"));
     let cells = std::mem::take(&mut plan.cells);
+    interrupt::of(total);
     pool::run(cells, args.jobs.map(usize::from), |result| {
+        let good = matches!(result.verdict, Verdict::Pass | Verdict::NotApplicable);
+        interrupt::done(good);
         let kept = keep(args, &result);
         let folder = kept.unwrap_or_else(|error| {
             failure.get_or_insert(error);
@@ -65,6 +53,7 @@ pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Fail
         reporter.add(result, folder);
         reporter.progress(total);
     })?;
+    interrupt::hold();
     ui.clear();
     let code = reporter.finish(&plan, begun.elapsed());
     match failure {
@@ -82,160 +71,6 @@ fn keep(args: &RunArgs, result: &CellResult) -> Result<Option<PathBuf>, Failure>
         None if good => files::remove_stale(failed, result).map(|()| None),
         None => files::write(failed, result).map(Some),
     }
-}
-
-fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
-    let asked = &args.at.lane;
-    // lanes that are compared do not wait for one that is not there: it is told, and ends with 3
-    for lane in asked.iter().filter(|_| !args.agree) {
-        available(*lane)?;
-    }
-    let subject = match &args.driver {
-        Some(command) => driver(command)?,
-        None => subject(args.saboteur.as_deref())?,
-    };
-    let wanted = args.which.selection();
-    let mut chosen = select(&library_for(dir, &wanted)?, &wanted)?;
-    if let Some(saboteur) = args.saboteur.as_deref().and_then(crate::saboteur::find) {
-        // where it cannot act, a pass would say nothing about it
-        chosen.retain(|scenario| saboteur.fits(scenario));
-        if chosen.is_empty() {
-            return Err(Failure::usage(format!(
-                "nothing to run: the saboteur {} has nothing to be wrong about in what is \
-                 selected\nhelp: it is made for {}",
-                saboteur.name,
-                saboteur.scenarios.join(", ")
-            )));
-        }
-    }
-    if let Some(free) = args.free {
-        chosen = one_play(&chosen, free)?;
-    }
-    let lanes = if asked.is_empty() { written_for(&chosen) } else { asked.clone() };
-    let mut plan = Plan { cells: Vec::new(), absent: BTreeMap::new(), explanations: None, lanes };
-    fill(&mut plan, &chosen, args, &subject)?;
-    if plan.cells.iter().any(|cell| cell.lane == LaneName::Sim) && !cfg!(tokio_unstable) {
-        return Err(sim_is_missing());
-    }
-    if plan.cells.is_empty() && args.driver.is_some() {
-        return Err(Failure::usage(
-            "nothing to run: a driver is a process, and runs on lanes in real time only\nhelp: \
-             leave --lane out, or name wire or files; the scenarios must be written for it",
-        ));
-    }
-    if plan.cells.is_empty() {
-        // there is something to run, and nothing to run it on
-        if let Some((lane, absent)) = plan.absent.iter().find(|(_, a)| a.scenarios > 0) {
-            return Err(not_there(*lane, &absent.missing));
-        }
-        return Err(nothing_to_run(&chosen, asked));
-    }
-    if args.agree {
-        let absent = plan.absent.iter().next();
-        agree::comparable(asked, &plan.cells).map_err(|error| match absent {
-            Some((lane, absent)) => not_there(*lane, &absent.missing),
-            None => error,
-        })?;
-        plan.explanations = Some(agree::explanations(&chosen)?);
-    }
-    Ok(plan)
-}
-
-/// Every lane that one of the scenarios is written for.
-fn written_for(chosen: &[Arc<Scenario>]) -> Vec<LaneName> {
-    let lanes: BTreeSet<LaneName> = chosen.iter().flat_map(|s| s.lanes.clone()).collect();
-    lanes.into_iter().collect()
-}
-
-/// The cells of the chosen scenarios on the lanes that are there.
-fn fill(
-    plan: &mut Plan,
-    chosen: &[Arc<Scenario>],
-    args: &RunArgs,
-    subject: &SubjectSpec,
-) -> Result<(), Failure> {
-    let asked = &args.at.lane;
-    let saboteur = args.saboteur.as_deref().and_then(crate::saboteur::find);
-    // beside a wrong broker the others are what it is compared with
-    let acts = |lane| args.agree || saboteur.is_none_or(|saboteur| saboteur.acts_on(lane));
-    let not_built = not_built();
-    let mut kafka = None;
-    for lane in asked.iter().filter(|lane| !LANES.contains(lane)) {
-        plan.absent.insert(*lane, Absent { missing: not_built.clone(), scenarios: 0 });
-    }
-    for scenario in chosen {
-        for lane in &scenario.lanes {
-            // A driver is a process: it has no virtual time to run in.
-            let fits = args.driver.is_none() || lane.is_real_time();
-            if !fits || !acts(*lane) || (!asked.is_empty() && !asked.contains(lane)) {
-                continue;
-            }
-            let missing = match lane {
-                LaneName::Kafka => kafka.get_or_insert_with(kafka_is_missing).as_ref(),
-                other => (!LANES.contains(other)).then_some(&not_built),
-            };
-            if let Some(missing) = missing {
-                if asked.contains(lane) && !args.agree {
-                    return Err(not_there(*lane, missing));
-                }
-                let absent = || Absent { missing: missing.clone(), scenarios: 0 };
-                plan.absent.entry(*lane).or_insert_with(absent).scenarios += 1;
-                continue;
-            }
-            let seeds = args.at.seeds(*lane);
-            let one = lane.is_real_time() && !scenario.is_alone();
-            let runs = if one { 1 } else { scenario.most_seeds };
-            plan.cells.extend(seeds.iter().take(runs).map(|seed| Cell {
-                scenario: Arc::clone(scenario),
-                lane: *lane,
-                seed: *seed,
-                subject: subject.clone(),
-            }));
-        }
-    }
-    Ok(())
-}
-
-/// Of each scenario whose disk is full at every byte the play with so many bytes free.
-fn one_play(chosen: &[Arc<Scenario>], free: u64) -> Result<Vec<Arc<Scenario>>, Failure> {
-    let played = chosen.iter().map(|scenario| scenario::with_free(scenario, free).map(Arc::new));
-    played.collect::<Option<Vec<_>>>().ok_or_else(|| {
-        Failure::usage(
-            "--free is for scenarios with a fault of kind fs.full and free = \"every\"\nhelp: \
-             name one, or leave it out",
-        )
-    })
-}
-
-fn nothing_to_run(chosen: &[Arc<Scenario>], asked: &[LaneName]) -> Failure {
-    let names =
-        |lanes: &[LaneName]| lanes.iter().map(|lane| lane.as_str()).collect::<Vec<_>>().join(", ");
-    let lanes = written_for(chosen);
-    let asked = if asked.is_empty() { names(&LANES) } else { names(asked) };
-    Failure::inconclusive(format!(
-        "nothing to run: {} selected, none of them is written for {asked}\nhelp: they are written \
-         for {}",
-        count(chosen.len(), "scenario"),
-        names(&lanes)
-    ))
-}
-
-fn driver(command: &str) -> Result<SubjectSpec, Failure> {
-    let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
-    if words.is_empty() {
-        let text = "the driver's command is empty: name a program and its arguments";
-        return Err(Failure::usage(text));
-    }
-    Ok(SubjectSpec::Driver(words))
-}
-
-fn subject(saboteur: Option<&str>) -> Result<SubjectSpec, Failure> {
-    let Some(name) = saboteur else { return Ok(SubjectSpec::Reference) };
-    if crate::saboteur::find(name).is_some() {
-        return Ok(SubjectSpec::Saboteur(name.to_owned()));
-    }
-    let help = suggest(name, crate::saboteur::all().map(|saboteur| saboteur.name));
-    Err(Failure::usage(format!("unknown saboteur `{name}`: {}", help.unwrap_or_default())))
 }
 
 /// A result without its history, and the folder that holds it.
@@ -299,7 +134,10 @@ impl Reporter {
         let agreement =
             self.board.take().map(|board| board.close(&plan.lanes, absent, explanations));
         let compared = agreement.as_ref().map(Agreement::exit_code);
-        let code = exit::worst([self.summary.exit_code()].into_iter().chain(compared));
+        // who names a scenario and compares asks for a comparison of it
+        let some = agreement.as_ref().is_none_or(|a| a.not_compared(&plan.named).is_empty());
+        let none = (!some).then_some(exit::INCONCLUSIVE);
+        let code = exit::worst([self.summary.exit_code()].into_iter().chain(compared).chain(none));
         if self.format == Format::Json {
             self.finish_json(plan, agreement.as_ref(), code, elapsed);
         } else {
@@ -322,9 +160,12 @@ impl Reporter {
             for pair in agreement.pairs() {
                 ui::print(&format!("{pair}\n"));
             }
+            let uncompared = agreement.not_compared(&plan.named);
+            let line = format!("{}{}", agreement.line(code), self.summary.left_out.confined());
             map.insert("agreement".to_owned(), agreement.summary());
+            map.insert("not_compared".to_owned(), uncompared.into());
             map.insert("exit".to_owned(), code.into());
-            map.insert("line".to_owned(), agreement.line(code).into());
+            map.insert("line".to_owned(), line.into());
         }
         ui::print(&format!("{summary}\n"));
     }
@@ -368,9 +209,16 @@ impl Reporter {
         }
         self.not_run.sort();
         out.extend(self.not_run.iter().map(String::as_str));
+        out.push_str(&self.summary.left_out.lines());
+        if let Some(agreement) = agreement {
+            for id in agreement.not_compared(&plan.named) {
+                out.push_str(&format!("NOT COMPARED: {id}: no two of its lanes ran to the end\n"));
+            }
+        }
         out.push_str(&format!("{}\n", self.summary.line(elapsed)));
         if let Some(agreement) = agreement {
-            out.push_str(&format!("{}\n", agreement.line(code)));
+            let confined = self.summary.left_out.confined();
+            out.push_str(&format!("{}{confined}\n", agreement.line(code)));
         }
         ui::print(&out);
     }

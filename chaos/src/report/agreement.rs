@@ -253,13 +253,19 @@ impl Agreement {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         let differs = self.pairs.iter().any(|pair| pair.unexplained().next().is_some());
-        let columns = self.lanes.iter().any(|lane| self.absent.contains_key(lane));
         let codes = [
             (differs, exit::VIOLATION),
             (!self.stale.is_empty(), exit::STALE),
-            (self.pairs.is_empty() || columns, exit::INCONCLUSIVE),
+            (self.pairs.is_empty(), exit::INCONCLUSIVE),
         ];
         exit::worst(codes.iter().filter(|(applies, _)| *applies).map(|(_, code)| *code))
+    }
+
+    /// Those of these scenarios of which no two lanes were compared.
+    #[must_use]
+    pub fn not_compared(&self, ids: &BTreeSet<String>) -> Vec<&str> {
+        let lonely = self.rows.iter().filter(|row| row.pairs == 0 && ids.contains(&row.id));
+        lonely.map(|row| row.id.as_str()).collect()
     }
 
     /// True where this difference between these lanes was found and is not explained.

@@ -91,12 +91,17 @@ pub fn summary(summary: &Summary, elapsed: std::time::Duration) -> Value {
             json!({ "family": family, "lane": lane.as_str(), "row": self::row(row) })
         })
         .collect();
+    let left_out = &summary.left_out;
+    let named = |(id, why): &(String, String)| json!({ "scenario": id, "why": why });
     json!({
         "type": "summary",
         "rows": rows,
         "total": row(&summary.total),
         "crash_states_survived": summary.survived,
-        "not_run": summary.not_run + summary.not_there,
+        "not_run": summary.not_run(),
+        "scenarios_not_run": left_out.named.iter().map(named).collect::<Vec<_>>(),
+        "left_out": { "scenarios": left_out.unfit, "why": left_out.why_unfit },
+        "only": left_out.only,
         "elapsed_ms": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         "exit": summary.exit_code(),
         "line": summary.line(elapsed),

@@ -91,6 +91,51 @@ pub enum LawSummary {
     },
 }
 
+/// What was selected and has no cell in the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Scenarios that are written for lanes that are not there, once for each such lane.
+    pub not_there: u64,
+    /// Lanes that were named, are not there, and that nothing selected is written for.
+    pub lanes: Vec<String>,
+    /// Scenarios that were named and fit no lane of the run or not its subject, each with why.
+    pub named: Vec<(String, String)>,
+    /// A lane or scenario that was named is among what was not run: without it nothing is proven.
+    pub asked_for: bool,
+    /// Scenarios that a pattern found and that do not fit.
+    pub unfit: usize,
+    /// What the patterns found in all.
+    pub selected: usize,
+    /// Why those do not fit.
+    pub why_unfit: String,
+    /// To what the verdict is confined, each in a few words.
+    pub only: Vec<String>,
+}
+
+impl LeftOut {
+    /// What is told in lines of its own, for people.
+    #[must_use]
+    pub fn lines(&self) -> String {
+        let named = self.named.iter().map(|(id, why)| format!("NOT RUN: {id}: {why}\n"));
+        let mut out: String = named.collect();
+        if self.unfit > 0 {
+            let Self { unfit, selected, why_unfit, .. } = self;
+            out.push_str(&format!("left out: {unfit} of {selected} selected: {why_unfit}\n"));
+        }
+        out
+    }
+
+    /// What follows a verdict that is about less than was to be thought.
+    #[must_use]
+    pub fn confined(&self) -> String {
+        if self.only.is_empty() { String::new() } else { format!(" ({})", self.only.join("; ")) }
+    }
+
+    fn not_run(&self) -> u64 {
+        self.not_there + self.named.len() as u64
+    }
+}
+
 /// Everything that is known after the last cell.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
@@ -117,25 +162,19 @@ pub struct Summary {
     pub survived: BTreeMap<String, u64>,
     /// Cells that this machine did not let run; they are among those that are not applicable.
     pub not_run: u64,
-    /// Such a cell does not make the run inconclusive.
-    /// Scenarios that are written for lanes that are not there and that nobody asked for by name.
-    pub not_there: u64,
+    /// What has no cell at all.
+    pub left_out: LeftOut,
+    /// What was not run does not make the run inconclusive.
     allow_not_run: bool,
     codes: BTreeSet<u8>,
 }
 
 impl Summary {
-    /// Of no cell yet. `allow_not_run`: one that this machine does not let run is told and counted,
-    /// and does not make the run inconclusive.
+    /// Of no cell yet. `allow_not_run`: what was not run is told and counted, and does not make the
+    /// run inconclusive.
     #[must_use]
-    pub fn new(allow_not_run: bool) -> Self {
-        Self { allow_not_run, ..Self::default() }
-    }
-
-    /// So many scenarios are written for lanes that are not there: told and counted. The verdict is
-    /// that of the others, for nobody asked for such a lane by name.
-    pub const fn not_there(&mut self, scenarios: u64) {
-        self.not_there = scenarios;
+    pub fn new(allow_not_run: bool, left_out: LeftOut) -> Self {
+        Self { left_out, allow_not_run, ..Self::default() }
     }
 
     /// Adds a cell.
@@ -181,12 +220,19 @@ impl Summary {
         }
     }
 
+    /// Cells and scenarios that were not run.
+    #[must_use]
+    pub fn not_run(&self) -> u64 {
+        self.not_run + self.left_out.not_run()
+    }
+
     /// The exit code of the run. A run in which nothing could be proven is inconclusive, and so is
-    /// one with a part that could not run, unless that is allowed.
+    /// one with a part that was asked for and could not run, unless that is allowed.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         let nothing = self.total.verdicts.total() == self.total.verdicts.not_applicable;
-        let left_out = self.not_run > 0 && !self.allow_not_run;
+        let missing = self.not_run > 0 || self.left_out.asked_for;
+        let left_out = missing && !self.allow_not_run;
         let none = (nothing || left_out).then_some(exit::INCONCLUSIVE);
         exit::worst(self.codes.iter().copied().chain(none))
     }
@@ -201,7 +247,7 @@ impl Summary {
             (verdicts.fail, "FAIL"),
             (verdicts.inconclusive, "inconclusive"),
             (verdicts.not_applicable.saturating_sub(self.not_run), "not applicable"),
-            (self.not_run + self.not_there, "NOT RUN"),
+            (self.not_run(), "NOT RUN"),
             (verdicts.harness_error, "harness error"),
         ];
         for (n, name) in named {
@@ -209,6 +255,7 @@ impl Summary {
                 parts.push(format!("{n} {name}"));
             }
         }
+        parts.extend(self.left_out.lanes.iter().map(|lane| format!("lane {lane} NOT RUN")));
         let mut work = vec![format!("{} scenarios", self.scenarios.len())];
         let counted = [
             (self.total.offered, "events offered"),
@@ -225,16 +272,18 @@ impl Summary {
         {
             last.push_str(&format!(" ({sampled} points sampled)"));
         }
-        let left_out = match (self.not_run + self.not_there, self.exit_code()) {
-            (1.., exit::PROVEN) => ", but for what was NOT RUN",
+        let missing = self.not_run() > 0 || self.left_out.asked_for;
+        let left_out = match self.exit_code() {
+            exit::PROVEN if missing => ", but for what was NOT RUN",
             _ => "",
         };
         format!(
-            "dashproof run: {}; {}, {:.1} s: {}{left_out}",
+            "dashproof run: {}; {}, {:.1} s: {}{}{left_out}",
             parts.join(", "),
             work.join(", "),
             elapsed.as_secs_f64(),
-            exit::name(self.exit_code())
+            exit::name(self.exit_code()),
+            self.left_out.confined()
         )
     }
 }
@@ -256,12 +305,16 @@ mod tests {
         CellResult { verdict, not_run, ..nothing }
     }
 
-    fn of(allow_not_run: bool, cells: &[CellResult]) -> (u8, String) {
-        let mut summary = Summary::new(allow_not_run);
+    fn told(allow_not_run: bool, cells: &[CellResult], left_out: LeftOut) -> (u8, String) {
+        let mut summary = Summary::new(allow_not_run, left_out);
         for cell in cells {
             summary.add(cell);
         }
         (summary.exit_code(), summary.line(Duration::ZERO))
+    }
+
+    fn of(allow_not_run: bool, cells: &[CellResult]) -> (u8, String) {
+        told(allow_not_run, cells, LeftOut::default())
     }
 
     #[test]
@@ -286,12 +339,41 @@ mod tests {
 
     #[test]
     fn a_lane_that_is_not_there_and_that_nobody_named_is_counted_and_decides_nothing() {
-        let mut summary = Summary::new(false);
-        summary.add(&result(Verdict::Pass, false));
-        summary.not_there(2);
-        assert_eq!(summary.exit_code(), exit::PROVEN);
-        let line = summary.line(Duration::ZERO);
+        let left_out = LeftOut { not_there: 2, ..LeftOut::default() };
+        let (code, line) = told(false, &[result(Verdict::Pass, false)], left_out);
+        assert_eq!(code, exit::PROVEN);
         assert!(line.contains("1 cells, 1 pass, 2 NOT RUN"), "{line}");
         assert!(line.ends_with(": proven, but for what was NOT RUN"), "{line}");
+    }
+
+    #[test]
+    fn a_named_scenario_without_a_lane_is_counted_and_decides_unless_that_is_allowed() {
+        let named = vec![("codec/x".to_owned(), "it is written for disk".to_owned())];
+        let left_out = LeftOut { named, asked_for: true, ..LeftOut::default() };
+        assert_eq!(left_out.lines(), "NOT RUN: codec/x: it is written for disk\n");
+        let cells = [result(Verdict::Pass, false)];
+        let (code, line) = told(false, &cells, left_out.clone());
+        assert_eq!(code, exit::INCONCLUSIVE);
+        assert!(line.contains("1 NOT RUN") && line.ends_with(": inconclusive"), "{line}");
+        let (code, line) = told(true, &cells, left_out);
+        assert_eq!(code, exit::PROVEN);
+        assert!(line.ends_with(": proven, but for what was NOT RUN"), "{line}");
+    }
+
+    #[test]
+    fn what_a_pattern_found_and_does_not_fit_is_said_and_decides_nothing() {
+        let why_unfit = "not written for sim".to_owned();
+        let left_out = LeftOut { unfit: 2, selected: 3, why_unfit, ..LeftOut::default() };
+        assert_eq!(left_out.lines(), "left out: 2 of 3 selected: not written for sim\n");
+        let (code, line) = told(false, &[result(Verdict::Pass, false)], left_out);
+        assert_eq!(code, exit::PROVEN);
+        assert!(line.ends_with(": proven"), "{line}");
+    }
+
+    #[test]
+    fn a_verdict_about_a_part_says_about_which() {
+        let left_out = LeftOut { only: vec!["1 play, choice 7".to_owned()], ..LeftOut::default() };
+        let (_, line) = told(false, &[result(Verdict::Pass, false)], left_out);
+        assert!(line.ends_with(": proven (1 play, choice 7)"), "{line}");
     }
 }

@@ -120,6 +120,12 @@ impl Saboteur {
         !matches!(self.sabotage, Sabotage::Broker(_)) || matches!(lane, LaneName::Wire)
     }
 
+    /// Every lane on which it can be wrong.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<LaneName> {
+        LaneName::ALL.into_iter().filter(|lane| self.acts_on(*lane)).collect()
+    }
+
     /// What the brokers of the lane `wire` do wrong.
     #[must_use]
     pub const fn broker(&self) -> Option<Wrong> {

@@ -98,14 +98,16 @@ pub(crate) fn about_file(
     Source { path, text: "" }.problem(&(0..0), message, help)
 }
 
-/// The valid name nearest to `wrong`, if one is near enough to have been meant.
+/// The valid name nearest to `wrong`, if one is near enough to have been meant: no more than a
+/// third of the shorter of both is wrong.
 #[must_use]
 pub fn nearest<'n>(wrong: &str, valid: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let wrong = wrong.to_lowercase();
+    let length = wrong.chars().count();
     valid
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&wrong, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= name.chars().count().div_ceil(3).max(1))
+        .filter(|(distance, name)| *distance <= name.chars().count().min(length).div_ceil(3))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }

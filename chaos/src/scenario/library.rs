@@ -13,6 +13,8 @@ use super::{Diagnostic, parse};
 #[derive(Clone, Debug, Default)]
 pub struct Library {
     scenarios: BTreeMap<String, Arc<Scenario>>,
+    /// Files that runs left beside their histories.
+    copies: usize,
 }
 
 impl Library {
@@ -41,17 +43,35 @@ impl Library {
         self.scenarios.is_empty()
     }
 
-    fn add(&mut self, scenario: Scenario, problems: &mut Vec<Diagnostic>) {
+    /// True when it was read from the same file.
+    pub(crate) fn has_file_of(&self, scenario: &Scenario) -> bool {
+        let file = |scenario: &Scenario| Path::new(&scenario.path).canonicalize().ok();
+        self.scenarios.get(&scenario.id).is_some_and(|own| file(own) == file(scenario))
+    }
+
+    /// How many files are copies of scenarios, which runs left: they are checked and are none of
+    /// the library.
+    #[must_use]
+    pub fn copies(&self) -> usize {
+        self.copies
+    }
+
+    /// Adds a scenario, unless its id or an alias is taken.
+    pub(crate) fn add(&mut self, scenario: Arc<Scenario>, problems: &mut Vec<Diagnostic>) {
         let names = std::iter::once(&scenario.id).chain(&scenario.aliases);
         for name in names {
             if let Some(other) = self.get(name) {
-                let message = format!("the id `{name}` is taken by {}", other.path);
-                let help = "ids and aliases are unique over all files".to_owned();
+                let message =
+                    format!("the id `{name}` of {} is taken by {}", scenario.path, other.path);
+                let help =
+                    "ids and aliases are unique over all files that are looked at together; \
+                            rename one, or move it away"
+                        .to_owned();
                 problems.push(place_of(&scenario, name, message, help));
                 return;
             }
         }
-        self.scenarios.insert(scenario.id.clone(), Arc::new(scenario));
+        self.scenarios.insert(scenario.id.clone(), scenario);
     }
 }
 
@@ -83,8 +103,8 @@ pub fn load_file(path: &Path) -> Result<Scenario, Vec<Diagnostic>> {
     }
 }
 
-/// Reads every `*.toml` below `dir`. The folder of a file is the family of its id, and ids and
-/// aliases are unique. An `agreement.toml` is no scenario, and is checked as what it is.
+/// Reads every `*.toml` below `dir`. A file stands where its id says, or where a run left it, and
+/// ids and aliases are unique. An `agreement.toml` is no scenario, and is checked as what it is.
 ///
 /// # Errors
 /// The problems of all files together.
@@ -104,9 +124,10 @@ pub fn load_dir(dir: &Path) -> Result<Library, Vec<Diagnostic>> {
             continue;
         }
         match load_file(&file) {
+            Ok(scenario) if is_copy(&scenario, &file) => library.copies += 1,
             Ok(scenario) => {
                 problems.extend(misplaced(&scenario, &file));
-                library.add(scenario, &mut problems);
+                library.add(Arc::new(scenario), &mut problems);
             }
             Err(found) => problems.extend(found),
         }
@@ -131,15 +152,32 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The id `family/name` lives in `family/name.toml`.
+/// Where a file of an id stands in a folder that is read as a whole.
+const RULE: &str = "in a folder FAMILY/NAME is the id of FAMILY/NAME.toml, or of \
+                    FAMILY/NAME/CELL/scenario.toml, which a run left; a file that is named alone \
+                    may have any";
+
+/// The last parts of a path, the last one first.
+fn parts(file: &Path) -> impl Iterator<Item = String> {
+    file.iter().rev().map(|part| part.to_string_lossy().into_owned())
+}
+
+/// True for what a run left of a scenario in the folder of one of its cells.
+fn is_copy(scenario: &Scenario, file: &Path) -> bool {
+    let mut parts = parts(file);
+    let (own, _cell) = (parts.next(), parts.next());
+    let (name, family) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    own.as_deref() == Some("scenario.toml") && scenario.id == format!("{family}/{name}")
+}
+
+/// The id that a file's place does not give.
 fn misplaced(scenario: &Scenario, file: &Path) -> Option<Diagnostic> {
-    let part =
-        |path: Option<&std::ffi::OsStr>| path.unwrap_or_default().to_string_lossy().into_owned();
-    let folder = part(file.parent().and_then(Path::file_name));
-    let here = format!("{folder}/{}", part(file.file_stem()));
+    let folder = parts(file).nth(1).unwrap_or_default();
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let here = format!("{folder}/{stem}");
     (here != scenario.id).then(|| {
         let message = format!("the id `{}` does not match the file's place", scenario.id);
-        let help = format!("the file would be {}.toml, or the id `{here}`", scenario.id);
+        let help = format!("the file would be {}.toml, or the id `{here}`; {RULE}", scenario.id);
         place_of(scenario, &scenario.id, message, help)
     })
 }

@@ -163,6 +163,7 @@ impl Scenario {
 pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
     let mut disks = None;
     let all = root.tables("fault");
+    overlaps(walker, all, scenario);
     for (index, fault) in scenario.process_faults() {
         let Some(fields) = all.get(index) else { continue };
         place(walker, fields, scenario);
@@ -175,6 +176,84 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
             let help = "give every `broker.disk_full` the same `log_dirs`".to_owned();
             walker.refuse(&fields.place("log_dirs"), message, Some(help));
         }
+    }
+}
+
+/// A broker while a fault has its process, as far as the file alone tells.
+struct Window {
+    index: usize,
+    kind: &'static str,
+    broker: i32,
+    at: Duration,
+    spread: Duration,
+    lasts: Duration,
+}
+
+impl Window {
+    /// True when they meet wherever a seed puts their beginnings.
+    fn meets(&self, other: &Self) -> bool {
+        let before =
+            |a: &Self, b: &Self| a.at.saturating_add(a.spread) < b.at.saturating_add(b.lasts);
+        self.broker == other.broker && before(self, other) && before(other, self)
+    }
+}
+
+/// What is certain: of those that come one after the other the first, and of leaders none, for who
+/// leads is known when the fault begins.
+fn windows(scenario: &Scenario) -> Vec<Window> {
+    let mut all = Vec::new();
+    for (index, fault) in scenario.process_faults() {
+        let Some(own) = scenario.faults.get(index) else { continue };
+        let At::Time(at) = own.at else { continue };
+        let mut brokers = match &fault.brokers {
+            Brokers::All => (1..=i32::try_from(scenario.brokers).unwrap_or(i32::MAX)).collect(),
+            Brokers::Ids(ids) => ids.clone(),
+            Brokers::Leader => Vec::new(),
+        };
+        let lasts = match (own.lasts, fault.rolling) {
+            (Some(lasts), None) => lasts,
+            (None, Some((down, _))) => {
+                brokers.truncate(1);
+                down
+            }
+            _ => continue,
+        };
+        let (kind, spread) = (fault.name(), fault.spread);
+        let window = |broker| Window { index, kind, broker, at, spread, lasts };
+        all.extend(brokers.into_iter().map(window));
+    }
+    all
+}
+
+/// The process of a broker can be harmed once at a time.
+fn overlaps(walker: &mut Walker<'_>, all: &[Fields], scenario: &Scenario) {
+    let windows = windows(scenario);
+    let mut told = Vec::new();
+    for (n, later) in windows.iter().enumerate() {
+        let earlier = windows.iter().take(n).find(|earlier| earlier.meets(later));
+        let Some(earlier) = earlier.filter(|earlier| earlier.index != later.index) else {
+            continue;
+        };
+        let (Some(here), Some(there)) = (all.get(later.index), all.get(earlier.index)) else {
+            continue;
+        };
+        if told.contains(&(earlier.index, later.index)) {
+            continue;
+        }
+        told.push((earlier.index, later.index));
+        let line = walker.source.problem(&there.place("kind"), "", None).line;
+        let message = format!(
+            "broker {} is under `{}` of line {line} at that time: the process of a broker can be \
+             harmed once at a time",
+            later.broker, earlier.kind
+        );
+        let end = earlier.at.saturating_add(earlier.spread).saturating_add(earlier.lasts);
+        let help = format!(
+            "name another broker, or begin after {}, when it is back: a broker takes ten seconds \
+             to start",
+            humantime::format_duration(end)
+        );
+        walker.refuse(&here.place("kind"), message, Some(help));
     }
 }
 
@@ -234,6 +313,24 @@ fn how_long(
                 walker.refuse(&fields.place("down"), message, Some(help));
             }
             (down + up) * u32::try_from(brokers).unwrap_or(u32::MAX)
+        }
+        (Some(_), _) => {
+            let message = "`for` says how long all are harmed at once, `down` and `up` for how \
+                           long each is, one after the other";
+            let key = if has("down") { "down" } else { "up" };
+            let help = match fault.strike {
+                Strike::Kill | Strike::Stop => {
+                    "drop `for`: it ends when every broker had its turn; or drop `down` and `up`"
+                }
+                _ => "drop `down` and `up`",
+            };
+            return walker.refuse(&fields.place(key), message, Some(help.to_owned()));
+        }
+        (None, _) if has("down") != has("up") => {
+            let (has, lacks) = if has("down") { ("down", "up") } else { ("up", "down") };
+            let message = format!("`{has}` without `{lacks}`");
+            let help = format!("add `{lacks}`, or write `for` in the place of `{has}`");
+            return walker.refuse(&fields.place(has), message, Some(help));
         }
         _ => {
             let message = "this fault needs either `for`, or `down` and `up`";

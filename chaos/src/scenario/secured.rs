@@ -7,6 +7,7 @@ use super::node::{Body, Node};
 use super::security::{FILES, PLACE};
 use super::value::Fields;
 use super::walk::Walker;
+use crate::fault::proxy::{ON_BYTES, applies_to_bytes};
 use crate::oracle::LawId;
 use crate::oracle::lanes::judging;
 
@@ -22,6 +23,7 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
         return;
     }
     faults(walker, root, scenario);
+    hidden(walker, root, scenario);
     spoken(walker, root, scenario);
     refused(walker, root, scenario);
 }
@@ -46,11 +48,22 @@ fn listener(walker: &mut Walker<'_>, fields: &Fields, scenario: &Scenario) {
 fn files(walker: &mut Walker<'_>, settings: &Node, scenario: &Scenario) {
     let mut named = Vec::new();
     collect("", settings, &mut named);
-    for (setting, file, node) in named {
-        let Some((_, belongs, about)) = FILES.into_iter().find(|(name, ..)| *name == file) else {
-            let known = FILES.map(|(name, ..)| format!("{PLACE}{name}"));
-            let help = suggest(&format!("{PLACE}{file}"), known.iter().map(String::as_str));
-            walker.refuse(&node.at, format!("no run makes the file `{file}`"), help);
+    for (setting, text, node) in named {
+        let file = text.strip_prefix(PLACE);
+        let known = file.and_then(|file| FILES.into_iter().find(|(name, ..)| *name == file));
+        let Some((file, belongs, about)) = known else {
+            // certificates are made anew for every run: no other file is of this cluster
+            if file.is_none() && text.starts_with('/') && is_external(scenario) {
+                continue;
+            }
+            let fit = FILES.into_iter().filter(|(_, place, _)| *place == setting);
+            let fit: Vec<String> = fit.map(|(name, ..)| format!("{PLACE}{name}")).collect();
+            let all = FILES.map(|(name, ..)| format!("{PLACE}{name}"));
+            let known = if fit.is_empty() { all.as_slice() } else { fit.as_slice() };
+            // the name is what was meant, whatever stands before it
+            let name = text.rsplit([':', '/']).next().unwrap_or(text);
+            let help = suggest(&format!("{PLACE}{name}"), known.iter().map(String::as_str));
+            walker.refuse(&node.at, format!("no run makes the file `{text}`"), help);
             continue;
         };
         if belongs != setting {
@@ -73,10 +86,19 @@ fn files(walker: &mut Walker<'_>, settings: &Node, scenario: &Scenario) {
     }
 }
 
-/// Every value that names such a file, with the last part of its setting's name.
+/// True for a cluster that somebody else has, with files of its own.
+fn is_external(scenario: &Scenario) -> bool {
+    scenario.lanes.iter().all(|lane| *lane == LaneName::External)
+}
+
+/// Every value that names such a file or stands where one belongs, with the last part of its
+/// setting's name.
 fn collect<'a>(setting: &'a str, node: &'a Node, out: &mut Vec<(&'a str, &'a str, &'a Node)>) {
+    let takes_file = || FILES.into_iter().any(|(_, place, _)| place == setting);
     match &node.body {
-        Body::Text(text) => out.extend(text.strip_prefix(PLACE).map(|file| (setting, file, node))),
+        Body::Text(text) if text.starts_with(PLACE) || takes_file() => {
+            out.push((setting, text, node));
+        }
         Body::Table(entries) => {
             for entry in entries {
                 collect(&entry.key, &entry.node, out);
@@ -115,6 +137,39 @@ fn faults(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
         };
         walker.refuse(&fields.place("kind"), message, Some(help.to_owned()));
     }
+}
+
+/// Under TLS the proxy sees no frames, so a fault of frames would never be met. The simulation
+/// takes no notice of a producer's security settings.
+fn hidden(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario) {
+    let theirs = scenario.listener.is_encrypted();
+    let own = is_encrypted(protocol(scenario)) && !scenario.lanes.contains(&LaneName::Sim);
+    if !theirs && !own {
+        return;
+    }
+    let who = if theirs {
+        format!("the listener `{}`", scenario.listener.name())
+    } else {
+        "the producer".to_owned()
+    };
+    for (fields, fault) in root.tables("fault").iter().zip(&scenario.faults) {
+        // it is told of processes that their brokers have a plaintext listener
+        if applies_to_bytes(&fault.kind).is_ok() || matches!(fault.kind, FaultKind::Process(_)) {
+            continue;
+        }
+        let message = format!(
+            "`{}` is met in requests and answers, and {who} speaks TLS: nobody between them sees \
+             more than bytes",
+            fault.kind.name()
+        );
+        let bytes = ON_BYTES.map(|name| format!("`{name}`")).join(", ");
+        let help = format!("a listener without TLS, or what is done to bytes: {bytes}");
+        walker.refuse(&fields.place("kind"), message, Some(help));
+    }
+}
+
+fn is_encrypted(protocol: &str) -> bool {
+    matches!(protocol, "ssl" | "sasl_ssl")
 }
 
 /// A client that does not speak what the listener speaks gets nowhere, which a file must expect.
@@ -191,7 +246,6 @@ fn unjudged(scenario: &Scenario) -> Option<String> {
 fn impossible(scenario: &Scenario, why: Why) -> Option<(String, &'static str)> {
     let has = |kind: &str| scenario.faults.iter().any(|fault| fault.kind.name() == kind);
     let (own, theirs) = (protocol(scenario), scenario.listener.protocol());
-    let encrypted = |protocol: &str| matches!(protocol, "ssl" | "sasl_ssl");
     let (wrong, message, help) = match why {
         Why::Authorization => (
             !has("acl.denied"),
@@ -209,7 +263,7 @@ fn impossible(scenario: &Scenario, why: Why) -> Option<(String, &'static str)> {
             "give the producer another security.protocol than the listener has",
         ),
         Why::Tls => (
-            !(encrypted(own) && encrypted(theirs)),
+            !(is_encrypted(own) && is_encrypted(theirs)),
             format!("no TLS handshake: the listener speaks {theirs}, the producer {own}"),
             "why = \"closed_at_once\" where only one of them speaks TLS",
         ),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::library::{Library, load_file};
 use super::model::{LaneName, Scenario};
-use super::{Diagnostic, suggest};
+use super::{Diagnostic, nearest, suggest};
 
 /// What a user asked for. Empty lists leave that dimension open.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,17 @@ impl Selection {
     #[must_use]
     pub fn is_of_files(&self) -> bool {
         !self.targets.is_empty() && self.targets.iter().all(|target| is_file(target))
+    }
+}
+
+impl Selection {
+    /// True when a target is this very scenario, by id, alias or file; a pattern names nothing.
+    #[must_use]
+    pub fn names(&self, scenario: &Scenario) -> bool {
+        let is_it = |target: &String| {
+            *target == scenario.id || scenario.aliases.contains(target) || *target == scenario.path
+        };
+        self.targets.iter().any(is_it)
     }
 }
 
@@ -156,10 +167,43 @@ fn by_id(library: &Library, target: &str) -> Result<Vec<Arc<Scenario>>, SelectEr
         return Err(SelectError::NoMatch(target.to_owned()));
     }
     if matching.is_empty() {
-        let help = suggest(target, library.iter().map(|scenario| scenario.id.as_str()));
-        return Err(SelectError::Unknown { what: "id", name: target.to_owned(), help });
+        return Err(SelectError::Unknown {
+            what: "id",
+            name: target.to_owned(),
+            help: near(library, target),
+        });
     }
     Ok(matching)
+}
+
+/// The id that was meant: of its family if there is such a one, by the part after the slash, which
+/// may stand alone; else what the family has, or which families there are.
+fn near(library: &Library, target: &str) -> Option<String> {
+    let (family, name) = target.split_once('/').unwrap_or(("", target));
+    let families = valid(library, "family");
+    let families = || families.iter().map(String::as_str);
+    let ids = || library.iter().map(|scenario| scenario.id.as_str());
+    let own = |id: &&str| id.split_once('/').is_some_and(|(f, _)| f == family);
+    // half of a name is enough where only its end is missing
+    let begins = |own: &str| own == name || (name.len() > 4 && own.starts_with(name));
+    if let Some(id) = ids().find(|id| id.split_once('/').is_some_and(|(_, own)| begins(own))) {
+        return Some(format!("did you mean `{id}`?"));
+    }
+    if families().any(|known| known == family) {
+        let names = || ids().filter(own).filter_map(|id| Some(id.split_once('/')?.1));
+        return match nearest(name, names()) {
+            Some(name) => Some(format!("did you mean `{family}/{name}`?")),
+            None => suggest("", ids().filter(own)),
+        };
+    }
+    if let Some(id) = nearest(target, ids()) {
+        return Some(format!("did you mean `{id}`?"));
+    }
+    let close = nearest(if family.is_empty() { name } else { family }, families());
+    match close {
+        Some(family) => Some(format!("did you mean one of `{family}/*`?")),
+        None => suggest("", families()).map(|all| format!("its family would be {all}")),
+    }
 }
 
 /// `sim,wire` as lanes.

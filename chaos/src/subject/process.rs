@@ -41,6 +41,22 @@ pub struct ProcessSubject {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// Process groups of children that have not ended: a signal leaves no time for their owners.
+static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+fn groups() -> MutexGuard<'static, BTreeSet<u32>> {
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills every child, and what it has started, whoever speaks to it.
+pub fn kill_all() {
+    for pid in std::mem::take(&mut *groups()) {
+        let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+        // one that has ended already needs no more
+        pid.map(|pid| rustix::process::kill_process_group(pid, rustix::process::Signal::KILL).ok());
+    }
+}
+
 /// Lines outside the protocol that are kept of each stream: a child that prints without end is
 /// known by then.
 const PRINTS: u32 = 2_000;
@@ -75,11 +91,9 @@ impl Shared {
 
     /// A reply that answers nothing: the subject said too much.
     fn to_nobody(&self, id: u64, line: &[u8]) {
-        let line = String::from_utf8_lossy(line);
-        let shown: String = line.trim_end().chars().take(QUOTED).collect();
-        let cut = if shown.len() < line.trim_end().len() { "…" } else { "" };
         let text = format!(
-            "a reply to nobody: request {id} was never made, or has its reply already: {shown}{cut}"
+            "a reply to nobody: request {id} was never made, or has its reply already: {}",
+            quoted(line)
         );
         self.recorder.record(Src::Harness, proc("protocol", 0, text));
     }
@@ -89,8 +103,8 @@ impl Shared {
             Message::Claim { claim } if is_claim(&claim) => {
                 self.recorder.record(Src::Subject, claim);
             }
-            Message::Claim { claim } => {
-                let text = format!("not a claim that a subject can make: {claim:?}");
+            Message::Claim { .. } => {
+                let text = format!("not a claim that a subject can make: {}", quoted(line));
                 self.recorder.record(Src::Harness, proc("protocol", 0, text));
             }
             Message::Reply { id, ok, error } => {
@@ -116,6 +130,14 @@ impl Shared {
             let _ = caller.send(Err(gone(why)));
         }
     }
+}
+
+/// A line of the subject's, as messages quote it.
+fn quoted(line: &[u8]) -> String {
+    let line = String::from_utf8_lossy(line);
+    let shown: String = line.trim_end().chars().take(QUOTED).collect();
+    let cut = if shown.len() < line.trim_end().len() { "…" } else { "" };
+    format!("{shown}{cut}")
 }
 
 fn gone(why: &str) -> OpError {
@@ -178,12 +200,15 @@ impl ProcessSubject {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
+            // Ctrl-C is for the harness: a child that dies of it too would look like a broken one
+            .process_group(0)
             .spawn()?;
         let no_pipe = || io::Error::other("the child has no pipe");
         let stdin = child.stdin.take().ok_or_else(no_pipe)?;
         let stdout = child.stdout.take().ok_or_else(no_pipe)?;
         let stderr = child.stderr.take().ok_or_else(no_pipe)?;
         let pid = child.id().ok_or_else(no_pipe)?;
+        groups().insert(pid);
         recorder.record(Src::Os, proc("start", i64::from(pid), String::new()));
         let (lines, to_write) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared { recorder, lines, pending: Mutex::default() });
@@ -194,7 +219,7 @@ impl ProcessSubject {
         readers.spawn(read_lines(stderr, Arc::clone(&shared), "stderr"));
         let tasks = vec![
             tokio::spawn(write_lines(stdin, to_write)),
-            tokio::spawn(wait(child, readers, killed, exit, Arc::clone(&shared))),
+            tokio::spawn(wait(child, pid, readers, killed, exit, Arc::clone(&shared))),
         ];
         Ok(Self { shared, next: AtomicU64::new(1), pid, kill, exited, tasks })
     }
@@ -241,6 +266,7 @@ impl Drop for ProcessSubject {
         for task in &self.tasks {
             task.abort();
         }
+        groups().remove(&self.pid);
     }
 }
 
@@ -329,6 +355,7 @@ async fn read_lines(from: impl AsyncRead + Unpin, shared: Arc<Shared>, name: &'s
 
 async fn wait(
     mut child: Child,
+    pid: u32,
     mut readers: JoinSet<()>,
     mut killed: mpsc::UnboundedReceiver<()>,
     exit: watch::Sender<Option<i64>>,
@@ -344,6 +371,7 @@ async fn wait(
             }
         }
     };
+    groups().remove(&pid);
     // What it wrote before it ended is read first; a grandchild may hold the pipes open for ever.
     let drained = async { while readers.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(DRAIN, drained).await;

@@ -26,7 +26,7 @@ use crate::history::{EventId, Kind, Line, Outcome, Recorder, Src, Trouble};
 use crate::lane::{HarnessError, spool};
 use crate::scenario::model::{ActionKind, At, Scenario, SpoolDamage};
 
-use board::{Board, Phase};
+use board::{Board, Phase, Sending};
 
 /// From the return of `close` (or of the last `drop`) to the judging scrape and the hunt for leaks.
 pub const GRACE: Duration = Duration::from_millis(500);
@@ -39,6 +39,8 @@ const WARM: Duration = Duration::from_secs(3);
 
 /// The subject did not open, and the scenario expects it to be refused.
 const REFUSED: &str = "refused";
+/// The code of an operation or setting that a subject does not have.
+const UNSUPPORTED: &str = "unsupported";
 
 /// What the director can do to the world around the subject.
 pub trait World: Send + Sync {
@@ -101,11 +103,12 @@ pub struct Stage {
     pub recorder: Recorder,
 }
 
-/// Runs the scenario to its end: history complete, logs read.
+/// Runs the scenario to its end: history complete, logs read. `Some` says why it does not apply to
+/// this subject, which does not know a setting of it.
 ///
 /// # Errors
 /// The run took three times its budget, or the subject did not open.
-pub async fn drive(stage: Stage) -> Result<(), HarnessError> {
+pub async fn drive(stage: Stage) -> Result<Option<String>, HarnessError> {
     let limit = stage.scenario.budget * 3;
     let director = Director::new(stage);
     let ended = timeout(limit, director.clone().run()).await;
@@ -113,19 +116,10 @@ pub async fn drive(stage: Stage) -> Result<(), HarnessError> {
     if director.stage.scenario.producer.pointer("/spool/directory").is_some() {
         spool::record(&director.stage.recorder, &director.stage.control.spool());
     }
-    let ended = ended.unwrap_or_else(|_| {
-        Err(HarnessError {
-            blame: "harness",
-            message: format!(
-                "the run took three times its budget of {:?}; state: {}",
-                director.stage.scenario.budget,
-                director.board().describe()
-            ),
-        })
-    });
-    match ended {
-        Err(error) if error.blame == REFUSED => read,
-        ended => ended.and(read),
+    match ended.unwrap_or_else(|_| Err(director.overdue())) {
+        Err(error) if error.blame == REFUSED => read.map(|()| None),
+        Err(error) if error.blame == UNSUPPORTED => read.map(|()| Some(error.message)),
+        ended => ended.and(read).map(|()| None),
     }
 }
 
@@ -234,6 +228,11 @@ impl Director {
                 }
                 Ok(())
             }
+            // what a subject cannot be told to do it cannot do wrong
+            Some(Err(error)) if inc == 0 && error.code == UNSUPPORTED => Err(HarnessError {
+                blame: UNSUPPORTED,
+                message: format!("the subject does not know a setting: {}", text(&error)),
+            }),
             Some(Err(error)) => Err(HarnessError {
                 // Refused already here, as a scenario may expect it: that is for the laws.
                 blame: match self.stage.scenario.expect.refused {
@@ -274,6 +273,40 @@ impl Director {
                 return;
             }
             sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Why a run was cut: a subject that lives and does not answer has broken the protocol, whoever
+    /// waits for it.
+    fn overdue(&self) -> HarnessError {
+        let budget = self.stage.scenario.budget;
+        let (state, oldest) = {
+            let board = self.board();
+            (board.describe(), board.oldest_send())
+        };
+        let waited = |sending: &Sending| {
+            Duration::from_micros(self.now_us().saturating_sub(sending.since_us))
+        };
+        let shown =
+            |span: Duration| humantime::format_duration(Duration::from_secs(span.as_secs()));
+        match oldest.filter(|sending| waited(sending) >= budget) {
+            Some(sending) => HarnessError {
+                blame: "implementation",
+                message: format!(
+                    "the subject did not answer the `send` of event {} (line {} of the history) \
+                     within {}; {state}",
+                    sending.event,
+                    sending.line,
+                    shown(waited(&sending))
+                ),
+            },
+            None => HarnessError {
+                blame: "harness",
+                message: format!(
+                    "the run took three times its budget of {}; {state}",
+                    humantime::format_duration(budget)
+                ),
+            },
         }
     }
 

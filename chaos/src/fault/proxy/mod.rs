@@ -34,7 +34,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-pub use raw::applies_to_bytes;
+pub use raw::{ON_BYTES, applies_to_bytes};
 pub use site::{Mode, TopicNames};
 pub use world::ProxyWorld;
 

@@ -20,6 +20,19 @@ const CHUNK: usize = 16 << 10;
 /// Chunks that may wait for their client.
 const CHUNKS: usize = 64;
 
+/// What can be done to the connections of a single broker where nobody looks into them: the kinds
+/// that [`applies_to_bytes`] allows, but for those that need no connection or several brokers.
+pub const ON_BYTES: [&str; 8] = [
+    "broker.down",
+    "broker.flap",
+    "net.partition",
+    "net.reset",
+    "net.connect_blackhole",
+    "net.latency",
+    "net.slice",
+    "net.bandwidth",
+];
+
 /// Says whether a fault of this kind can be done to bytes that nobody looks into; if not, why.
 ///
 /// # Errors

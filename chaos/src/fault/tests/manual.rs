@@ -1,5 +1,6 @@
 use super::*;
 use crate::fault::can_inject;
+use crate::fault::proxy::{ON_BYTES, applies_to_bytes};
 use crate::scenario::model::{FsFault, LaneName, ProcessFault, Strike};
 
 /// Rows of the catalogue: kind and lanes.
@@ -128,6 +129,14 @@ pub(crate) fn kinds() -> Vec<FaultKind> {
     ];
     all.iter().for_each(known);
     all
+}
+
+#[test]
+fn what_is_said_to_be_done_to_bytes_is_what_can_be() {
+    let able = kinds().into_iter().filter(|kind| applies_to_bytes(kind).is_ok());
+    let elsewhere = ["broker.rolling_restart", "spool.damage", "subject.crash"];
+    let names = able.map(|kind| kind.name()).filter(|name| !elsewhere.contains(name));
+    assert_eq!(names.collect::<Vec<_>>(), ON_BYTES);
 }
 
 #[test]

@@ -82,13 +82,28 @@ async fn image(docker: &Docker) -> Result<String, Missing> {
             return Ok((*image).to_owned());
         }
     }
-    Err(Missing {
-        what: format!("no image {} in this Docker", wanted.join(" and no image ")),
+    Err(named.map_or_else(no_image, |name| no_such_image(&name)))
+}
+
+/// The variable is to blame, and so is what it says in the remedy.
+fn no_such_image(name: &str) -> Missing {
+    Missing {
+        what: format!("no image {name} in this Docker, which {IMAGE_VARIABLE} names"),
+        remedy: format!(
+            "docker pull {name}, or unset {IMAGE_VARIABLE}: then {OFFICIAL} is taken, or {OWN}, \
+             which make kafka-image builds"
+        ),
+    }
+}
+
+fn no_image() -> Missing {
+    Missing {
+        what: format!("no image {OFFICIAL} and no image {OWN} in this Docker"),
         remedy: format!(
             "docker pull {OFFICIAL}, or, where no registry can be reached, make kafka-image; \
              {IMAGE_VARIABLE} names another image"
         ),
-    })
+    }
 }
 
 /// The labels of everything that this process makes.
@@ -260,6 +275,14 @@ mod tests {
 
     fn dead(owner: &str, place: &Place) -> bool {
         Whose::Dead.takes(Some(&labelled(owner, place)))
+    }
+
+    #[test]
+    fn an_image_that_the_variable_names_and_that_is_not_there_is_told_by_its_name() {
+        let Missing { what, remedy } = no_such_image("some/kafka:1");
+        assert!(what.contains("some/kafka:1") && what.contains(IMAGE_VARIABLE), "{what}");
+        assert!(remedy.starts_with("docker pull some/kafka:1, or unset"), "{remedy}");
+        assert!(no_image().remedy.contains("make kafka-image"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! such cell gets it too if it is of the right shape and has become whole again.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,14 @@ const SECURE_SLOTS: usize = 3;
 const ASSEMBLE: Duration = Duration::from_secs(60);
 /// How long a cluster that was harmed may take to become whole again before another is started.
 const MEND: Duration = Duration::from_secs(30);
+
+/// How long Docker may take over a container that was asked for before all were removed.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
+/// How often it is looked whether such a one has come.
+const SWEEPS: usize = 10;
+
+/// Docker was asked for something in this process.
+static USED: AtomicBool = AtomicBool::new(false);
 
 /// What a cell needs of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,8 +91,6 @@ pub struct Fleet {
     single: OnceCell<Result<Arc<Ground>, String>>,
     cluster: OnceCell<Result<Arc<Ground>, String>>,
     own: Arc<tokio::sync::Mutex<Option<Arc<Ground>>>>,
-    /// Where it is told that a signal ends the run.
-    told: Option<fn(&str)>,
     /// Numbers topics, so that no two cells share one.
     cells: AtomicU64,
 }
@@ -93,18 +99,12 @@ pub struct Fleet {
 pub(super) type Alone = OwnedMutexGuard<Option<Arc<Ground>>>;
 
 impl Fleet {
-    /// No cluster yet. `told` is called with one line when a signal ends the run.
-    #[must_use]
-    pub fn telling(told: fn(&str)) -> Self {
-        Self { told: Some(told), ..Self::default() }
-    }
-
     /// Docker and the image; what earlier runs left is removed first.
     pub(super) async fn docked(&self) -> Result<&Docked, Missing> {
         let look = async {
             let docked = docker::look().await?;
             docker::sweep(&docked.docker, Whose::Dead).await;
-            tokio::spawn(leave_on_signal(self.told));
+            USED.store(true, Ordering::Release);
             Ok(docked)
         };
         self.docked.get_or_init(|| look).await.as_ref().map_err(Clone::clone)
@@ -165,34 +165,32 @@ impl Fleet {
     }
 }
 
-/// Removes what this process has started, from wherever it is.
-pub async fn abandon() {
-    certs::remove_all();
-    if let Ok(docked) = docker::look().await {
-        docker::sweep(&docked.docker, Whose::Own).await;
+/// Containers of this process.
+pub async fn containers() -> usize {
+    if !USED.load(Ordering::Acquire) {
+        return 0;
+    }
+    match docker::look().await {
+        Ok(docked) => docker::count(&docked.docker).await,
+        Err(_) => 0,
     }
 }
 
-/// Ends the program when it is told to, after it has removed its containers.
-async fn leave_on_signal(told: Option<fn(&str)>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return };
-    let code = tokio::select! {
-        _ = interrupt.recv() => 130,
-        _ = terminate.recv() => 143,
-    };
-    if let Some(told) = told {
-        let count = match docker::look().await {
-            Ok(docked) => docker::count(&docked.docker).await,
-            Err(_) => 0,
-        };
-        let plural = if count == 1 { "" } else { "s" };
-        told(&format!("interrupted: removing {count} container{plural}"));
+/// Removes what this process has started, from wherever it is; what is being started meanwhile too.
+pub async fn abandon() {
+    certs::remove_all();
+    if !USED.load(Ordering::Acquire) {
+        return;
     }
-    abandon().await;
-    // the shell's own codes for a program that ended by these signals
-    std::process::exit(code);
+    if let Ok(docked) = docker::look().await {
+        docker::sweep(&docked.docker, Whose::Own).await;
+        for _ in 0..SWEEPS {
+            sleep(ON_ITS_WAY).await;
+            if docker::sweep(&docked.docker, Whose::Own).await == 0 {
+                return;
+            }
+        }
+    }
 }
 
 /// A running cluster.

@@ -28,7 +28,7 @@ use admin::{Admin, NewTopic};
 use certs::{Certificates, Directory, expired_token, renew_token};
 pub use docker::{Docked, IMAGE_VARIABLE, Missing, OFFICIAL, OWN, look};
 use fleet::{Alone, Lent, Shape};
-pub use fleet::{Fleet, abandon};
+pub use fleet::{Fleet, abandon, containers};
 use process::{Processes, ROUNDS};
 use warm::make;
 use world::KafkaWorld;
@@ -145,7 +145,7 @@ impl Place {
         for held in slot.held(scenario.listener) {
             listeners.push(held.listen().await.map_err(failed)?);
         }
-        let proxy = Proxy::on(listeners, proxy, recorder, input.seed).map_err(failed)?;
+        let proxy = Proxy::on(listeners, proxy, recorder.clone(), input.seed).map_err(failed)?;
         let behind = ground.behind(&slot, scenario.listener).await?;
         for (id, port) in ground.ids().into_iter().zip(slot.advertised(scenario.listener)) {
             proxy.connect_to(id, "127.0.0.1", behind.port(port));
@@ -157,7 +157,8 @@ impl Place {
         let proxy = Arc::new(proxy);
         let topics = [main.real.clone(), dlq.real.clone()];
         let processes = scenario.is_alone().then(|| {
-            Processes::new(scenario, Arc::clone(&slot), Arc::clone(&proxy), topics.clone())
+            let (slot, proxy) = (Arc::clone(&slot), Arc::clone(&proxy));
+            Processes::new(scenario, slot, proxy, topics.clone(), recorder)
         });
         // brokers that were started again are where the proxy has them, on its own listener
         let elsewhere = (!scenario.is_alone()).then_some(&admin.behind.ports);

@@ -19,6 +19,7 @@ use super::admin::{Admin, Behind};
 use super::fleet::Lent;
 use super::warm::forget;
 use crate::fault::proxy::Proxy;
+use crate::history::{Kind, NOT_DONE, Recorder};
 use crate::scenario::model::{Brokers, FaultKind, ProcessFault, Scenario, Strike};
 
 /// How long a broker may take to answer after it was started again, and a cluster to be whole.
@@ -43,6 +44,9 @@ pub(super) struct Processes {
 
 /// What a fault needs to strike, and to heal.
 struct Hands {
+    recorder: Recorder,
+    /// Brokers that are being harmed, or are not yet back, each with the fault that has it.
+    held: Mutex<BTreeMap<i32, (usize, &'static str)>>,
     lent: Arc<Lent>,
     proxy: Arc<Proxy>,
     /// Main and dead-letter topic in the cluster.
@@ -60,9 +64,10 @@ impl Processes {
         lent: Arc<Lent>,
         proxy: Arc<Proxy>,
         topics: [String; 2],
+        recorder: Recorder,
     ) -> Self {
         let kinds = scenario.process_faults().map(|(n, fault)| (n, fault.clone())).collect();
-        let hands = Arc::new(Hands { lent, proxy, topics });
+        let hands = Arc::new(Hands { recorder, held: Mutex::default(), lent, proxy, topics });
         Self { hands, kinds, begun: Mutex::default(), tasks: Mutex::default() }
     }
 
@@ -110,9 +115,34 @@ impl Processes {
     }
 }
 
+/// Gives all of these brokers to a fault, or says which one another fault has.
+fn take(
+    held: &mut BTreeMap<i32, (usize, &'static str)>,
+    fault: (usize, &'static str),
+    brokers: &[i32],
+) -> Option<String> {
+    if let Some((broker, (other, kind))) = brokers.iter().find_map(|id| held.get_key_value(id)) {
+        return Some(format!(
+            "fault {} ({}) never began: broker {broker} is not yet back from fault {} ({kind}), \
+             and the process of a broker can be harmed once at a time",
+            fault.0 + 1,
+            fault.1,
+            other + 1,
+        ));
+    }
+    held.extend(brokers.iter().map(|broker| (*broker, fault)));
+    None
+}
+
 impl Hands {
     async fn carry_out(&self, index: usize, fault: ProcessFault, ended: &Notify) -> Done {
         let brokers = self.resolve(&fault).await?;
+        if let Some(taken) = take(&mut lock(&self.held), (index, fault.name()), &brokers) {
+            // who leads is known at this moment only: the file could not be refused
+            let (what, value) = (NOT_DONE.to_owned(), 0);
+            self.recorder.harness(Kind::Proc { what, value, text: taken });
+            return Ok(());
+        }
         let kind = FaultKind::Process(fault.clone());
         self.proxy.begun(index, &kind, &brokers);
         let done = match fault.rolling {
@@ -120,6 +150,7 @@ impl Hands {
             None => self.at_once(index, &kind, &fault, &brokers, ended).await,
         };
         self.proxy.ended(index, &kind, &brokers);
+        lock(&self.held).retain(|_, (holder, _)| *holder != index);
         done
     }
 
@@ -284,5 +315,22 @@ impl Hands {
             }
             sleep(LOOK).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_another_fault_has_is_told_by_its_number_and_nothing_is_taken() {
+        let mut held = BTreeMap::new();
+        assert_eq!(take(&mut held, (0, "broker.kill"), &[1]), None);
+        let told = take(&mut held, (1, "broker.pause"), &[2, 1]).unwrap();
+        let expected = "fault 2 (broker.pause) never began: broker 1 is not yet back from fault 1 \
+                        (broker.kill), and the process of a broker can be harmed once at a time";
+        assert_eq!(told, expected);
+        assert_eq!(held.keys().collect::<Vec<_>>(), [&1]);
+        assert_eq!(take(&mut held, (1, "broker.pause"), &[2]), None);
     }
 }

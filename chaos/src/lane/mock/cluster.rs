@@ -5,6 +5,7 @@
 //! on. So the mock lives where nobody starts children, and is told what to do over a pipe.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -63,6 +64,8 @@ impl Mock {
         let mut command = Command::new(program().map_err(failed)?);
         command.args(["mock-cluster", &brokers.to_string()]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // Ctrl-C is for the harness
+        command.process_group(0);
         let mut child = command.spawn().map_err(failed)?;
         let pipes = (child.stdin.take(), child.stdout.take());
         let (deeds, todo) = mpsc::channel();

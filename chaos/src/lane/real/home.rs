@@ -83,13 +83,16 @@ impl Home {
     pub(super) fn describe(&self) -> String {
         let Some(process) = self.process() else { return "no process".to_owned() };
         let Facts { threads, fds, memory } = Facts::of(process.pid());
-        format!(
-            "process {} {}, threads {threads:?}, descriptors {fds:?}, memory {memory:?}, requests \
-             without an answer {:?}",
-            process.pid(),
-            if process.is_alive() { "lives" } else { "ended" },
-            process.unanswered()
-        )
+        let state = if process.is_alive() { "lives" } else { "has ended" };
+        let mut all = vec![format!("process {} {state}", process.pid())];
+        for (what, found) in [("threads", threads), ("descriptors", fds), ("bytes", memory)] {
+            all.extend(found.map(|found| format!("{what}: {found}")));
+        }
+        let unanswered: Vec<String> = process.unanswered().iter().map(u64::to_string).collect();
+        if !unanswered.is_empty() {
+            all.push(format!("requests without an answer: {}", unanswered.join(" ")));
+        }
+        all.join(", ")
     }
 }
 

@@ -108,7 +108,7 @@ where
     });
     home.leave().await;
     arena.secrets.search(recorder);
-    ended.map(|()| None)
+    ended
 }
 
 /// The scenario with a directory of the cell's own for the spool, if it asks for one: its relative

@@ -204,7 +204,11 @@ fn brokers(
             }
             // This host is never killed, so it starts once.
             if let Some(stage) = stage {
+                // the reference knows every setting that a file can have
+                let known = |message| HarnessError { blame: "implementation", message };
                 let result = runner::drive(stage).await;
+                let result =
+                    result.and_then(|unknown| unknown.map_or(Ok(()), |why| Err(known(why))));
                 *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
             }
             Ok(())

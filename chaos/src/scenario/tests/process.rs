@@ -104,3 +104,55 @@ fn a_seed_moves_the_begin_of_a_fault_within_its_spread_and_nothing_else() {
     moved.faults[0].at = scenario.faults[0].at.clone();
     assert_eq!(moved, scenario);
 }
+
+/// Two faults of processes, the second with other lines.
+fn two(first: &str, second: &str) -> String {
+    file(&format!("kind = \"broker.kill\"\n{first}\n[[fault]]\n{second}"))
+}
+
+#[test]
+fn two_faults_that_would_have_one_process_at_a_time_are_refused_with_both_places() {
+    let first = "brokers = [1, 2]\nfor = \"5s\"";
+    let text = two(first, "at = \"4s\"\nkind = \"broker.pause\"\nbrokers = [2]\nfor = \"5s\"");
+    let told = messages(&text);
+    let line = "example.toml:16:8: broker 2 is under `broker.kill` of line 11 at that time";
+    assert!(told.contains(line), "{told}");
+    assert!(told.contains("name another broker, or begin after 6s"), "{told}");
+    let all =
+        two("for = \"5s\"", "at = \"2s\"\nkind = \"broker.stop\"\nbrokers = [3]\nfor = \"1s\"");
+    assert!(messages(&all).contains("broker 3 is under"), "{}", messages(&all));
+}
+
+#[test]
+fn faults_of_processes_that_only_may_meet_are_left_to_the_run() {
+    for (first, second) in [
+        (
+            "brokers = [1]\nfor = \"5s\"",
+            "at = \"6s\"\nkind = \"broker.pause\"\nbrokers = [1]\nfor = \"1s\"",
+        ),
+        (
+            "brokers = [1]\nfor = \"5s\"",
+            "at = \"2s\"\nkind = \"broker.pause\"\nbrokers = [2]\nfor = \"1s\"",
+        ),
+        (
+            "brokers = \"leader\"\nfor = \"5s\"",
+            "at = \"2s\"\nkind = \"broker.pause\"\nbrokers = [1]\nfor = \"1s\"",
+        ),
+        (
+            "brokers = [1]\nfor = \"5s\"",
+            "at = \"2s\"\nspread = \"9s\"\nkind = \"broker.pause\"\nbrokers = [1]\nfor = \"1s\"",
+        ),
+    ] {
+        good(&two(first, second));
+    }
+}
+
+#[test]
+fn for_beside_down_and_up_is_refused_with_what_to_drop() {
+    let told = messages(&file("kind = \"broker.kill\"\nfor = \"5s\"\ndown = \"2s\"\nup = \"1s\""));
+    assert!(told.contains("drop `for`: it ends when every broker had its turn"), "{told}");
+    let half = messages(&file("kind = \"broker.kill\"\nfor = \"5s\"\nup = \"1s\""));
+    assert!(half.contains("drop `for`"), "{half}");
+    let down = messages(&file("kind = \"broker.kill\"\ndown = \"2s\""));
+    assert!(down.contains("`down` without `up`") && down.contains("add `up`"), "{down}");
+}

@@ -71,3 +71,33 @@ fn a_file_that_no_run_makes_or_that_is_in_the_wrong_place_is_refused_with_the_ri
     ];
     insta::assert_snapshot!(files.iter().map(|text| messages(text)).collect::<String>());
 }
+
+#[test]
+fn a_reference_to_a_file_that_no_run_makes_is_refused_however_it_is_misspelt() {
+    let told = |value: &str| {
+        let ssl = format!("protocol = \"ssl\"\nssl = {{ ca_location = \"{value}\" }}");
+        messages(&file("\"kafka\"", "tls", &ssl, ""))
+    };
+    for value in ["cert:other-ca.pem", "other-ca.pem", "certs:other-ca.pme"] {
+        let told = told(value);
+        assert!(told.contains(&format!("no run makes the file `{value}`")), "{told}");
+        assert!(told.contains("did you mean `certs:other-ca.pem`?"), "{told}");
+    }
+    // nor is one of the machine's own of any use: the authority is made anew for every run
+    for value in ["/etc/ssl/certs.d/roots", "client.key"] {
+        let own = told(value);
+        assert!(own.contains("one of `certs:ca.pem`, `certs:other-ca.pem`"), "{own}");
+    }
+}
+
+#[test]
+fn a_fault_of_frames_under_tls_is_refused_with_what_can_be_done_to_bytes() {
+    let fault = "[[fault]]\nat = \"1s\"\nkind = \"request.error\"\napi = \"Produce\"\n\
+                 code = \"NOT_LEADER_OR_FOLLOWER\"\ncount = 1\n";
+    let ssl = "protocol = \"ssl\"\nssl = { ca_location = \"certs:ca.pem\" }";
+    let told = messages(&file("\"kafka\"", "tls", ssl, fault));
+    assert!(told.contains("`request.error` is met in requests and answers"), "{told}");
+    assert!(told.contains("`net.slice`, `net.bandwidth`"), "{told}");
+    let reset = "[[fault]]\nat = \"1s\"\nkind = \"net.reset\"\n";
+    parse(&file("\"kafka\"", "tls", ssl, reset), "x.toml").expect("bytes can be cut off");
+}

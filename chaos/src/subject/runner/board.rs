@@ -53,8 +53,14 @@ pub(super) struct Progress {
 }
 
 /// A send that has not returned.
+#[derive(Clone)]
 pub(super) struct Sending {
     pub(super) cancel: Arc<Notify>,
+    pub(super) event: EventId,
+    /// Lane time of the call.
+    pub(super) since_us: u64,
+    /// Line of the history that has the call.
+    pub(super) line: u64,
 }
 
 /// Everything behind the director's lock.
@@ -216,17 +222,35 @@ impl Board {
         self.ops == 0 && self.sends.is_empty() && (dead || self.unfinished().is_empty())
     }
 
+    /// The send that has waited longest for its answer.
+    pub(super) fn oldest_send(&self) -> Option<Sending> {
+        self.sends.values().min_by_key(|sending| sending.line).cloned()
+    }
+
     /// For the error of a run that did not end.
     pub(super) fn describe(&self) -> String {
+        let phase = match self.phase {
+            Phase::Shut => "no producer is open",
+            Phase::Open => "a producer is open",
+            Phase::Closed => "the producer was closed",
+            Phase::Dropped => "the producer was dropped",
+            Phase::Crashed => "the subject was killed",
+        };
+        let loads = self.unfinished();
+        let loads = match loads.as_slice() {
+            [] => "every load is through".to_owned(),
+            loads => {
+                let loads: Vec<String> = loads.iter().map(|load| (load + 1).to_string()).collect();
+                format!("not through: load {}", loads.join(", "))
+            }
+        };
         format!(
-            "{:?} in incarnation {}, {} offered, {} sends and {} other calls under way, loads \
-             {:?} unfinished",
-            self.phase,
+            "state: {phase}, incarnation {}; events offered: {}; sends without an answer: {}; other \
+             calls: {}; {loads}",
             self.inc,
             self.offered,
             self.sends.len(),
-            self.ops,
-            self.unfinished()
+            self.ops
         )
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::{Duration, sleep};
 
 use super::board::{Gate, Sending};
 use super::{Director, text};
-use crate::history::{EventId, Kind};
+use crate::history::{EventId, Kind, Src};
 use crate::scenario::model::{Load, Size};
 use crate::subject::protocol::{EventSpec, Op};
 
@@ -120,7 +120,8 @@ impl Director {
         {
             let mut board = self.board();
             board.offered += 1;
-            board.sends.insert(id, Sending { cancel: cancel.clone() });
+            let since_us = recorder.now_us();
+            board.sends.insert(id, Sending { cancel: cancel.clone(), event, since_us, line: 0 });
             let threads = board.loads.get_mut(event.load as usize).map(|p| &mut p.threads);
             if let Some(thread) = threads.and_then(|threads| threads.get_mut(thread)) {
                 thread.offered += 1;
@@ -128,7 +129,11 @@ impl Director {
         }
         recorder.harness(Kind::Offered { event, thread: spec.thread.as_str().into(), bytes });
         let op = || "send".to_owned();
-        recorder.harness(Kind::Call { id, op: op(), deadline_us: None, event: Some(event) });
+        let call = Kind::Call { id, op: op(), deadline_us: None, event: Some(event) };
+        let line = recorder.place(Src::Harness, call).map_or(0, |n| n + 1);
+        if let Some(sending) = self.board().sends.get_mut(&id) {
+            sending.line = line;
+        }
         self.changed.notify_waiters();
         let call = self.stage.subject.call(Op::Send { handle: load.handle, spec });
         let answer = tokio::select! {

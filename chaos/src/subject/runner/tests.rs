@@ -39,6 +39,16 @@ impl Subject for Puppet {
     }
 }
 
+/// Lives, and does not know what it is opened with.
+struct Choosy;
+
+impl Subject for Choosy {
+    fn call(&self, _: Op) -> BoxFuture<'_, Result<Answer, OpError>> {
+        let told = OpError::new("unsupported", "no `retry`".to_owned(), true);
+        Box::pin(async { Err(told) })
+    }
+}
+
 struct Quiet;
 
 impl World for Quiet {
@@ -87,15 +97,24 @@ fn secs(n: u64) -> Duration {
 async fn play(
     scenario: Scenario,
     stuck: fn(EventId) -> bool,
-) -> (Vec<Line>, Result<(), HarnessError>) {
+) -> (Vec<Line>, Result<Option<String>, HarnessError>) {
     let recorder = Recorder::new(Arc::new(Paused(Instant::now())));
+    let subject = Arc::new(Puppet { recorder: recorder.clone(), stuck });
+    play_with(scenario, subject, recorder).await
+}
+
+async fn play_with(
+    scenario: Scenario,
+    subject: Arc<dyn Subject>,
+    recorder: Recorder,
+) -> (Vec<Line>, Result<Option<String>, HarnessError>) {
     let stage = Stage {
         scenario: Arc::new(scenario),
         seed: 7,
         run: [1; 10],
         bootstrap: String::new(),
         measure: |spec| spec.fill.len(),
-        subject: Arc::new(Puppet { recorder: recorder.clone(), stuck }),
+        subject,
         world: Arc::new(Quiet),
         control: Arc::new(Home::default()),
         recorder: recorder.clone(),
@@ -251,9 +270,33 @@ async fn an_action_that_waits_for_a_number_that_never_comes_is_given_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_without_end_is_cut_at_three_times_its_budget() {
-    let (lines, ended) = play(scenario(vec![load(1, 1, None)], vec![]), |_| true).await;
+    let (lines, ended) = play(scenario(vec![load(99, 1, Some(1.0))], vec![]), |_| false).await;
     let error = ended.unwrap_err();
     assert_eq!(error.blame, "harness");
-    assert!(error.message.contains("1 offered, 1 sends"), "{}", error.message);
+    let told =
+        "events offered: 37; sends without an answer: 0; other calls: 0; not through: load 1";
+    assert!(error.message.contains(told), "{}", error.message);
     assert!(lines.last().unwrap().t_us <= 36_100_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subject_that_never_answers_a_send_is_to_blame_and_not_the_harness() {
+    let scenario = Scenario { budget: secs(2), ..scenario(vec![load(3, 1, None)], vec![]) };
+    let (lines, ended) = play(scenario, |event| event.n == 1).await;
+    let error = ended.unwrap_err();
+    assert_eq!(error.blame, "implementation");
+    let line = calls(&lines, "send").last().unwrap().n + 1;
+    let told = format!("the `send` of event 0.000001 (line {line} of the history) within 6s");
+    assert!(error.message.contains(&told), "{}", error.message);
+    assert!(error.message.contains("sends without an answer: 1"), "{}", error.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subject_that_does_not_know_a_setting_does_not_apply() {
+    let recorder = Recorder::new(Arc::new(Paused(Instant::now())));
+    let scenario = scenario(vec![load(3, 1, None)], vec![]);
+    let (lines, ended) = play_with(scenario, Arc::new(Choosy), recorder).await;
+    let why = ended.unwrap().unwrap();
+    assert_eq!(why, "the subject does not know a setting: unsupported: no `retry`");
+    assert!(calls(&lines, "send").is_empty());
 }
