@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::absent::{
-    Absent, LANES, available, kafka_is_missing, not_built, not_there, sim_is_missing,
+    self, Absent, LANES, available, external_is_missing, kafka_is_missing, not_built, not_there,
+    sim_is_missing,
 };
 use super::args::{Format, RunArgs};
 use super::failure::{Failure, count};
@@ -14,6 +15,7 @@ use super::ui::{self, Tone, Ui};
 use super::{agree, files, library_for, pool};
 use crate::exit;
 use crate::lane::SubjectSpec;
+use crate::lane::external::Bootstrap;
 use crate::oracle::{LawId, RunCounts, Verdict};
 use crate::report::agreement::{Agreement, Board};
 use crate::report::cell::{Cell, CellResult};
@@ -30,6 +32,7 @@ const SHOWN: usize = 24;
 const TOLD: u64 = 2;
 
 /// What is to be run, and what is not.
+#[derive(Default)]
 struct Plan {
     cells: Vec<Cell>,
     /// Lanes that scenarios list and that cannot run.
@@ -38,6 +41,8 @@ struct Plan {
     explanations: Option<Vec<Explanation>>,
     /// Lanes that were asked for, or that the scenarios are written for.
     lanes: Vec<LaneName>,
+    /// The cluster that the user names.
+    bootstrap: Option<Bootstrap>,
 }
 
 pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Failure> {
@@ -56,7 +61,7 @@ pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Fail
     let mut failure = None;
     ui.progress(&format!("0/{total} cells"));
     let cells = std::mem::take(&mut plan.cells);
-    pool::run(cells, args.jobs.map(usize::from), |result| {
+    pool::run(cells, args.jobs.map(usize::from), plan.bootstrap.take(), |result| {
         let kept = keep(args.out.as_deref(), &result);
         let folder = kept.unwrap_or_else(|error| {
             failure.get_or_insert(error);
@@ -111,7 +116,7 @@ fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
         chosen = one_play(&chosen, free)?;
     }
     let lanes = if asked.is_empty() { written_for(&chosen) } else { asked.clone() };
-    let mut plan = Plan { cells: Vec::new(), absent: BTreeMap::new(), explanations: None, lanes };
+    let mut plan = Plan { lanes, bootstrap: absent::bootstrap(args)?, ..Plan::default() };
     fill(&mut plan, &chosen, args, &subject)?;
     if plan.cells.iter().any(|cell| cell.lane == LaneName::Sim) && !cfg!(tokio_unstable) {
         return Err(sim_is_missing());
@@ -158,12 +163,14 @@ fn fill(
     // beside a wrong broker the others are what it is compared with
     let acts = |lane| args.agree || saboteur.is_none_or(|saboteur| saboteur.acts_on(lane));
     let not_built = not_built();
-    let mut kafka = None;
+    let (mut kafka, mut outside) = (None, None);
     for lane in asked.iter().filter(|lane| !LANES.contains(lane)) {
         plan.absent.insert(*lane, Absent { missing: not_built.clone(), scenarios: 0 });
     }
     for scenario in chosen {
-        for lane in &scenario.lanes {
+        let beside = asked.iter().filter(|lane| !scenario.lanes.contains(lane));
+        let beside = beside.filter(|lane| scenario.is_for(**lane));
+        for lane in scenario.lanes.iter().chain(beside) {
             // A driver is a process: it has no virtual time to run in.
             let fits = args.driver.is_none() || lane.is_real_time();
             if !fits || !acts(*lane) || (!asked.is_empty() && !asked.contains(lane)) {
@@ -171,6 +178,9 @@ fn fill(
             }
             let missing = match lane {
                 LaneName::Kafka => kafka.get_or_insert_with(kafka_is_missing).as_ref(),
+                LaneName::External => outside
+                    .get_or_insert_with(|| external_is_missing(plan.bootstrap.as_ref()))
+                    .as_ref(),
                 other => (!LANES.contains(other)).then_some(&not_built),
             };
             if let Some(missing) = missing {

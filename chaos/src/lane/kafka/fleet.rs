@@ -21,6 +21,7 @@ use super::node::{self, Node, NodeSpec};
 use super::secure;
 use super::warm::{self, warm};
 use crate::broker::HeldPort;
+use crate::lane::external::{self, Outside};
 use crate::scenario::model::Listener;
 
 /// Cells that use a cluster at the same time. Each has listeners of its own on every broker, so
@@ -85,6 +86,10 @@ pub struct Fleet {
     own: Arc<tokio::sync::Mutex<Option<Arc<Ground>>>>,
     /// Where it is told that a signal ends the run.
     told: Option<fn(&str)>,
+    /// A signal that ends the run is waited for.
+    watched: OnceCell<()>,
+    /// A cluster that the user names.
+    outside: Option<Outside>,
     /// Numbers topics, so that no two cells share one.
     cells: AtomicU64,
 }
@@ -99,12 +104,30 @@ impl Fleet {
         Self { told: Some(told), ..Self::default() }
     }
 
+    /// With a cluster that the user names.
+    #[must_use]
+    pub fn and(self, outside: Option<Outside>) -> Self {
+        Self { outside, ..self }
+    }
+
+    /// The cluster that the user names, if there is one.
+    pub async fn outside(&self) -> Option<&Outside> {
+        self.watch().await;
+        self.outside.as_ref()
+    }
+
+    /// From now on a signal does not end the program before it has cleaned up.
+    async fn watch(&self) {
+        let watch = async { drop(tokio::spawn(leave_on_signal(self.told))) };
+        self.watched.get_or_init(|| watch).await;
+    }
+
     /// Docker and the image; what earlier runs left is removed first.
     pub(super) async fn docked(&self) -> Result<&Docked, Missing> {
         let look = async {
             let docked = docker::look().await?;
             docker::sweep(&docked.docker, Whose::Dead).await;
-            tokio::spawn(leave_on_signal(self.told));
+            self.watch().await;
             Ok(docked)
         };
         self.docked.get_or_init(|| look).await.as_ref().map_err(Clone::clone)
@@ -155,6 +178,9 @@ impl Fleet {
 
     /// Removes all containers, networks and disks.
     pub async fn end(self) {
+        if let Some(outside) = &self.outside {
+            outside.end().await;
+        }
         self.leave_shared().await;
         if let Some(ground) = self.own.lock().await.take() {
             ground.remove().await;
@@ -167,6 +193,7 @@ impl Fleet {
 
 /// Removes what this process has started, from wherever it is.
 pub async fn abandon() {
+    external::abandon().await;
     certs::remove_all();
     if let Ok(docked) = docker::look().await {
         docker::sweep(&docked.docker, Whose::Own).await;
@@ -187,8 +214,12 @@ async fn leave_on_signal(told: Option<fn(&str)>) {
             Ok(docked) => docker::count(&docked.docker).await,
             Err(_) => 0,
         };
-        let plural = if count == 1 { "" } else { "s" };
-        told(&format!("interrupted: removing {count} container{plural}"));
+        let plural = |n: usize| if n == 1 { "" } else { "s" };
+        let topics = match external::topics() {
+            0 => String::new(),
+            n => format!(" and {n} topic{}", plural(n)),
+        };
+        told(&format!("interrupted: removing {count} container{}{topics}", plural(count)));
     }
     abandon().await;
     // the shell's own codes for a program that ended by these signals
