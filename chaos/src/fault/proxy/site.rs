@@ -1,6 +1,6 @@
 //! What all connections of a proxy share.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::broker::links::{Links, Site};
 use crate::broker::listen;
 use crate::broker::script::{Script, Topics};
 use crate::fault::Target;
-use crate::history::Recorder;
+use crate::history::{CONNECTED, Kind, Recorder, Src};
 use crate::scenario::model::FaultKind;
 
 /// Requests that wait on a connection until they are written to its broker.
@@ -69,6 +69,8 @@ pub(super) struct Core {
     pub(super) advertised: BTreeMap<i32, (String, u16)>,
     /// Ports that stand for brokers.
     pub(super) ports: BTreeMap<i32, u16>,
+    /// Brokers that a client has connected to.
+    used: BTreeSet<i32>,
     /// Produce requests that were passed on and may still be answered.
     open: usize,
 }
@@ -103,6 +105,7 @@ impl Shared {
             brokers: BTreeMap::new(),
             advertised: BTreeMap::new(),
             ports: BTreeMap::new(),
+            used: BTreeSet::new(),
             open: 0,
         };
         Self {
@@ -149,6 +152,14 @@ impl Shared {
 
     pub(super) fn connect_to(&self, broker: i32, host: &str, port: u16) {
         self.core().brokers.insert(broker, (host.to_owned(), port));
+    }
+
+    /// Puts the first connection of a client to a broker on record.
+    fn came(&self, broker: i32) {
+        if self.core().used.insert(broker) {
+            let (what, value) = (CONNECTED.to_owned(), i64::from(broker));
+            self.recorder.record(Src::Proxy, Kind::Proc { what, value, text: String::new() });
+        }
     }
 
     /// Where a broker is.
@@ -243,6 +254,7 @@ impl Site for Shared {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
+        self.came(broker);
         match self.mode {
             Mode::Frames | Mode::Rewriting => conn::run(self, broker, stream).await,
             Mode::Bytes => raw::run(self, broker, stream).await,
