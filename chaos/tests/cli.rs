@@ -143,8 +143,8 @@ fn a_lane_that_does_not_exist_is_a_misuse() {
 fn a_lane_that_is_not_there_fails_the_command_that_asked_for_it() {
     insta::assert_snapshot!(refused(&["run", "outage/all-brokers-3s", "--lanes", "sim,external"]), @r"
     exit 3
-    error: lane external is not available: not in this build; nothing was run
-    help: `dashproof doctor` tells what is there
+    error: lane external is not available: no cluster is named; nothing was run
+    help: name one with --bootstrap HOST:PORT, or in DASHPROOF_BOOTSTRAP
     ");
 }
 

@@ -34,22 +34,6 @@ pub(crate) fn sim_is_missing() -> Failure {
     )
 }
 
-/// Fails where this build cannot run a lane.
-pub(super) fn available(lane: LaneName) -> Result<(), Failure> {
-    if LANES.contains(&lane) {
-        return Ok(());
-    }
-    Err(not_there(lane, &not_built()))
-}
-
-/// Why a lane that exists nowhere yet cannot run.
-pub(super) fn not_built() -> Missing {
-    Missing {
-        what: "not in this build".to_owned(),
-        remedy: "`dashproof doctor` tells what is there".to_owned(),
-    }
-}
-
 /// The failure of a command that needs the lane.
 pub(super) fn not_there(lane: LaneName, missing: &Missing) -> Failure {
     let Missing { what, remedy } = missing;

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::absent::{
-    self, Absent, LANES, available, external_is_missing, kafka_is_missing, not_built, not_there,
-    sim_is_missing,
+    self, Absent, LANES, external_is_missing, kafka_is_missing, not_there, sim_is_missing,
 };
 use super::args::{Format, RunArgs};
 use super::failure::{Failure, count};
@@ -90,10 +89,6 @@ fn keep(out: Option<&Path>, result: &CellResult) -> Result<Option<PathBuf>, Fail
 
 fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
     let asked = &args.at.lane;
-    // lanes that are compared do not wait for one that is not there: it is told, and ends with 3
-    for lane in asked.iter().filter(|_| !args.agree) {
-        available(*lane)?;
-    }
     let subject = match &args.driver {
         Some(command) => driver(command)?,
         None => subject(args.saboteur.as_deref())?,
@@ -162,11 +157,7 @@ fn fill(
     let saboteur = args.saboteur.as_deref().and_then(crate::saboteur::find);
     // beside a wrong broker the others are what it is compared with
     let acts = |lane| args.agree || saboteur.is_none_or(|saboteur| saboteur.acts_on(lane));
-    let not_built = not_built();
     let (mut kafka, mut outside) = (None, None);
-    for lane in asked.iter().filter(|lane| !LANES.contains(lane)) {
-        plan.absent.insert(*lane, Absent { missing: not_built.clone(), scenarios: 0 });
-    }
     for scenario in chosen {
         let beside = asked.iter().filter(|lane| !scenario.lanes.contains(lane));
         let beside = beside.filter(|lane| scenario.is_for(**lane));
@@ -181,7 +172,7 @@ fn fill(
                 LaneName::External => outside
                     .get_or_insert_with(|| external_is_missing(plan.bootstrap.as_ref()))
                     .as_ref(),
-                other => (!LANES.contains(other)).then_some(&not_built),
+                _ => None,
             };
             if let Some(missing) = missing {
                 if asked.contains(lane) && !args.agree {
