@@ -90,13 +90,12 @@ fn here(
     if known.as_ref() != Some(&told) {
         site.connect_to(id, &told.0, told.1);
     }
-    let front = match front {
-        Some(front) => front,
-        None => {
-            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-            listener.set_nonblocking(true)?;
-            site.serve_on(id, tokio::net::TcpListener::from_std(listener)?)?
-        }
+    let front = if let Some(front) = front {
+        front
+    } else {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        site.serve_on(id, tokio::net::TcpListener::from_std(listener)?)?
     };
     *host = StrBytes::from_static_str("127.0.0.1");
     *port = i32::from(front);

@@ -78,8 +78,10 @@ impl Run {
 fn digest(id: u64, started: u64, number: u64, kind: &str) -> [u32; 2] {
     let text = format!("{PREFIX} topic {id:016x} {started:x} {number} {kind}");
     let digest: [u8; 32] = Sha256::digest(text).into();
-    let [a, b, c, d, e, f, g, ..] = digest;
-    [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([0, e, f, g])]
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| (sum << 8) | u32::from(*byte));
+    let (check, rest) = digest.split_at(4);
+    let (mark, _) = rest.split_at(3);
+    [number(check), number(mark)]
 }
 
 /// What the name of a topic says, if it is one of this program's.
