@@ -56,6 +56,11 @@ impl Links {
         Self { script, brokers, next_conn: 0, unanswered: 0 }
     }
 
+    /// One broker more, if it is not known.
+    pub(crate) fn add(&mut self, id: i32) {
+        self.brokers.entry(id).or_default();
+    }
+
     pub(crate) fn is_up(&self, id: i32) -> bool {
         self.brokers.get(&id).is_some_and(|b| b.down_since.is_none())
     }

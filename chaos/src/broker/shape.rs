@@ -193,11 +193,36 @@ const METADATA_ANSWER: &[Field] = &[
 const API_VERSIONS_ANSWER: &[Field] =
     &[all(Fixed(2)), all(Array(&[all(Fixed(6))])), f(1, ANY, Fixed(4))];
 
+const FIND_COORDINATOR_ANSWER: &[Field] = &[
+    f(1, ANY, Fixed(4)),
+    f(0, 3, Fixed(2)),
+    f(1, 3, Text),
+    f(0, 3, Fixed(4)),
+    f(0, 3, Text),
+    f(0, 3, Fixed(4)),
+    f(
+        4,
+        ANY,
+        Array(&[all(Text), all(Fixed(4)), all(Text), all(Fixed(4)), all(Fixed(2)), all(Text)]),
+    ),
+];
+const DESCRIBE_CLUSTER_ANSWER: &[Field] = &[
+    all(Fixed(6)),
+    all(Text),
+    f(1, ANY, Fixed(1)),
+    all(Text),
+    all(Fixed(4)),
+    all(Array(&[all(Fixed(4)), all(Text), all(Fixed(4)), all(Text), f(2, ANY, Fixed(1))])),
+    all(Fixed(4)),
+];
+
 fn answer_outline(api: ApiKey) -> Option<&'static [Field]> {
     Some(match api {
         ApiKey::Produce => PRODUCE_ANSWER,
         ApiKey::Metadata => METADATA_ANSWER,
         ApiKey::ApiVersions => API_VERSIONS_ANSWER,
+        ApiKey::FindCoordinator => FIND_COORDINATOR_ANSWER,
+        ApiKey::DescribeCluster => DESCRIBE_CLUSTER_ANSWER,
         _ => return None,
     })
 }

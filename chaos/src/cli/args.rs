@@ -164,6 +164,11 @@ pub(crate) struct RunArgs {
     /// ends with 1, an explanation of none with 4.
     #[arg(long)]
     pub(crate) agree: bool,
+    /// The cluster of the lane external: brokers that answer in plaintext, separated by commas. If
+    /// not given, what the environment variable `DASHPROOF_BOOTSTRAP` names. Topics are made
+    /// there and deleted; nothing else is touched.
+    #[arg(long, value_name = "HOST:PORT[,HOST:PORT]")]
+    pub(crate) bootstrap: Option<String>,
     /// Output.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

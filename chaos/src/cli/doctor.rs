@@ -223,11 +223,11 @@ fn tmpfs() -> Finding {
 }
 
 fn external() -> Finding {
-    Finding {
-        what: "lane external",
-        here: false,
-        needed: false,
-        found: "not in this version".to_owned(),
-        remedy: Cow::Borrowed("scenarios that list it are not run there, and the report says so"),
-    }
+    let looked = super::absent::external_in_environment();
+    let here = looked.is_ok();
+    let (found, remedy) = match looked {
+        Ok(found) => (found, String::new()),
+        Err(Missing { what, remedy }) => (what, remedy),
+    };
+    Finding { what: "lane external", here, needed: false, found, remedy: remedy.into() }
 }

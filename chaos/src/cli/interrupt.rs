@@ -14,7 +14,7 @@ use super::args::Format;
 use super::failure::Failure;
 use super::ui::{self, Ui};
 use crate::exit;
-use crate::lane::kafka;
+use crate::lane::{external, kafka};
 use crate::subject::process::kill_all;
 
 /// How long Docker may take to remove what was started.
@@ -116,10 +116,11 @@ async fn leave(mut interrupt: Signal, mut terminate: Signal) {
     let ui = Ui::new();
     ui.clear();
     let remove = async {
-        let count = kafka::containers().await;
-        if count > 0 {
-            let plural = if count == 1 { "" } else { "s" };
-            ui.complain(&format!("{name}: removing {count} container{plural}"));
+        let containers = count(kafka::containers().await, "container");
+        let topics = count(external::topics(), "topic");
+        let what: Vec<String> = [containers, topics].into_iter().flatten().collect();
+        if !what.is_empty() {
+            ui.complain(&format!("{name}: removing {}", what.join(" and ")));
         }
         kafka::abandon().await;
     };
@@ -131,6 +132,12 @@ async fn leave(mut interrupt: Signal, mut terminate: Signal) {
     }
     tell(ui, code, name);
     std::process::exit(i32::from(code));
+}
+
+/// `3 containers`; `None` when there is none.
+fn count(n: usize, what: &str) -> Option<String> {
+    let plural = if n == 1 { "" } else { "s" };
+    (n > 0).then(|| format!("{n} {what}{plural}"))
 }
 
 fn tell(ui: Ui, code: u8, name: &str) {

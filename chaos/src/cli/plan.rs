@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::absent::{Absent, LANES, missing, not_there};
+use super::absent::{self, Absent, LANES, missing, not_there};
 use super::args::RunArgs;
 use super::failure::{Failure, count};
 use super::{agree, library_for};
 use crate::lane::SubjectSpec;
+use crate::lane::external::Bootstrap;
 use crate::report::cell::Cell;
 use crate::report::summary::LeftOut;
 use crate::saboteur::Saboteur;
@@ -28,6 +29,8 @@ pub(super) struct Plan {
     pub(super) explanations: Option<Vec<Explanation>>,
     /// Lanes that were named, or that the scenarios are written for.
     pub(super) lanes: Vec<LaneName>,
+    /// The cluster that the user names.
+    pub(super) bootstrap: Option<Bootstrap>,
 }
 
 /// Makes the plan.
@@ -58,6 +61,7 @@ pub(super) fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> 
         named: named.map(|scenario| scenario.id.clone()).collect(),
         explanations: None,
         lanes,
+        bootstrap: absent::bootstrap(args)?,
     };
     Filler { plan: &mut plan, args, subject, saboteur }.fill(&chosen);
     if let Some(saboteur) = saboteur {
@@ -102,7 +106,10 @@ impl Filler<'_> {
     fn fill(&mut self, chosen: &[Arc<Scenario>]) {
         let asked = &self.args.at.lane;
         let mut looked = BTreeMap::new();
-        let mut look = |lane: LaneName| looked.entry(lane).or_insert_with(|| missing(lane)).clone();
+        let bootstrap = self.plan.bootstrap.clone();
+        let mut look = |lane: LaneName| {
+            looked.entry(lane).or_insert_with(|| missing(lane, bootstrap.as_ref())).clone()
+        };
         for lane in asked {
             if let Some(missing) = look(*lane) {
                 self.plan.absent.insert(*lane, Absent { missing, scenarios: 0 });
@@ -151,7 +158,10 @@ impl Filler<'_> {
     fn lanes_of(&self, scenario: &Scenario) -> Result<Vec<LaneName>, Unfit> {
         let asked = &self.args.at.lane;
         let on = |lane: &&LaneName| asked.is_empty() || asked.contains(lane);
-        let lanes: Vec<LaneName> = scenario.lanes.iter().filter(on).copied().collect();
+        let mut lanes: Vec<LaneName> = scenario.lanes.iter().filter(on).copied().collect();
+        // some lanes serve scenarios that do not list them, where they are asked for by name
+        let beside = asked.iter().filter(|lane| !scenario.lanes.contains(lane));
+        lanes.extend(beside.filter(|lane| scenario.is_for(**lane)));
         if lanes.is_empty() {
             let written = names(&scenario.lanes);
             return Err(Unfit {

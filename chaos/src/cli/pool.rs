@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use super::failure::Failure;
 use super::interrupt;
+use super::ui::Ui;
+use crate::lane::external::{Bootstrap, Outside};
 use crate::lane::kafka::Fleet;
 use crate::lane::{self, HarnessError, RunInput, RunOutput};
 use crate::report::cell::{Cell, CellResult};
@@ -26,6 +28,7 @@ const TRIES: u32 = 3;
 pub(crate) fn run(
     cells: Vec<Cell>,
     jobs: Option<usize>,
+    bootstrap: Option<Bootstrap>,
     mut on_result: impl FnMut(CellResult),
 ) -> Result<(), Failure> {
     let (mut real, simulated): (Vec<_>, Vec<_>) =
@@ -37,7 +40,7 @@ pub(crate) fn run(
     if real.is_empty() || simulated.is_empty() || !can_stand_back() {
         // First what is virtual: it takes every processor and would stall the others' clocks.
         on_threads(&simulated, simulating, false, &mut on_result);
-        return in_real_time(real, attending, &mut on_result);
+        return in_real_time(real, attending, bootstrap, &mut on_result);
     }
     // Real time mostly waits. What is virtual takes what it leaves, and stands back for it.
     let (results, received) = mpsc::channel();
@@ -48,8 +51,9 @@ pub(crate) fn run(
                 drop(simulated_results.send(result));
             });
         });
-        let attended = scope
-            .spawn(move || in_real_time(real, attending, &mut |result| drop(results.send(result))));
+        let attended = scope.spawn(move || {
+            in_real_time(real, attending, bootstrap, &mut |result| drop(results.send(result)))
+        });
         for result in received {
             on_result(result);
         }
@@ -144,6 +148,13 @@ pub(crate) async fn attend(cell: Cell, fleet: &Fleet) -> CellResult {
             LaneName::Mock => lane::mock::run(&input(&cell)).await,
             LaneName::Files => lane::files::run(&input(&cell)).await,
             LaneName::Kafka => lane::kafka::run(&input(&cell), fleet).await,
+            LaneName::External => match fleet.outside() {
+                Some(outside) => lane::external::run(&input(&cell), outside).await,
+                None => RunOutput {
+                    not_run: Some("no cluster is named".to_owned()),
+                    ..RunOutput::default()
+                },
+            },
             other => RunOutput {
                 lines: Vec::new(),
                 error: Some(HarnessError {
@@ -186,11 +197,16 @@ async fn attend_safely(cell: Cell, fleet: Arc<Fleet>) -> CellResult {
     })
 }
 
+fn tell(line: &str) {
+    Ui::new().complain(line);
+}
+
 /// Cells that harm brokers' processes come last and one by one: a broker that starts takes every
 /// processor, and would be a stall of all others.
 fn in_real_time(
     cells: Vec<Cell>,
     jobs: usize,
+    bootstrap: Option<Bootstrap>,
     on_result: &mut impl FnMut(CellResult),
 ) -> Result<(), Failure> {
     if cells.is_empty() {
@@ -201,7 +217,8 @@ fn in_real_time(
     // those that can go on with the cluster of the one before
     alone.sort_by_key(|cell| (cell.scenario.brokers, cell.scenario.small_disks()));
     let runtime = runtime()?;
-    let fleet = Arc::new(Fleet::default());
+    let outside = bootstrap.map(|named| Outside::new(named, tell));
+    let fleet = Arc::new(Fleet::default().and(outside));
     let told = catch_unwind(AssertUnwindSafe(|| {
         attend_all(&runtime, &fleet, beside, jobs, on_result);
         if !alone.is_empty() {

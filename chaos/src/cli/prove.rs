@@ -146,7 +146,9 @@ fn chosen(
         } else if names.is_empty() && lanes.is_empty() && lane == LaneName::Kafka {
             let why = "caught on kafka, which needs Docker and was not asked for by --lanes";
             not_run.push(out(why.to_owned(), false));
-        } else if let Some(missing) = looked.entry(lane).or_insert_with(|| absent::missing(lane)) {
+        } else if let Some(missing) =
+            looked.entry(lane).or_insert_with(|| absent::missing(lane, None))
+        {
             not_run
                 .push(out(format!("lane {} is not there: {}", lane.as_str(), missing.what), true));
         } else {

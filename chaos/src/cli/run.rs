@@ -42,7 +42,7 @@ pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Fail
     ui.progress(&format!("0/{total} cells"));
     let cells = std::mem::take(&mut plan.cells);
     interrupt::of(total);
-    pool::run(cells, args.jobs.map(usize::from), |result| {
+    pool::run(cells, args.jobs.map(usize::from), plan.bootstrap.take(), |result| {
         let good = matches!(result.verdict, Verdict::Pass | Verdict::NotApplicable);
         interrupt::done(good);
         let kept = keep(args, &result);

@@ -23,6 +23,10 @@ pub trait Target: Send + Sync + 'static {
     fn armed(&self, index: usize) -> bool;
     /// Ids of the brokers, ascending.
     fn broker_ids(&self) -> Vec<i32>;
+    /// The brokers that a scenario numbers from 1: their ids, where clusters begin elsewhere.
+    fn numbered(&self, ids: &[i32]) -> Vec<i32> {
+        ids.to_vec()
+    }
     /// The broker that leads partition 0 of the main topic, as far as it is known.
     fn first_leader(&self) -> Option<i32>;
 }
@@ -77,7 +81,7 @@ impl FaultPlan {
         };
         match brokers {
             Brokers::All => self.target.broker_ids(),
-            Brokers::Ids(ids) => ids.clone(),
+            Brokers::Ids(ids) => self.target.numbered(ids),
             Brokers::Leader => self.target.first_leader().into_iter().collect(),
         }
     }

@@ -12,8 +12,8 @@ pub mod writer;
 pub use error::{DeliveryError, ErrorClass, Trouble};
 pub use event_id::{BadEventId, EventId};
 pub use record::{
-    FORMAT_VERSION, FULL_AT, FULL_TRIED, FaultPhase, FrameFacts, Kind, Line, LogRecord, NOT_DONE,
-    Outcome, Persistence, ProduceTruth, Route, Src,
+    CONNECTED, FORMAT_VERSION, FULL_AT, FULL_TRIED, FaultPhase, FrameFacts, Kind, Line, LogRecord,
+    NOT_DONE, Outcome, Persistence, ProduceTruth, Route, Src,
 };
 pub use recorder::{Clock, Recorder};
 pub use state::{StateAnswered, StateHeap, StateLost, StateOffered, StateReceived};

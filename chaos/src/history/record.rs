@@ -25,6 +25,10 @@ pub const FULL_AT: &str = "full_at";
 /// `what` of the [`Kind::Proc`] line that says how many such plays there were.
 pub const FULL_TRIED: &str = "full_tried";
 
+/// `what` of the proxy's [`Kind::Proc`] line for the first connection of a client to a broker; its
+/// value is the broker's id.
+pub const CONNECTED: &str = "connected";
+
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

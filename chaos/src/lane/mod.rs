@@ -2,6 +2,7 @@
 
 mod child;
 pub mod disk;
+pub mod external;
 pub mod files;
 pub mod kafka;
 pub mod mock;

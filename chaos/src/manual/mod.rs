@@ -34,6 +34,9 @@ pub mod _agreement {}
 #[doc = include_str!("kafka.md")]
 pub mod _kafka {}
 
+#[doc = include_str!("external.md")]
+pub mod _external {}
+
 #[doc = include_str!("marks.md")]
 pub mod _marks {}
 

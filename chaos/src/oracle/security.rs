@@ -4,7 +4,7 @@
 use super::findings::{Evidence, Findings};
 use super::index::{At, Index, micros, ms};
 use super::laws::LawId::{S1, S2, S3};
-use crate::history::{DeliveryError, Kind, Line, Src, Trouble};
+use crate::history::{CONNECTED, DeliveryError, Kind, Line, Src, Trouble};
 use crate::scenario::model::{FaultKind, Listener, Refused, Why};
 use crate::subject::secrets::{LEAKED, SEARCHED, found_in, secrets};
 
@@ -47,7 +47,11 @@ pub(super) fn judge_refused(index: &Index<'_>, f: &mut Findings) {
         let (name, within) = (why.name(), ms(micros(within)));
         format!("an error that names the reason, {name}, within {within} of the first refusal")
     };
-    match complaint(index, from, |told| why.is_told(told.why, told.text)) {
+    let told = complaint(index, from, |told| why.is_told(told.why, told.text));
+    if let Some(told) = &told {
+        judge_tried(index, why, told, f);
+    }
+    match told {
         Some(told) if !late(told.at) => {}
         Some(told) => f.broken(S2, "told", Evidence::default().and(told.at), || {
             let after = ms(told.at.t_us.saturating_sub(from.t_us));
@@ -58,6 +62,26 @@ pub(super) fn judge_refused(index: &Index<'_>, f: &mut Findings) {
             let other = other.map(|told| format!(", but: {}", told.shown()));
             (expected(), format!("it was never said{}", other.unwrap_or_default()))
         }),
+    }
+}
+
+/// Whoever was refused has asked: a connection came to the proxy before the reason was told.
+fn judge_tried(index: &Index<'_>, why: Why, told: &Told<'_>, f: &mut Findings) {
+    // a key that its password does not open is refused before anybody is asked
+    let locked = index.scenario.producer.pointer("/security/ssl/key_password").is_some();
+    if why == Why::Tls && locked {
+        return;
+    }
+    let came = |line: &Line| match &line.kind {
+        Kind::Proc { what, .. } => line.src == Src::Proxy && what == CONNECTED,
+        _ => false,
+    };
+    f.checked(S2, 1);
+    if !index.lines.iter().take(told.at.line).any(came) {
+        f.broken(S2, "tried", Evidence::default().and(told.at), || {
+            let expected = format!("a connection before it says that it fails for {}", why.name());
+            (expected, format!("refused without having connected: {}", told.shown()))
+        });
     }
 }
 

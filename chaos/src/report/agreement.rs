@@ -145,7 +145,7 @@ impl Board {
             let said = |lane: LaneName| match self.said.get(&(id.clone(), lane)) {
                 Some(Said::Pass) if differs(lane) => "differs",
                 Some(said) => said.as_str(),
-                None if absent.contains_key(&lane) && scenario.lanes.contains(&lane) => "not run",
+                None if absent.contains_key(&lane) && scenario.is_for(lane) => "not run",
                 None => Said::NotApplicable.as_str(),
             };
             Row {

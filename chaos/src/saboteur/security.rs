@@ -4,7 +4,7 @@ use dashproof_reference::config::Secret;
 use dashproof_reference::core::{Delivery, Persistence, Route};
 use serde_json::{Value, json};
 
-use super::subject::Gossip;
+use super::subject::{Gossip, Lie};
 use super::table::{set, set_in};
 use super::transport::Trick;
 use super::{Sabotage, Saboteur};
@@ -46,6 +46,16 @@ pub(super) const TABLE: &[Saboteur] = &[
         scenarios: &["security/wrong-password-plain", "security/untrusted-authority"],
         about: "says that the brokers are down, whatever the reason",
         sabotage: Sabotage::Claims(|| Gossip::BrokersDown),
+    },
+    Saboteur {
+        name: "refused-unasked",
+        row: "SEC-1",
+        law: "S2",
+        rule: "tried",
+        lane: Kafka,
+        scenarios: &["security/wrong-password-plain", "security/open-says-why"],
+        about: "says that its credentials were refused, and never connects",
+        sabotage: Sabotage::Operations(|| Lie::RefusedUnasked),
     },
     Saboteur {
         name: "retries-authentication-for-ever",

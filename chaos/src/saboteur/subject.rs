@@ -26,6 +26,8 @@ pub(super) enum Lie {
     CloseCancelled,
     /// `open` leaves a task behind that never ends.
     LeakTask,
+    /// `open` answers that its credentials were refused, and has asked nobody.
+    RefusedUnasked,
     /// `open` blocks its thread.
     BlockingOpen,
     /// Every send prints a line to stderr.
@@ -64,6 +66,11 @@ impl Subject for Lying {
                 (Lie::LeakTask, Op::Open { .. }) => {
                     drop(tokio::spawn(std::future::pending::<()>()));
                     self.inner.call(op).await
+                }
+                (Lie::RefusedUnasked, Op::Open { .. }) => {
+                    let text = "SASL authentication failed".to_owned();
+                    let error = OpError::new("connect", text, true);
+                    Err(OpError { why: Some(Trouble::Authentication), ..error })
                 }
                 (Lie::BlockingOpen, Op::Open { .. }) => {
                     std::thread::sleep(Duration::from_millis(800));

@@ -115,15 +115,20 @@ impl Expect {
     /// The bounds that hold on a lane.
     #[must_use]
     pub fn outcomes_on(&self, lane: LaneName) -> Vec<(&str, Bound)> {
-        let own = self.on.get(&lane).map_or(&[][..], |on| &on.outcomes);
+        let own = self.on_lane(lane).map_or(&[][..], |on| &on.outcomes);
         let general = self.outcomes.iter().filter(|(name, _)| own.iter().all(|(n, _)| n != name));
         general.chain(own).map(|(name, bound)| (name.as_str(), *bound)).collect()
+    }
+
+    /// What the file says of a lane, or of the one that stands for it.
+    fn on_lane(&self, lane: LaneName) -> Option<&OnLane> {
+        self.on.get(&lane).or_else(|| self.on.get(&lane.written_as()))
     }
 
     /// The bound on recovery that holds on a lane.
     #[must_use]
     pub fn recovery_on(&self, lane: LaneName) -> Option<Duration> {
-        self.on.get(&lane).and_then(|on| on.recovery).or(self.recovery)
+        self.on_lane(lane).and_then(|on| on.recovery).or(self.recovery)
     }
 }
 

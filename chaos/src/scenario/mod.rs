@@ -28,6 +28,7 @@ mod tests;
 mod units;
 mod value;
 mod walk;
+mod written;
 
 pub(crate) use agreement::FILE as AGREEMENT;
 pub use agreement::{Explanation, load_explanations};

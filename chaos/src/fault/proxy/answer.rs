@@ -10,9 +10,10 @@ use kafka_protocol::messages::{
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
+use super::addresses;
 use super::frame::{Head, PRODUCE};
 use super::request::{Part, millis, refuse_in};
-use super::site::{Core, Open, Sender, Shared};
+use super::site::{Core, Mode, Open, Sender, Shared};
 use crate::broker::api::Late;
 use crate::broker::codes;
 use crate::broker::links::Site as _;
@@ -55,7 +56,8 @@ struct Told {
 }
 
 impl Pending {
-    /// Takes the broker's answer (length included); false when it is the answer to something else.
+    /// Takes the broker's answer (length included); false when it is the answer to something else,
+    /// or must not be passed on.
     pub(super) fn finish(
         self,
         site: &Arc<Shared>,
@@ -71,10 +73,16 @@ impl Pending {
         let told = match ask {
             Ask::Produce { parts, throttle } => produce(site, &head, line, &parts, throttle, frame),
             Ask::Metadata { all, scripted } => metadata(site, &head, all, scripted, frame),
-            Ask::Versions { code } => versions(&head, code, frame),
+            Ask::Versions { code } => versions(site.mode, &head, code, frame),
             Ask::Other => None,
         };
         let Told { frame, top, codes } = told.unwrap_or_else(plain);
+        let frame = match site.mode {
+            Mode::Rewriting => addresses::ours(site, &head, frame),
+            Mode::Frames | Mode::Bytes => Some(frame),
+        };
+        // its address would lead the client past the proxy
+        let Some(frame) = frame else { return false };
         // Nobody waits for it when the client's connection is gone.
         drop(late.send(Late { frame, top, codes, at: Instant::now(), room }));
         true
@@ -230,8 +238,9 @@ fn note_leader(core: &mut Core, main: &str, answer: &MetadataResponse) {
     core.leader = leader.or(core.leader);
 }
 
-/// Produce is offered as far as topics are named by their names.
-fn versions(head: &Head, code: Option<i16>, frame: &Bytes) -> Option<Told> {
+/// Produce is offered as far as topics are named by their names, and what carries addresses as far
+/// as they can be written anew.
+fn versions(mode: Mode, head: &Head, code: Option<i16>, frame: &Bytes) -> Option<Told> {
     // A broker answers a version that it does not know in version 0.
     let unsupported = frame.get(8..10) == Some(&codes::UNSUPPORTED_VERSION.to_be_bytes()[..]);
     let head = Head { version: if unsupported { 0 } else { head.version }, ..*head };
@@ -241,6 +250,10 @@ fn versions(head: &Head, code: Option<i16>, frame: &Bytes) -> Option<Told> {
     for api in answer.api_keys.iter_mut().filter(|api| api.api_key == ApiKey::Produce as i16) {
         changed |= api.max_version > PRODUCE;
         api.max_version = api.max_version.min(PRODUCE);
+    }
+    if mode == Mode::Rewriting {
+        changed = true;
+        addresses::offered(&mut answer.api_keys);
     }
     let top = answer.error_code;
     let frame = if changed { head.reply(&answer)? } else { frame.clone() };

@@ -10,12 +10,16 @@
 //! passes byte for byte, with one exception: an `ApiVersions` answer never offers a Produce that
 //! names topics by id, since a fault could not tell them apart.
 //!
+//! Where the brokers do not know the proxy ([`Mode::Rewriting`]), answers that carry addresses are
+//! written anew, so that clients come back to it. One that is not understood is not passed on.
+//!
 //! Every request stands in the history ([`Kind::Request`](crate::history::Kind), source proxy)
 //! where it was passed on, before its answer leaves. Until its broker has answered it is *unknown*
 //! whether a Produce was appended; where no answer ever comes, that is how it stays, and the final
 //! log tells. A client that leaves, or is thrown out, does not end the connection to the broker:
 //! the answers to what was passed on are waited for, for the sake of this truth.
 
+mod addresses;
 mod answer;
 mod frame;
 mod raw;
@@ -32,14 +36,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
 pub use raw::{ON_BYTES, applies_to_bytes};
 pub use site::{Mode, TopicNames};
 pub use world::ProxyWorld;
 
+use crate::broker::bind_loopback;
 use crate::broker::links::Site as _;
-use crate::broker::{bind_loopback, listen};
 use crate::fault::Target as _;
 use crate::history::{EventId, Recorder};
 use crate::scenario::model::FaultKind;
@@ -65,7 +68,6 @@ pub struct ProxyConfig {
 pub struct Proxy {
     shared: Arc<Shared>,
     ports: Vec<(i32, u16)>,
-    _listeners: JoinSet<()>,
 }
 
 impl Proxy {
@@ -98,15 +100,14 @@ impl Proxy {
         }
         let ids = config.brokers.clone();
         let shared = Arc::new(Shared::new(config, recorder, seed));
-        let (mut ports, mut tasks) = (Vec::new(), JoinSet::new());
+        let mut proxy = Self { shared, ports: Vec::new() };
         for (id, listener) in ids.into_iter().zip(listeners) {
-            ports.push((id, listener.local_addr()?.port()));
-            tasks.spawn(listen(Arc::clone(&shared), id, listener));
+            proxy.ports.push((id, proxy.shared.serve_on(id, listener)?));
         }
-        Ok(Self { shared, ports, _listeners: tasks })
+        Ok(proxy)
     }
 
-    /// Broker ids and the ports that stand for them on 127.0.0.1.
+    /// Broker ids and the ports that stood for them on 127.0.0.1 from the beginning.
     #[must_use]
     pub fn ports(&self) -> &[(i32, u16)] {
         &self.ports
@@ -124,6 +125,12 @@ impl Proxy {
     /// it is said, a connection to this broker is closed.
     pub fn connect_to(&self, broker: i32, host: &str, port: u16) {
         self.shared.connect_to(broker, host, port);
+    }
+
+    /// Says what a broker that does not know the proxy tells of where it is. When it tells something
+    /// else one day, connections go there from then on.
+    pub fn advertised(&self, broker: i32, host: &str, port: u16) {
+        self.shared.core().advertised.insert(broker, (host.to_owned(), port));
     }
 
     /// Teaches the identity of an event whose subject writes no id into its records: the SHA-256

@@ -1,10 +1,12 @@
 //! What all connections of a proxy share.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
@@ -14,9 +16,10 @@ use crate::broker::Identity;
 use crate::broker::api::From;
 use crate::broker::conn::{self, Ending};
 use crate::broker::links::{Links, Site};
+use crate::broker::listen;
 use crate::broker::script::{Script, Topics};
 use crate::fault::Target;
-use crate::history::Recorder;
+use crate::history::{CONNECTED, Kind, Recorder, Src};
 use crate::scenario::model::FaultKind;
 
 /// Requests that wait on a connection until they are written to its broker.
@@ -46,6 +49,9 @@ impl TopicNames {
 pub enum Mode {
     /// Kafka frames.
     Frames,
+    /// Kafka frames, of brokers that do not know the proxy: the addresses in their answers become
+    /// the proxy's own, and a broker that was not known gets a listener when an answer names it.
+    Rewriting,
     /// Nothing, as under TLS: faults act on bytes and connections only, and no request is on
     /// record.
     Bytes,
@@ -59,6 +65,12 @@ pub(super) struct Core {
     /// Leader of partition 0 of the main topic, as metadata said last.
     pub(super) leader: Option<i32>,
     brokers: BTreeMap<i32, (String, u16)>,
+    /// Where brokers that do not know the proxy say that they are.
+    pub(super) advertised: BTreeMap<i32, (String, u16)>,
+    /// Ports that stand for brokers.
+    pub(super) ports: BTreeMap<i32, u16>,
+    /// Brokers that a client has connected to.
+    used: BTreeSet<i32>,
     /// Produce requests that were passed on and may still be answered.
     open: usize,
 }
@@ -76,6 +88,8 @@ pub(crate) struct Shared {
     settled: Notify,
     /// Connections to brokers. They hold this value too: whoever has the proxy ends them.
     upstreams: Mutex<JoinSet<()>>,
+    /// Accept loops. They hold this value too.
+    listeners: Mutex<JoinSet<()>>,
 }
 
 impl Shared {
@@ -89,6 +103,9 @@ impl Shared {
             told: Told::default(),
             leader: None,
             brokers: BTreeMap::new(),
+            advertised: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            used: BTreeSet::new(),
             open: 0,
         };
         Self {
@@ -102,6 +119,7 @@ impl Shared {
             waiting: Notify::new(),
             settled: Notify::new(),
             upstreams: Mutex::default(),
+            listeners: Mutex::default(),
         }
     }
 
@@ -114,13 +132,34 @@ impl Shared {
         self.upstreams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends every connection to a broker.
+    /// Ends every listener and every connection.
     pub(super) fn end(&self) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         self.upstreams().abort_all();
+    }
+
+    /// Serves a broker on this listener; the port that stands for it.
+    pub(super) fn serve_on(self: &Arc<Self>, id: i32, listener: TcpListener) -> io::Result<u16> {
+        let port = listener.local_addr()?.port();
+        let mut core = self.core();
+        core.links.add(id);
+        core.ports.insert(id, port);
+        drop(core);
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.spawn(listen(Arc::clone(self), id, listener));
+        Ok(port)
     }
 
     pub(super) fn connect_to(&self, broker: i32, host: &str, port: u16) {
         self.core().brokers.insert(broker, (host.to_owned(), port));
+    }
+
+    /// Puts the first connection of a client to a broker on record.
+    fn came(&self, broker: i32) {
+        if self.core().used.insert(broker) {
+            let (what, value) = (CONNECTED.to_owned(), i64::from(broker));
+            self.recorder.record(Src::Proxy, Kind::Proc { what, value, text: String::new() });
+        }
     }
 
     /// Where a broker is.
@@ -215,8 +254,9 @@ impl Site for Shared {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
+        self.came(broker);
         match self.mode {
-            Mode::Frames => conn::run(self, broker, stream).await,
+            Mode::Frames | Mode::Rewriting => conn::run(self, broker, stream).await,
             Mode::Bytes => raw::run(self, broker, stream).await,
         }
     }
@@ -249,6 +289,15 @@ impl Target for Shared {
 
     fn broker_ids(&self) -> Vec<i32> {
         self.with(|links| links.ids())
+    }
+
+    fn numbered(&self, ids: &[i32]) -> Vec<i32> {
+        if self.mode != Mode::Rewriting {
+            return ids.to_vec();
+        }
+        let all = self.broker_ids();
+        let at = |id: &i32| all.get(usize::try_from(*id).ok()?.checked_sub(1)?).copied();
+        ids.iter().filter_map(at).collect()
     }
 
     fn first_leader(&self) -> Option<i32> {

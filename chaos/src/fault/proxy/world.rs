@@ -30,6 +30,8 @@ pub struct ProxyWorld {
     faults: FaultPlan,
     /// Where the logs are read, if not behind the proxy's own ports.
     reading: Option<Direct>,
+    /// Where the run's logs begin, of each topic by partition, if that is not their beginning.
+    begin: BTreeMap<String, BTreeMap<i32, i64>>,
 }
 
 impl ProxyWorld {
@@ -44,8 +46,26 @@ impl ProxyWorld {
     ) -> Arc<Self> {
         let faults = FaultPlan::new(scenario, Arc::clone(&proxy.shared));
         let here = |(advertised, port): (&u16, &u16)| (*advertised, ("127.0.0.1".into(), *port));
-        let reading = listeners.map(|listeners| Direct(listeners.iter().map(here).collect()));
-        Arc::new(Self { proxy, faults, reading })
+        let reading = listeners.map(|listeners| Direct {
+            ports: listeners.iter().map(here).collect(),
+            elsewhere: BTreeMap::new(),
+        });
+        Arc::new(Self { proxy, faults, reading, begin: BTreeMap::new() })
+    }
+
+    /// As [`ProxyWorld::new`], before brokers that do not know the proxy. `elsewhere` is where
+    /// brokers are that are not where they say; `begin` is where the run's logs begin, of each
+    /// topic by partition.
+    #[must_use]
+    pub fn before_strangers(
+        scenario: &Scenario,
+        proxy: Arc<Proxy>,
+        elsewhere: BTreeMap<(String, u16), (String, u16)>,
+        begin: BTreeMap<String, BTreeMap<i32, i64>>,
+    ) -> Arc<Self> {
+        let faults = FaultPlan::new(scenario, Arc::clone(&proxy.shared));
+        let reading = Some(Direct { elsewhere, ..Direct::new(&proxy) });
+        Arc::new(Self { proxy, faults, reading, begin })
     }
 
     /// The proxy.
@@ -93,13 +113,24 @@ impl ProxyWorld {
             topic: topic.to_owned(),
             source: io::Error::other("nobody said where the brokers are"),
         };
-        for (host, port) in direct.0.values() {
-            match Reader::new(direct.clone(), host, *port).topic(topic).await {
-                Ok(logs) => return Ok(logs),
+        for (host, port) in direct.ports.values() {
+            let mut logs = self.beginning(topic);
+            match Reader::new(direct.clone(), host, *port).on(topic, &mut logs).await {
+                Ok(()) => return Ok(logs.into_values().collect()),
                 Err(error) => failed = error,
             }
         }
         Err(failed)
+    }
+
+    /// What is not read of a topic, because it was there before the run.
+    fn beginning(&self, topic: &str) -> BTreeMap<i32, PartitionLog> {
+        let partitions = self.begin.get(topic).into_iter().flatten();
+        let log = |(partition, next): (&i32, &i64)| {
+            let (topic, batches) = (Arc::from(topic), Vec::new());
+            (*partition, PartitionLog { topic, partition: *partition, batches, next: *next })
+        };
+        partitions.map(log).collect()
     }
 }
 
@@ -140,16 +171,21 @@ fn ends(main: &[PartitionLog], dlq: &[PartitionLog]) -> Vec<(usize, Option<i64>)
     main.iter().chain(dlq).map(end).collect()
 }
 
-/// Dials brokers themselves: what they advertise is the proxy, and no fault may hide the truth. By
-/// advertised port, where each is.
+/// Dials brokers themselves: what they advertise is the proxy, and no fault may hide the truth.
 #[derive(Clone)]
-struct Direct(BTreeMap<u16, (String, u16)>);
+struct Direct {
+    /// By the port that a broker advertises on this machine, where it is.
+    ports: BTreeMap<u16, (String, u16)>,
+    /// By the address that a broker advertises, where it is.
+    elsewhere: BTreeMap<(String, u16), (String, u16)>,
+}
 
 impl Direct {
     fn new(proxy: &Proxy) -> Self {
         let addresses = proxy.shared.addresses();
         let place = |(id, port): &(i32, u16)| Some((*port, addresses.get(id)?.clone()));
-        Self(proxy.ports.iter().filter_map(place).collect())
+        let ports = proxy.ports().iter().filter_map(place).collect();
+        Self { ports, elsewhere: BTreeMap::new() }
     }
 }
 
@@ -158,7 +194,8 @@ impl Dial for Direct {
 
     async fn dial(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         let ours = matches!(host, "127.0.0.1" | "localhost");
-        let behind = self.0.get(&port).filter(|_| ours);
+        let behind = self.ports.get(&port).filter(|_| ours);
+        let behind = behind.or_else(|| self.elsewhere.get(&(host.to_owned(), port)));
         let (host, port) = behind.map_or((host, port), |(host, port)| (host.as_str(), *port));
         TcpStream::connect((host, port)).await
     }

@@ -21,6 +21,7 @@ use super::node::{self, Node, NodeSpec};
 use super::secure;
 use super::warm::{self, warm};
 use crate::broker::HeldPort;
+use crate::lane::external::{self, Outside};
 use crate::scenario::model::Listener;
 
 /// Cells that use a cluster at the same time. Each has listeners of its own on every broker, so
@@ -91,6 +92,8 @@ pub struct Fleet {
     single: OnceCell<Result<Arc<Ground>, String>>,
     cluster: OnceCell<Result<Arc<Ground>, String>>,
     own: Arc<tokio::sync::Mutex<Option<Arc<Ground>>>>,
+    /// A cluster that the user names.
+    outside: Option<Outside>,
     /// Numbers topics, so that no two cells share one.
     cells: AtomicU64,
 }
@@ -99,6 +102,17 @@ pub struct Fleet {
 pub(super) type Alone = OwnedMutexGuard<Option<Arc<Ground>>>;
 
 impl Fleet {
+    /// With a cluster that the user names.
+    #[must_use]
+    pub fn and(self, outside: Option<Outside>) -> Self {
+        Self { outside, ..self }
+    }
+
+    /// The cluster that the user names, if there is one.
+    pub fn outside(&self) -> Option<&Outside> {
+        self.outside.as_ref()
+    }
+
     /// Docker and the image; what earlier runs left is removed first.
     pub(super) async fn docked(&self) -> Result<&Docked, Missing> {
         let look = async {
@@ -155,6 +169,9 @@ impl Fleet {
 
     /// Removes all containers, networks and disks.
     pub async fn end(self) {
+        if let Some(outside) = &self.outside {
+            outside.end().await;
+        }
         self.leave_shared().await;
         if let Some(ground) = self.own.lock().await.take() {
             ground.remove().await;
@@ -178,6 +195,7 @@ pub async fn containers() -> usize {
 
 /// Removes what this process has started, from wherever it is; what is being started meanwhile too.
 pub async fn abandon() {
+    external::abandon().await;
     certs::remove_all();
     if !USED.load(Ordering::Acquire) {
         return;

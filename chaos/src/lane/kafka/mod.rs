@@ -31,6 +31,7 @@ use fleet::{Alone, Lent, Shape};
 pub use fleet::{Fleet, abandon, containers};
 use process::{Processes, ROUNDS};
 use warm::make;
+pub(in crate::lane) use warm::produce as warm_up;
 use world::KafkaWorld;
 
 /// Runs one cell on the clusters of this run. A few may run at once.
@@ -195,7 +196,11 @@ fn files(certificates: &Certificates, secrets: &OwnSecrets) -> io::Result<Direct
 }
 
 /// A JSON object with a text at this path.
-fn with(object: serde_json::Value, path: &[&str], text: &str) -> serde_json::Value {
+pub(in crate::lane) fn with(
+    object: serde_json::Value,
+    path: &[&str],
+    text: &str,
+) -> serde_json::Value {
     let Some((first, rest)) = path.split_first() else { return text.into() };
     let mut map = match object {
         serde_json::Value::Object(map) => map,

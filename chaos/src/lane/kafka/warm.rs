@@ -141,7 +141,11 @@ async fn empty(
     all_well(partitions.map(|partition| partition.error_code))
 }
 
-async fn produce(
+/// Produces so many records to a partition through its leader, each as often as it takes.
+///
+/// # Errors
+/// The broker does not take them within 30 seconds.
+pub(in crate::lane) async fn produce(
     client: &mut Client<TcpStream>,
     name: &TopicName,
     partition: i32,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::story::*;
-use crate::history::{DeliveryError, ErrorClass, FaultPhase, Kind, Trouble};
+use crate::history::{CONNECTED, DeliveryError, ErrorClass, FaultPhase, Kind, Src, Trouble};
 use crate::oracle::LawId::{S1, S2, S3};
 use crate::scenario::model::{At, Fault, FaultKind, LaneName, Listener, Refused, TopicSel, Why};
 use crate::subject::secrets::{LEAKED, SEARCHED};
@@ -19,7 +19,14 @@ fn on(listener: Listener) -> Story {
 fn must_be_refused(why: Why) -> Story {
     let mut s = on(Listener::SaslTls);
     s.scenario.expect.refused = Some(Refused { why, within: Duration::from_secs(2) });
+    came(&mut s);
     s
+}
+
+/// A client connects to the broker.
+fn came(s: &mut Story) {
+    let (what, value) = (CONNECTED.to_owned(), 1);
+    s.line(Src::Proxy, Kind::Proc { what, value, text: String::new() });
 }
 
 /// An event is offered at 10 ms, and an error told at this time.
@@ -214,6 +221,41 @@ fn what_is_refused_when_it_opens_is_measured_from_there() {
     let open = s.at(10).call("open", None);
     s.at(30).returned(open, "open", Some("ssl.key.location failed"));
     s.holds(S2);
+}
+
+/// The subject opens, connects or not, and is refused for this reason.
+fn at_open(why: Why, error: &str, connects: bool, settings: serde_json::Value) -> Story {
+    let mut s = on(Listener::SaslTls).producer(settings);
+    s.scenario.expect.refused = Some(Refused { why, within: Duration::from_secs(2) });
+    let open = s.at(10).call("open", None);
+    if connects {
+        came(s.at(20));
+    }
+    s.at(30).returned(open, "open", Some(error));
+    s
+}
+
+#[test]
+fn who_says_that_it_was_refused_without_having_connected_breaks_s2() {
+    const SAID: &str = "SASL authentication failed";
+    at_open(Why::Authentication, SAID, true, json!({})).holds(S2);
+    insta::assert_snapshot!(at_open(Why::Authentication, SAID, false, json!({})).broken(S2));
+    let untrusted = at_open(Why::Tls, "certificate verify failed", false, json!({}));
+    assert!(untrusted.broken(S2).contains("without having connected"));
+}
+
+#[test]
+fn who_connects_only_after_it_has_said_so_breaks_s2() {
+    let mut s = at_open(Why::Authentication, "SASL authentication failed", false, json!({}));
+    came(s.at(40));
+    assert!(s.broken(S2).contains("without having connected"));
+}
+
+#[test]
+fn a_key_that_does_not_open_is_refused_without_a_connection() {
+    let ssl = json!({ "key_location": "k", "key_password": "other" });
+    let settings = json!({ "security": { "ssl": ssl } });
+    at_open(Why::Tls, "ssl.key.location failed", false, settings).holds(S2);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::subject::runner::World;
 mod bytes_only;
 mod faults;
 mod passing;
+mod rewriting;
 
 struct Wall(Instant);
 
