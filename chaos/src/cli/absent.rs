@@ -40,8 +40,8 @@ pub(crate) fn sim_is_missing() -> Failure {
     not_there(LaneName::Sim, &without_sim())
 }
 
-/// What a lane lacks in this build and on this machine, if anything. `bootstrap` is the cluster that
-/// the user names.
+/// What a lane lacks in this build and on this machine, if anything. `bootstrap` is the cluster
+/// that the user names.
 pub(super) fn missing(lane: LaneName, bootstrap: Option<&Bootstrap>) -> Option<Missing> {
     match lane {
         LaneName::Sim if !cfg!(tokio_unstable) => Some(without_sim()),

@@ -1,6 +1,16 @@
 //! How a simulated file system fails.
 
 use std::io;
+use std::path::Path;
+
+pub(super) const EBADF: i32 = 9;
+pub(super) const ENOENT: (i32, &str) = (2, "ENOENT");
+pub(super) const EEXIST: (i32, &str) = (17, "EEXIST");
+pub(super) const ENAMETOOLONG: (i32, &str) = (36, "ENAMETOOLONG");
+
+pub(super) fn too_long(path: &Path) -> bool {
+    path.file_name().is_none_or(|name| name.len() > 255)
+}
 
 /// A failure of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashproof_reference::fs::{DirEntry, Fs, FsFile, FsLock, LockError};
 
-use super::fault::{Break, Doom, Failure};
+use super::fault::{Break, Doom, EBADF, EEXIST, ENAMETOOLONG, ENOENT, Failure, too_long};
 use super::image::{Bytes, Image};
 use super::log::{Log, Op};
 
@@ -172,15 +172,6 @@ impl Inner {
         let bytes = number.and_then(|number| self.files.get(number));
         bytes.map(Bytes::all).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
-}
-
-const EBADF: i32 = 9;
-const ENOENT: (i32, &str) = (2, "ENOENT");
-const EEXIST: (i32, &str) = (17, "EEXIST");
-const ENAMETOOLONG: (i32, &str) = (36, "ENAMETOOLONG");
-
-fn too_long(path: &Path) -> bool {
-    path.file_name().is_none_or(|name| name.len() > 255)
 }
 
 impl SimFs {

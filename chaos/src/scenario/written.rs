@@ -1,7 +1,7 @@
 //! Which lanes a file is for, beside those that it lists.
 //!
-//! What is written for Apache Kafka in containers is for any cluster of it that the user names, too:
-//! files do not list `external`, which runs only when it is asked for by name.
+//! What is written for Apache Kafka in containers is for any cluster of it that the user names,
+//! too: files do not list `external`, which runs only when it is asked for by name.
 
 use super::model::{Fault, LaneName, Scenario};
 

@@ -165,8 +165,8 @@ impl Model {
     }
 }
 
-/// Where the checkpoints of an id are: thread and position. Positions stay, for nothing is taken out
-/// of a [`Model`].
+/// Where the checkpoints of an id are: thread and position. Positions stay, for nothing is taken
+/// out of a [`Model`].
 #[derive(Debug, Default)]
 pub(super) struct Places(BTreeMap<String, BTreeSet<(String, usize)>>);
 

@@ -273,8 +273,8 @@ async fn a_run_without_end_is_cut_at_three_times_its_budget() {
     let (lines, ended) = play(scenario(vec![load(99, 1, Some(1.0))], vec![]), |_| false).await;
     let error = ended.unwrap_err();
     assert_eq!(error.blame, "harness");
-    let told =
-        "events offered: 37; sends without an answer: 0; other calls: 0; not through: load 1";
+    // how many were offered is a tie: the next is due when the time is over
+    let told = "sends without an answer: 0; other calls: 0; not through: load 1";
     assert!(error.message.contains(told), "{}", error.message);
     assert!(lines.last().unwrap().t_us <= 36_100_000);
 }
