@@ -111,6 +111,10 @@ fn security(config: &ProducerConfig) -> Vec<Setting> {
     if security.protocol.has_sasl() {
         set("sasl.mechanism", security.sasl.mechanism.map(|m| m.to_string()));
         set("sasl.username", security.sasl.username.clone());
+        let kerberos = &security.sasl.kerberos;
+        set("sasl.kerberos.service.name", kerberos.service_name.clone());
+        set("sasl.kerberos.principal", kerberos.principal.clone());
+        set("sasl.kerberos.keytab", kerberos.keytab.clone());
     }
     if security.protocol.has_tls() {
         let ssl = &security.ssl;
