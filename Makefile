@@ -14,8 +14,10 @@ SEEDS ?= 0..8
 # A disk's seeds take turns through the three variants of stores.
 DISK_SEEDS ?= 0..3
 OUT ?= target/chaos
+# What GSSAPI needs beyond a Rust toolchain.
+KERBEROS := apt-get install krb5-kdc krb5-admin-server krb5-user libsasl2-dev libsasl2-modules-gssapi-mit
 
-.PHONY: help chaos chaos-full kafka-chosen kafka-image test prove lint fmt bench docs build fuzz-check clean
+.PHONY: help chaos chaos-full gssapi kafka-chosen kafka-image test prove lint fmt bench docs build fuzz-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -36,7 +38,16 @@ chaos-full: build ## The same, and every scenario on Apache Kafka in containers 
 	@code=0; $(MAKE) chaos || code=$$?; \
 	$(DASHPROOF) run --lanes kafka --out $(OUT) || { kafka=$$?; [ $$code -ne 0 ] || code=$$kafka; }; \
 	$(DASHPROOF) prove --lanes kafka || { kafka=$$?; [ $$code -ne 0 ] || code=$$kafka; }; \
+	if pkg-config --exists libsasl2 && command -v kinit >/dev/null && PATH="$$PATH:/usr/sbin" command -v krb5kdc >/dev/null; then \
+	  $(MAKE) gssapi || { kafka=$$?; [ $$code -ne 0 ] || code=$$kafka; }; \
+	else \
+	  echo "NOT RUN: make gssapi: $(KERBEROS)"; \
+	fi; \
 	exit $$code
+
+gssapi: ## The scenarios of GSSAPI on the lane kafka, in a build with that feature (needs MIT Kerberos)
+	$(CARGO) build --locked -p dashproof $(FEATURES),gssapi
+	$(DASHPROOF) run 'security/gssapi*' --lanes kafka --out $(OUT)
 
 kafka-chosen: build ## A chosen part of the lane kafka: security, a killed leader, and agreement with the model
 	$(DASHPROOF) run --family security --lanes kafka --out $(OUT)
