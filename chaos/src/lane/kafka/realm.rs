@@ -194,7 +194,6 @@ async fn run(dir: &Path, tool: &str, args: &[&str], input: &str) -> Result<Strin
 }
 
 #[cfg(test)]
-#[expect(clippy::print_stdout, reason = "says what is not run")]
 mod tests {
     use super::*;
 
