@@ -16,8 +16,10 @@ DISK_SEEDS ?= 0..3
 # Histories of cells that do not pass are kept below OUT; all of them with `make chaos KEEP=--out`.
 OUT ?= target/chaos
 KEEP ?= --failures
+# What GSSAPI needs beyond a Rust toolchain.
+KERBEROS := apt-get install krb5-kdc krb5-admin-server krb5-user libsasl2-dev libsasl2-modules-gssapi-mit
 
-.PHONY: help chaos chaos-full kafka-chosen kafka-image test prove lint fmt bench docs build fuzz-check clean
+.PHONY: help chaos chaos-full gssapi kafka-chosen kafka-image test prove lint fmt bench docs build fuzz-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -38,7 +40,16 @@ chaos-full: build ## The same, every scenario on Apache Kafka in containers, and
 	@code=0; $(MAKE) chaos || code=$$?; \
 	$(DASHPROOF) run --lanes sim,wire,mock,kafka --agree $(KEEP) $(OUT) || { kafka=$$?; [ $$code -ne 0 ] || code=$$kafka; }; \
 	$(DASHPROOF) prove --lanes kafka || { kafka=$$?; [ $$code -ne 0 ] || code=$$kafka; }; \
+	if pkg-config --exists libsasl2 && command -v kinit >/dev/null && PATH="$$PATH:/usr/sbin" command -v krb5kdc >/dev/null; then \
+	  $(MAKE) gssapi || { kafka=$$?; [ $$code -ne 0 ] || code=$$kafka; }; \
+	else \
+	  echo "NOT RUN: make gssapi: $(KERBEROS)"; \
+	fi; \
 	exit $$code
+
+gssapi: ## The scenarios of GSSAPI on the lane kafka, in a build with that feature (needs MIT Kerberos)
+	$(CARGO) build --locked -p dashproof $(FEATURES),gssapi
+	$(DASHPROOF) run 'security/gssapi*' --lanes kafka $(KEEP) $(OUT)
 
 kafka-chosen: build ## A chosen part of the lane kafka: security, a killed leader, and agreement with the model
 	$(DASHPROOF) run --family security --lanes kafka $(KEEP) $(OUT)

@@ -28,6 +28,7 @@ pub(crate) fn doctor(ui: Ui, dir: Option<&Path>, args: &DoctorArgs) -> u8 {
         tls(),
         scenarios(dir),
         docker(),
+        gssapi(),
         disk(),
         files(),
         tmpfs(),
@@ -177,6 +178,14 @@ fn docker() -> Finding {
         Err(error) => (false, error.message, String::new()),
     };
     Finding { what: "lane kafka", here, needed: false, found, remedy: remedy.into() }
+}
+
+fn gssapi() -> Finding {
+    let (here, found, remedy) = match kafka::tools() {
+        Ok(found) => (true, found, String::new()),
+        Err(Missing { what, remedy }) => (false, what, remedy),
+    };
+    Finding { what: "gssapi", here, needed: false, found, remedy: remedy.into() }
 }
 
 fn disk() -> Finding {

@@ -75,6 +75,9 @@ fn files(walker: &mut Walker<'_>, settings: &Node, scenario: &Scenario) {
                 fit => format!("write {}", fit.join(" or ")),
             };
             walker.refuse(&node.at, message, Some(help));
+        } else if file.ends_with(".keytab") && !scenario.listener.is_kerberos() {
+            let message = format!("`{PLACE}{file}` is made where brokers ask a Kerberos realm");
+            walker.refuse(&node.at, message, Some("`listener = \"gssapi\"` in [cluster]".into()));
         } else if scenario.lanes.iter().any(|lane| *lane != LaneName::Kafka)
             || scenario.brokers != 1
         {

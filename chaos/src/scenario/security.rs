@@ -25,11 +25,15 @@ pub enum Listener {
     SaslPlainOnly,
     /// SASL over TLS.
     SaslTls,
+    /// SASL without encryption, GSSAPI only.
+    Gssapi,
+    /// The same over TLS.
+    GssapiTls,
 }
 
 impl Listener {
     /// Every listener with its name in files.
-    pub const ALL: [(&'static str, Self); 8] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("plaintext", Self::Plaintext),
         ("tls", Self::Tls),
         ("tls-expired", Self::TlsExpired),
@@ -38,18 +42,26 @@ impl Listener {
         ("sasl", Self::Sasl),
         ("sasl-plain-only", Self::SaslPlainOnly),
         ("sasl-tls", Self::SaslTls),
+        ("gssapi", Self::Gssapi),
+        ("gssapi-tls", Self::GssapiTls),
     ];
 
     /// True when TLS hides from a proxy what passes.
     #[must_use]
     pub const fn is_encrypted(self) -> bool {
-        !matches!(self, Self::Plaintext | Self::Sasl | Self::SaslPlainOnly)
+        !matches!(self, Self::Plaintext | Self::Sasl | Self::SaslPlainOnly | Self::Gssapi)
     }
 
     /// True when brokers ask there who it is.
     #[must_use]
     pub const fn asks_who(self) -> bool {
-        matches!(self, Self::Sasl | Self::SaslPlainOnly | Self::SaslTls)
+        matches!(self, Self::Sasl | Self::SaslPlainOnly | Self::SaslTls) || self.is_kerberos()
+    }
+
+    /// True when it lets in only whom a Kerberos realm knows.
+    #[must_use]
+    pub const fn is_kerberos(self) -> bool {
+        matches!(self, Self::Gssapi | Self::GssapiTls)
     }
 
     /// What it speaks, as settings of a producer name it.
@@ -58,8 +70,8 @@ impl Listener {
         match self {
             Self::Plaintext => "plaintext",
             Self::Tls | Self::TlsExpired | Self::TlsOtherHost | Self::MutualTls => "ssl",
-            Self::Sasl | Self::SaslPlainOnly => "sasl_plaintext",
-            Self::SaslTls => "sasl_ssl",
+            Self::Sasl | Self::SaslPlainOnly | Self::Gssapi => "sasl_plaintext",
+            Self::SaslTls | Self::GssapiTls => "sasl_ssl",
         }
     }
 
@@ -75,6 +87,8 @@ impl Listener {
             Self::Sasl => "SASL without encryption",
             Self::SaslPlainOnly => "SASL without encryption, PLAIN only",
             Self::SaslTls => "SASL over TLS",
+            Self::Gssapi => "SASL without encryption, GSSAPI only",
+            Self::GssapiTls => "GSSAPI over TLS",
         }
     }
 
@@ -193,7 +207,7 @@ pub const PLACE: &str = "certs:";
 
 /// Files that a scenario's settings may name, as `certs:ca.pem`, with the setting that takes such a
 /// file and what it holds.
-pub const FILES: [(&str, &str, &str); 9] = [
+pub const FILES: [(&str, &str, &str); 10] = [
     ("ca.pem", "ca_location", "the authority of the brokers"),
     ("other-ca.pem", "ca_location", "an authority that has made no certificate of theirs"),
     ("client.pem", "certificate_location", "a certificate that the brokers trust"),
@@ -203,6 +217,7 @@ pub const FILES: [(&str, &str, &str); 9] = [
     ("stranger.key", "key_location", "its key"),
     ("token.json", "token_location", "a token of alice, renewed every second"),
     ("expired-token.json", "token_location", "a token that has expired and does not say so"),
+    ("alice.keytab", "keytab", "the Kerberos key of alice"),
 ];
 
 /// What a file holds.

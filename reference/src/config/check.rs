@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{Acks, Protocol};
+use super::model::{Acks, Kerberos, Mechanism, Protocol};
 use super::{Problem, ProducerConfig};
 
 /// Largest protobuf payload that the frame format allows, bytes.
@@ -241,7 +241,8 @@ fn rate(config: &ProducerConfig, found: &mut Found) {
 fn security(config: &ProducerConfig, found: &mut Found) {
     let security = &config.security;
     let protocol = security.protocol;
-    let built_with_tls = cfg!(any(feature = "tls", feature = "tls-vendored"));
+    // Cyrus SASL brings OpenSSL along
+    let built_with_tls = cfg!(any(feature = "tls", feature = "tls-vendored", feature = "gssapi"));
     found.when(
         protocol.has_tls() && !built_with_tls,
         "security.protocol",
@@ -254,7 +255,8 @@ fn security(config: &ProducerConfig, found: &mut Found) {
         found.when(
             security.sasl.password.is_some()
                 || security.sasl.username.is_some()
-                || security.sasl.token_location.is_some(),
+                || security.sasl.token_location.is_some()
+                || security.sasl.kerberos != Kerberos::default(),
             "security.sasl",
             format!("is given, but security.protocol = \"{protocol}\" never uses it"),
             "set security.protocol to sasl_ssl or sasl_plaintext",
@@ -282,7 +284,6 @@ fn security(config: &ProducerConfig, found: &mut Found) {
 }
 
 fn sasl(config: &ProducerConfig, built_with_tls: bool, found: &mut Found) {
-    use super::model::Mechanism;
     let sasl = &config.security.sasl;
     let protocol: Protocol = config.security.protocol;
     let Some(mechanism) = sasl.mechanism else {
@@ -290,12 +291,19 @@ fn sasl(config: &ProducerConfig, built_with_tls: bool, found: &mut Found) {
             true,
             "security.sasl.mechanism",
             format!("is missing with security.protocol = \"{protocol}\""),
-            "set PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
+            "set PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or GSSAPI",
         );
         return;
     };
+    let gssapi = mechanism == Mechanism::Gssapi;
     found.when(
-        mechanism != Mechanism::Plain && !built_with_tls,
+        gssapi && !cfg!(feature = "gssapi"),
+        "security.sasl.mechanism",
+        "is GSSAPI, but this build has no Kerberos".to_owned(),
+        "build with the feature `gssapi` (needs libsasl2-dev)",
+    );
+    found.when(
+        mechanism != Mechanism::Plain && !gssapi && !built_with_tls,
         "security.sasl.mechanism",
         format!("is {mechanism}, but this build has only PLAIN"),
         "build with the feature `tls` or `tls-vendored`",
@@ -313,12 +321,17 @@ fn sasl(config: &ProducerConfig, built_with_tls: bool, found: &mut Found) {
         format!("is given, but {mechanism} never uses it"),
         "set security.sasl.mechanism = \"OAUTHBEARER\", or leave it out",
     );
-    if bearer {
+    kerberos(&sasl.kerberos, mechanism, found);
+    if bearer || gssapi {
         found.when(
             sasl.username.is_some() || sasl.password.is_some(),
             "security.sasl",
             format!("has a username or password, but {mechanism} never uses them"),
-            "leave them out: the token says who it is",
+            if bearer {
+                "leave them out: the token says who it is"
+            } else {
+                "leave them out: principal and keytab say who it is"
+            },
         );
         return;
     }
@@ -333,5 +346,47 @@ fn sasl(config: &ProducerConfig, built_with_tls: bool, found: &mut Found) {
         "security.sasl.password",
         format!("is missing, {mechanism} needs it"),
         "set it, or KAFKA_SASL_PASSWORD",
+    );
+}
+
+/// Principal and keytab, which become part of the command line of `kinit`.
+fn kerberos(kerberos: &Kerberos, mechanism: Mechanism, found: &mut Found) {
+    const NAMES: &str = "security.sasl.kerberos";
+    if mechanism != Mechanism::Gssapi {
+        found.when(
+            *kerberos != Kerberos::default(),
+            NAMES,
+            format!("is given, but {mechanism} never uses it"),
+            "set security.sasl.mechanism = \"GSSAPI\", or leave it out",
+        );
+        return;
+    }
+    let is_plain =
+        |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./@+,=: ".contains(c));
+    let all = [
+        ("principal", &kerberos.principal, "KAFKA_SASL_KERBEROS_PRINCIPAL"),
+        ("keytab", &kerberos.keytab, "KAFKA_SASL_KERBEROS_KEYTAB"),
+    ];
+    for (name, value, variable) in all {
+        let key = format!("{NAMES}.{name}");
+        let text = value.as_deref().unwrap_or_default();
+        found.when(
+            text.is_empty(),
+            &key,
+            format!("is missing, {mechanism} needs it"),
+            &format!("set it, or {variable}"),
+        );
+        found.when(
+            !is_plain(text) || text.starts_with('-') || (name == "principal" && text.contains(' ')),
+            &key,
+            "has characters that the command line of kinit does not take".to_owned(),
+            "use letters, digits and `-_./@+,=:` only, and no `-` in front",
+        );
+    }
+    found.when(
+        kerberos.service_name.as_deref() == Some(""),
+        "security.sasl.kerberos.service_name",
+        "is empty".to_owned(),
+        "leave it out for `kafka`",
     );
 }

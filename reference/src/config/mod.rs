@@ -12,7 +12,7 @@ mod tests;
 
 pub use error::{ConfigError, Problem};
 pub use model::{
-    Acks, Compression, Dlq, EndpointIdentification, Mechanism, Order, PolicyViolation,
+    Acks, Compression, Dlq, EndpointIdentification, Kerberos, Mechanism, Order, PolicyViolation,
     ProducerConfig, Protocol, Queue, RateLimit, Retry, Sasl, Security, Spool, Ssl, WhenFull,
 };
 pub use secret::Secret;

@@ -81,6 +81,8 @@ pub enum Mechanism {
     ScramSha512,
     /// `OAUTHBEARER`: a token out of a file that somebody else renews.
     OauthBearer,
+    /// `GSSAPI`: Kerberos, with a key out of a keytab.
+    Gssapi,
 }
 
 /// Whether the broker's certificate must name the host.
@@ -190,6 +192,19 @@ pub struct Sasl {
     /// File with the current token, for OAUTHBEARER. Read when the client asks for a token: at the
     /// start, and when most of a token's life is over.
     pub token_location: Option<String>,
+    /// For GSSAPI.
+    pub kerberos: Kerberos,
+}
+
+/// Who a client is to a Kerberos realm, and whom it asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Kerberos {
+    /// First part of the brokers' principals; `kafka` when absent.
+    pub service_name: Option<String>,
+    /// The client's principal.
+    pub principal: Option<String>,
+    /// File with its key. `kinit` reads it at the start and whenever the ticket grows old.
+    pub keytab: Option<String>,
 }
 
 /// TLS files.

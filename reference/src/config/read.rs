@@ -182,6 +182,7 @@ words! {
         "SCRAM-SHA-256" => Mechanism::ScramSha256,
         "SCRAM-SHA-512" => Mechanism::ScramSha512,
         "OAUTHBEARER" => Mechanism::OauthBearer,
+        "GSSAPI" => Mechanism::Gssapi,
     }
     EndpointIdentification {
         "https" => EndpointIdentification::Https,

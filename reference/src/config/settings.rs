@@ -108,6 +108,12 @@ settings! {
     "security.sasl.password", security.sasl.password, "SASL password";
     "security.sasl.token_location", security.sasl.token_location,
         "file with the current OAUTHBEARER token, which somebody else renews";
+    "security.sasl.kerberos.service_name", security.sasl.kerberos.service_name,
+        "GSSAPI: first part of the brokers' principals, `kafka` when absent";
+    "security.sasl.kerberos.principal", security.sasl.kerberos.principal,
+        "GSSAPI: the client's principal";
+    "security.sasl.kerberos.keytab", security.sasl.kerberos.keytab,
+        "GSSAPI: file with the key of that principal";
     "security.ssl.ca_location", security.ssl.ca_location, "PEM file with authorities to trust";
     "security.ssl.certificate_location", security.ssl.certificate_location,
         "PEM file with the client's certificate";

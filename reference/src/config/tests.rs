@@ -152,13 +152,49 @@ fn security_settings_that_do_not_fit_together_are_told() {
         json!({ "protocol": "sasl_ssl", "sasl": {
             "mechanism": "PLAIN", "token_location": "t", "username": "alice", "password": "w",
         } }),
+        json!({ "protocol": "sasl_ssl", "sasl": {
+            "mechanism": "PLAIN", "username": "alice", "password": "w",
+            "kerberos": { "keytab": "k" },
+        } }),
+        json!({ "sasl": { "kerberos": { "principal": "alice" } } }),
     ];
     let texts: Vec<String> = tables.iter().map(|t| problems(&json!({ "security": t }))).collect();
     insta::assert_snapshot!(texts.join("\n"));
 }
 
+fn kerberos(kerberos: &serde_json::Value) -> serde_json::Value {
+    let sasl = json!({ "mechanism": "GSSAPI", "kerberos": kerberos });
+    json!({ "security": { "protocol": "sasl_plaintext", "sasl": sasl } })
+}
+
 #[test]
-#[cfg(not(any(feature = "tls", feature = "tls-vendored")))]
+#[cfg(not(feature = "gssapi"))]
+fn a_build_without_kerberos_refuses_gssapi_by_name() {
+    let told = problems(&kerberos(&json!({ "principal": "alice", "keytab": "k" })));
+    assert!(told.contains("is GSSAPI") && told.contains("the feature `gssapi`"), "{told}");
+}
+
+#[test]
+#[cfg(feature = "gssapi")]
+fn gssapi_needs_a_principal_and_a_keytab_that_a_command_line_takes() {
+    let good =
+        json!({ "principal": "alice/host.example@REALM", "keytab": "/run/my keys/a.keytab" });
+    assert!(ProducerConfig::from_json(&kerberos(&good)).is_ok());
+    let told = problems(&kerberos(&json!({})));
+    assert!(
+        told.contains("principal`: is missing") && told.contains("keytab`: is missing"),
+        "{told}"
+    );
+    let bad =
+        [("alice; rm", "k"), ("-x", "k"), ("alice", "$(id)"), ("alice", "a\"b"), ("a b", "k")];
+    for (principal, keytab) in bad {
+        let told = problems(&kerberos(&json!({ "principal": principal, "keytab": keytab })));
+        assert!(told.contains("the command line of kinit"), "{principal} {keytab}: {told}");
+    }
+}
+
+#[test]
+#[cfg(not(any(feature = "tls", feature = "tls-vendored", feature = "gssapi")))]
 fn a_build_without_tls_refuses_tls_and_scram_by_name() {
     let mut config = ProducerConfig::default();
     config.security.protocol = Protocol::SaslSsl;
@@ -175,6 +211,7 @@ fn with_secrets() -> ProducerConfig {
         username: Some("alice".to_owned()),
         password: Some("wonderland".into()),
         token_location: None,
+        kerberos: Kerberos::default(),
     };
     config.security.ssl.key_password = Some("looking-glass".into());
     config

@@ -18,6 +18,7 @@ use super::certs::{self, Certificates, PASSWORD, USER};
 use super::disks::{self, Disks};
 use super::docker::{self, Docked, Missing, Whose};
 use super::node::{self, Node, NodeSpec};
+use super::realm::Realm;
 use super::secure;
 use super::warm::{self, warm};
 use crate::broker::HeldPort;
@@ -47,6 +48,8 @@ static USED: AtomicBool = AtomicBool::new(false);
 pub(super) enum Shape {
     /// One broker.
     Single,
+    /// One broker with listeners for GSSAPI, and a realm.
+    Kerberos,
     /// Three brokers, replication factor 3, two replicas in sync.
     Cluster,
     /// One or three brokers for cells that run alone.
@@ -61,7 +64,7 @@ pub(super) enum Shape {
 impl Shape {
     pub(super) const fn brokers(self) -> usize {
         match self {
-            Self::Single => 1,
+            Self::Single | Self::Kerberos => 1,
             Self::Cluster => 3,
             Self::Own { brokers, .. } => brokers,
         }
@@ -70,7 +73,10 @@ impl Shape {
     /// Settings of its brokers beyond those of all.
     fn settings(self) -> Vec<(String, String)> {
         match self {
-            Self::Single => secure::settings(SECURE_SLOTS),
+            Self::Single | Self::Kerberos => {
+                let (slots, listeners) = self.slots();
+                secure::settings(slots, &listeners)
+            }
             Self::Cluster | Self::Own { .. } => Vec::new(),
         }
     }
@@ -78,7 +84,14 @@ impl Shape {
     /// Slots, and the listeners of each.
     fn slots(self) -> (usize, Vec<Listener>) {
         match self {
-            Self::Single => (SECURE_SLOTS, Listener::ALL.map(|(_, listener)| listener).to_vec()),
+            Self::Single | Self::Kerberos => {
+                let kerberos = self == Self::Kerberos;
+                let ours = |listener: &Listener| {
+                    *listener == Listener::Plaintext || listener.is_kerberos() == kerberos
+                };
+                let all = Listener::ALL.into_iter().map(|(_, listener)| listener);
+                (SECURE_SLOTS, all.filter(ours).collect())
+            }
             Self::Cluster => (SLOTS, vec![Listener::Plaintext]),
             Self::Own { .. } => (1, vec![Listener::Plaintext]),
         }
@@ -90,6 +103,7 @@ impl Shape {
 pub struct Fleet {
     docked: OnceCell<Result<Docked, Missing>>,
     single: OnceCell<Result<Arc<Ground>, String>>,
+    kerberos: OnceCell<Result<Arc<Ground>, String>>,
     cluster: OnceCell<Result<Arc<Ground>, String>>,
     own: Arc<tokio::sync::Mutex<Option<Arc<Ground>>>>,
     /// A cluster that the user names.
@@ -130,7 +144,11 @@ impl Fleet {
         docked: &Docked,
         shape: Shape,
     ) -> Result<Arc<Ground>, String> {
-        let place = if shape == Shape::Single { &self.single } else { &self.cluster };
+        let place = match shape {
+            Shape::Single => &self.single,
+            Shape::Kerberos => &self.kerberos,
+            Shape::Cluster | Shape::Own { .. } => &self.cluster,
+        };
         place.get_or_init(|| Ground::start(docked, shape)).await.clone()
     }
 
@@ -161,7 +179,8 @@ impl Fleet {
 
     /// Removes the clusters that cells share: those that come now have their own.
     pub async fn leave_shared(&self) {
-        let shared = [&self.single, &self.cluster].into_iter().filter_map(OnceCell::get);
+        let shared =
+            [&self.single, &self.kerberos, &self.cluster].into_iter().filter_map(OnceCell::get);
         for ground in shared.flatten() {
             ground.remove().await;
         }
@@ -216,6 +235,8 @@ pub(super) struct Ground {
     pub(super) shape: Shape,
     /// Of the brokers with secured listeners.
     pub(super) certificates: Option<Certificates>,
+    /// Of the broker with listeners for GSSAPI.
+    pub(super) realm: Option<Realm>,
     pub(super) nodes: Vec<Node>,
     /// Small disks, where the brokers have them.
     pub(super) disks: Option<Disks>,
@@ -295,12 +316,15 @@ impl Ground {
         let stem = format!("dashproof-{}-{number}", std::process::id());
         let brokers = shape.brokers();
         let (count, offered) = shape.slots();
-        let certificates = (shape == Shape::Single).then(Certificates::make).transpose();
+        let secured = matches!(shape, Shape::Single | Shape::Kerberos);
+        let certificates = secured.then(Certificates::make).transpose();
         let certificates = certificates.map_err(|e| format!("no certificates: {e}"))?;
+        let realm = if shape == Shape::Kerberos { Some(Realm::start().await?) } else { None };
+        let files = secure::files(certificates.as_ref(), realm.as_ref())?;
         let slots: std::io::Result<Vec<Slot>> =
             (0..count).map(|number| Slot::new(number, brokers, &offered)).collect();
         let slots = slots.map_err(|e| format!("no port on the loopback interface: {e}"))?;
-        let network = (shape != Shape::Single).then(|| format!("{stem}-net"));
+        let network = (!secured).then(|| format!("{stem}-net"));
         if let Some(network) = &network {
             docker::network(&docked.docker, network).await?;
         }
@@ -320,7 +344,7 @@ impl Ground {
                 network: network.clone(),
                 listeners: slots.iter().flat_map(|slot| slot.listeners(at)).collect(),
                 settings: shape.settings(),
-                files: certificates.as_ref().map_or_else(Vec::new, secure::files),
+                files: files.clone(),
                 disks: disks::names(&stem, id, small),
             };
             let client = docked.docker.clone();
@@ -329,7 +353,8 @@ impl Ground {
         let nodes = started(starting).await?;
         let (slots, free) = (Mutex::new(slots), Arc::new(Semaphore::new(count)));
         let docked = docked.clone();
-        let ground = Self { shape, certificates, nodes, disks, network, docked, slots, free };
+        let ground =
+            Self { shape, certificates, realm, nodes, disks, network, docked, slots, free };
         let ground = Arc::new(ground);
         ground.assembled().await?;
         Ok(ground)

@@ -7,10 +7,12 @@ mod docker;
 mod fleet;
 mod node;
 mod process;
+mod realm;
 mod secure;
 mod warm;
 mod world;
 
+use std::ffi::OsString;
 use std::io;
 use std::sync::Arc;
 
@@ -30,6 +32,8 @@ pub use docker::{Docked, IMAGE_VARIABLE, Missing, OFFICIAL, OWN, look};
 use fleet::{Alone, Lent, Shape};
 pub use fleet::{Fleet, abandon, containers};
 use process::{Processes, ROUNDS};
+use realm::Realm;
+pub use realm::{tools, unbuilt};
 use warm::make;
 pub(in crate::lane) use warm::produce as warm_up;
 use world::KafkaWorld;
@@ -40,6 +44,11 @@ pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
     let cannot = real::cannot_express(LaneName::Kafka, &input.scenario);
     if let Some(why) = cannot.or_else(|| no_cluster_for(&input.scenario)) {
         return RunOutput { not_applicable: Some(why), ..RunOutput::default() };
+    }
+    if input.scenario.listener.is_kerberos()
+        && let Err(missing) = tools()
+    {
+        return RunOutput { not_run: Some(missing.to_string()), ..RunOutput::default() };
     }
     let docked = match fleet.docked().await {
         Ok(docked) => docked,
@@ -61,13 +70,19 @@ pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
         let bootstrap = place.world.bootstrap();
         let world = Arc::clone(&place.world) as Arc<dyn World>;
         let secrets = Arc::clone(&place.secrets);
-        Ok((Arena { scenario, bootstrap, world, secrets }, (place, alone)))
+        let variables = place.variables();
+        Ok((Arena { scenario, bootstrap, world, secrets, variables }, (place, alone)))
     };
     real::run(input, LaneName::Kafka, facts, arena).await
 }
 
 /// Why no cluster of this lane is the one that a scenario is about.
 fn no_cluster_for(scenario: &Scenario) -> Option<String> {
+    if scenario.listener.is_kerberos()
+        && let Some(why) = unbuilt()
+    {
+        return Some(why);
+    }
     let known = matches!(scenario.brokers, 1 | 3);
     (!known).then(|| {
         format!("its clusters have 1 broker or 3, and this scenario asks for {}", scenario.brokers)
@@ -86,7 +101,11 @@ async fn lend(
         let (ground, alone) = fleet.own(docked, shape).await?;
         return Ok((ground.lend().await?, Some(alone)));
     }
-    let shape = if scenario.brokers == 1 { Shape::Single } else { Shape::Cluster };
+    let shape = match scenario.brokers {
+        1 if scenario.listener.is_kerberos() => Shape::Kerberos,
+        1 => Shape::Single,
+        _ => Shape::Cluster,
+    };
     Ok((fleet.ground(docked, shape).await?.lend().await?, None))
 }
 
@@ -96,7 +115,7 @@ struct Place {
     dlq: String,
     world: Arc<KafkaWorld>,
     /// After the world, which listens there.
-    _slot: Arc<Lent>,
+    slot: Arc<Lent>,
     /// Files that the scenario's settings name.
     files: Option<Directory>,
     /// What of them must not show up.
@@ -153,7 +172,7 @@ impl Place {
         }
         let secrets = Arc::new(OwnSecrets::default());
         let certificates = ground.certificates.as_ref().filter(|_| is_secured(scenario));
-        let files = certificates.map(|certificates| files(certificates, &secrets)).transpose();
+        let files = certificates.map(|c| files(c, ground.realm.as_ref(), &secrets)).transpose();
         let files = files.map_err(|error| format!("cannot write certificates: {error}"))?;
         let proxy = Arc::new(proxy);
         let topics = [main.real.clone(), dlq.real.clone()];
@@ -166,7 +185,13 @@ impl Place {
         let inner = ProxyWorld::new(scenario, proxy, elsewhere);
         let tokens = files.as_ref().map(|dir| (dir.path().to_owned(), Arc::clone(&secrets)));
         let world = KafkaWorld::new(scenario, inner, admin, processes, topics, tokens);
-        Ok(Self { main: main.real, dlq: dlq.real, world, _slot: slot, files, secrets })
+        Ok(Self { main: main.real, dlq: dlq.real, world, slot, files, secrets })
+    }
+
+    /// Variables of the subject's environment.
+    fn variables(&self) -> Vec<(&'static str, OsString)> {
+        let (realm, files) = (self.slot.ground.realm.as_ref(), self.files.as_ref());
+        realm.zip(files).map(|(realm, files)| realm.of_client(files.path())).unwrap_or_default()
     }
 
     /// The scenario, with the topics and files of this cell.
@@ -187,8 +212,13 @@ fn is_secured(scenario: &Scenario) -> bool {
 }
 
 /// A directory with everything that a scenario's settings may name.
-fn files(certificates: &Certificates, secrets: &OwnSecrets) -> io::Result<Directory> {
+fn files(
+    certificates: &Certificates,
+    realm: Option<&Realm>,
+    secrets: &OwnSecrets,
+) -> io::Result<Directory> {
     let dir = Directory::make()?;
+    realm.map(|realm| realm.write(dir.path(), secrets)).transpose()?;
     certificates.write(dir.path(), secrets)?;
     renew_token(dir.path(), secrets)?;
     expired_token(dir.path(), secrets)?;

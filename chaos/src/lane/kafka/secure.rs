@@ -3,6 +3,7 @@
 use crate::scenario::model::Listener;
 
 use super::certs::{Certificates, PASSWORD, TOKEN_LIFE, USER};
+use super::realm::{Realm, SERVICE};
 
 /// Where the broker's files are in the container.
 const FILES: &str = "/tmp/dashproof-certs";
@@ -19,6 +20,8 @@ pub(super) fn name(listener: Listener, slot: usize) -> String {
         Listener::Sasl => "SASL",
         Listener::SaslPlainOnly => "PLAINONLY",
         Listener::SaslTls => "SASLTLS",
+        Listener::Gssapi => "GSSAPI",
+        Listener::GssapiTls => "GSSAPITLS",
     };
     format!("{stem}{slot}")
 }
@@ -30,13 +33,13 @@ pub(super) const fn protocol(listener: Listener) -> &'static str {
         Listener::Tls | Listener::TlsExpired | Listener::TlsOtherHost | Listener::MutualTls => {
             "SSL"
         }
-        Listener::Sasl | Listener::SaslPlainOnly => "SASL_PLAINTEXT",
-        Listener::SaslTls => "SASL_SSL",
+        Listener::Sasl | Listener::SaslPlainOnly | Listener::Gssapi => "SASL_PLAINTEXT",
+        Listener::SaslTls | Listener::GssapiTls => "SASL_SSL",
     }
 }
 
-/// Settings of a broker that has every listener in every slot.
-pub(super) fn settings(slots: usize) -> Vec<(String, String)> {
+/// Settings of a broker that has these listeners in every slot.
+pub(super) fn settings(slots: usize, listeners: &[Listener]) -> Vec<(String, String)> {
     let mut settings = vec![
         ("ssl.keystore.type".to_owned(), "PEM".to_owned()),
         ("ssl.keystore.location".to_owned(), format!("{FILES}/good.pem")),
@@ -50,8 +53,12 @@ pub(super) fn settings(slots: usize) -> Vec<(String, String)> {
         ("super.users".to_owned(), "User:ANONYMOUS".to_owned()),
         ("allow.everyone.if.no.acl.found".to_owned(), "true".to_owned()),
     ];
+    if listeners.iter().any(|listener| listener.is_kerberos()) {
+        // for the start itself, which both images take from `KAFKA_OPTS`
+        settings.push(("opts".into(), format!("-Djava.security.krb5.conf={FILES}/krb5.conf")));
+    }
     for slot in 0..slots {
-        for (_, listener) in Listener::ALL {
+        for &listener in listeners {
             let name = name(listener, slot).to_lowercase();
             let own = own(listener).into_iter();
             settings.extend(own.map(|(key, value)| (format!("listener.name.{name}.{key}"), value)));
@@ -72,6 +79,18 @@ fn own(listener: Listener) -> Vec<(String, String)> {
         Listener::MutualTls => vec![set("ssl.client.auth", "required".to_owned())],
         Listener::SaslPlainOnly => {
             vec![set("sasl.enabled.mechanisms", "PLAIN".to_owned()), plain()]
+        }
+        Listener::Gssapi | Listener::GssapiTls => {
+            let login = format!(
+                "com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true \
+                 storeKey=true isInitiator=false keyTab=\"{FILES}/service.keytab\" \
+                 principal=\"{SERVICE}\";"
+            );
+            vec![
+                set("sasl.enabled.mechanisms", "GSSAPI".to_owned()),
+                set("sasl.kerberos.service.name", "kafka".to_owned()),
+                set("gssapi.sasl.jaas.config", login),
+            ]
         }
         Listener::Sasl | Listener::SaslTls => {
             const MODULE: &str = "org.apache.kafka.common.security";
@@ -107,12 +126,26 @@ fn plain() -> (String, String) {
 }
 
 /// The broker's files.
-pub(super) fn files(certificates: &Certificates) -> Vec<(String, Vec<u8>)> {
+///
+/// # Errors
+/// Those of the realm cannot be read.
+pub(super) fn files(
+    certificates: Option<&Certificates>,
+    realm: Option<&Realm>,
+) -> Result<Vec<(String, Vec<u8>)>, String> {
     let at = |name: &str| format!("{FILES}/{name}");
-    vec![
-        (at("good.pem"), certificates.good.keystore()),
-        (at("expired.pem"), certificates.expired.keystore()),
-        (at("other-host.pem"), certificates.other_host.keystore()),
-        (at("ca.pem"), certificates.authority.clone().into_bytes()),
-    ]
+    let mut files = Vec::new();
+    if let Some(certificates) = certificates {
+        files.extend([
+            (at("good.pem"), certificates.good.keystore()),
+            (at("expired.pem"), certificates.expired.keystore()),
+            (at("other-host.pem"), certificates.other_host.keystore()),
+            (at("ca.pem"), certificates.authority.clone().into_bytes()),
+        ]);
+    }
+    if let Some(realm) = realm {
+        let own = realm.of_broker().map_err(|error| format!("no keytab: {error}"))?;
+        files.extend(own.map(|(name, bytes)| (at(name), bytes)));
+    }
+    Ok(files)
 }

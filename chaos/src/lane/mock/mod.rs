@@ -37,7 +37,7 @@ pub async fn run(input: &RunInput) -> RunOutput {
         let bootstrap = world.bootstrap().to_owned();
         let kept = Arc::clone(&world);
         let (world, secrets) = (world as Arc<dyn World>, Arc::default());
-        Ok((Arena { scenario, bootstrap, world, secrets }, kept))
+        Ok((Arena { scenario, bootstrap, world, secrets, variables: Vec::new() }, kept))
     };
     real::run(input, LaneName::Mock, Vec::new(), arena).await
 }

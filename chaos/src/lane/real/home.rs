@@ -1,6 +1,7 @@
 //! Where the subject of a real-time run lives: a child process that can be killed and started anew.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,8 +23,8 @@ use crate::subject::runner::Control;
 /// The subject's process, whichever it is at the moment, and the application's tasks around it.
 pub(super) struct Home {
     command: Vec<String>,
-    /// The subject is asked for its log lines.
-    logs: bool,
+    /// Of the environment of every process.
+    variables: Vec<(&'static str, OsString)>,
     recorder: Recorder,
     /// Under which its spool lies.
     root: Option<PathBuf>,
@@ -42,13 +43,13 @@ impl Home {
     /// It cannot be started, or does not say hello in this protocol.
     pub(super) async fn new(
         command: Vec<String>,
-        logs: bool,
+        variables: Vec<(&'static str, OsString)>,
         recorder: Recorder,
         root: Option<&TempDir>,
     ) -> Result<(Arc<Self>, Vec<String>), HarnessError> {
         let root = root.map(|root| root.path().to_owned());
         let (process, tasks) = (Mutex::default(), Mutex::default());
-        let home = Self { command, logs, recorder, root, process, tasks };
+        let home = Self { command, variables, recorder, root, process, tasks };
         let capabilities = home.start().await?;
         Ok((Arc::new(home), capabilities))
     }
@@ -58,7 +59,8 @@ impl Home {
             blame: "harness",
             message: "the command of the subject is empty".to_owned(),
         })?;
-        let process = ProcessSubject::spawn(program, args, self.logs, self.recorder.clone());
+        let variables = self.variables.iter().cloned();
+        let process = ProcessSubject::spawn_with(program, args, variables, self.recorder.clone());
         let process = Arc::new(process.map_err(|error| HarnessError {
             blame: "environment",
             message: format!("cannot start `{program}`: {error}"),

@@ -7,6 +7,7 @@ mod home;
 mod stalls;
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::fault;
 use crate::fault::proxy::applies_to_bytes;
 use crate::history::Recorder;
 use crate::scenario::model::{ActionKind, LaneName, Scenario};
+use crate::subject::logs::LOGS;
 use crate::subject::message;
 use crate::subject::runner::{self, Control, Stage, World};
 use crate::subject::secrets::{OwnSecrets, secrets};
@@ -36,6 +38,8 @@ pub(super) struct Arena {
     pub(super) world: Arc<dyn World>,
     /// Keys and tokens that were made for it.
     pub(super) secrets: Arc<OwnSecrets>,
+    /// Variables that the subject's environment has beside this program's own.
+    pub(super) variables: Vec<(&'static str, OsString)>,
 }
 
 /// Runs one cell in the arena that `make` builds. `facts` are added to the environment that the
@@ -84,7 +88,10 @@ where
     let command = command(&input.subject)
         .map_err(|error| environment(&format!("cannot find the dashproof program: {error}")))?;
     let logs = !secrets(&scenario.producer).is_empty() || !arena.secrets.is_empty();
-    let (home, capabilities) = Home::new(command, logs, recorder.clone(), spool.as_ref()).await?;
+    let logs = logs.then(|| (LOGS, OsString::from("1")));
+    let variables = arena.variables.iter().cloned().chain(logs).collect();
+    let home = Home::new(command, variables, recorder.clone(), spool.as_ref());
+    let (home, capabilities) = home.await?;
     let missing = missing(&needed(scenario), &capabilities);
     if !missing.is_empty() {
         home.leave().await;

@@ -36,7 +36,7 @@ pub async fn run(input: &RunInput) -> RunOutput {
         })?;
         let (bootstrap, world) = (brokers.bootstrap.clone(), Arc::clone(&brokers.world));
         let secrets = Arc::default();
-        Ok((Arena { scenario, bootstrap, world, secrets }, brokers))
+        Ok((Arena { scenario, bootstrap, world, secrets, variables: Vec::new() }, brokers))
     };
     real::run(input, LaneName::Wire, Vec::new(), arena).await
 }

@@ -85,6 +85,11 @@ fn create(
     route: Route,
     state: Arc<ConnectionState>,
 ) -> Result<Arc<dyn Transport>, Refused> {
+    if let Some(reason) = without_keytab(config) {
+        let code = RDKafkaErrorCode::InvalidArgument as i32;
+        let refused = Refused::new(code, ErrorClass::Retryable, reason);
+        return Err(Refused { trouble: Some(ConnectionTrouble::Settings), ..refused });
+    }
     let settings = settings::client_config(config, route);
     let classes = Arc::clone(config);
     let topic = match route {
@@ -106,6 +111,15 @@ fn create(
         ..refused
     })?;
     Ok(Arc::new(transport))
+}
+
+/// Why the keytab cannot be read: librdkafka would tell no more than that `kinit` failed.
+fn without_keytab(config: &ProducerConfig) -> Option<String> {
+    let path = config.security.sasl.kerberos.keytab.as_ref()?;
+    let error = std::fs::File::open(path).err()?;
+    Some(format!(
+        "security.sasl.kerberos.keytab: {path}: {error}; name a keytab that this process can read"
+    ))
 }
 
 /// What a client is about that does not take its settings: it names the setting at fault.

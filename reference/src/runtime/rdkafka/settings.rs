@@ -104,6 +104,12 @@ fn delivery(config: &ProducerConfig, route: Route) -> Vec<Setting> {
     out
 }
 
+/// librdkafka's own command, but for its words: they would be in the application's output. What
+/// fails is told as the state of the connection.
+const KINIT: &str = "(kinit -R -t \"%{sasl.kerberos.keytab}\" -k %{sasl.kerberos.principal} \
+                     || kinit -t \"%{sasl.kerberos.keytab}\" -k %{sasl.kerberos.principal}) \
+                     >/dev/null 2>&1";
+
 fn security(config: &ProducerConfig) -> Vec<Setting> {
     let security = &config.security;
     let mut out = vec![("security.protocol", security.protocol.to_string())];
@@ -111,6 +117,12 @@ fn security(config: &ProducerConfig) -> Vec<Setting> {
     if security.protocol.has_sasl() {
         set("sasl.mechanism", security.sasl.mechanism.map(|m| m.to_string()));
         set("sasl.username", security.sasl.username.clone());
+        let kerberos = &security.sasl.kerberos;
+        set("sasl.kerberos.service.name", kerberos.service_name.clone());
+        set("sasl.kerberos.principal", kerberos.principal.clone());
+        set("sasl.kerberos.keytab", kerberos.keytab.clone());
+        let quiet = kerberos.keytab.is_some().then(|| KINIT.to_owned());
+        set("sasl.kerberos.kinit.cmd", quiet);
     }
     if security.protocol.has_tls() {
         let ssl = &security.ssl;

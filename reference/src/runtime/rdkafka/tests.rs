@@ -285,6 +285,20 @@ async fn a_token_that_cannot_be_read_is_a_typed_problem_with_its_place() {
     assert!(problem.text.contains("/nowhere/token.json: No such file"), "{problem}");
 }
 
+#[cfg(feature = "gssapi")]
+#[tokio::test]
+async fn a_keytab_that_cannot_be_read_is_refused_with_its_place() {
+    let mut config = fast(NOBODY);
+    config.security.protocol = Protocol::SaslPlaintext;
+    config.security.sasl.mechanism = Some(Mechanism::Gssapi);
+    config.security.sasl.kerberos.principal = Some("alice".to_owned());
+    config.security.sasl.kerberos.keytab = Some("/nowhere/alice.keytab".to_owned());
+    let refused = RdkafkaConnect::new(&config).connect(Route::Main).await.err().unwrap();
+    assert_eq!(refused.trouble, Some(ConnectionTrouble::Settings));
+    assert!(refused.reason.contains("/nowhere/alice.keytab: No such file"), "{}", refused.reason);
+    assert!(refused.reason.contains("name a keytab"), "{}", refused.reason);
+}
+
 #[tokio::test]
 async fn the_problem_of_a_connection_is_typed_and_per_route() {
     let connect = RdkafkaConnect::new(&fast(NOBODY));
