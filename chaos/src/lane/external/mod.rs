@@ -154,7 +154,8 @@ pub async fn run(input: &RunInput, outside: &Outside) -> RunOutput {
         own.producer = with(own.producer, &["topic"], &names[0]);
         own.producer = with(own.producer, &["dlq", "topic"], &names[1]);
         let (scenario, world) = (Arc::new(own), world as Arc<dyn World>);
-        Ok((Arena { scenario, bootstrap, world, secrets: Arc::default() }, ()))
+        let secrets = Arc::default();
+        Ok((Arena { scenario, bootstrap, world, secrets, variables: Vec::new() }, ()))
     };
     let output = real::run(input, LaneName::External, facts, arena).await;
     if let Err(error) = topics::delete(&cluster, &names).await {
