@@ -245,8 +245,8 @@ impl Board {
             }
         };
         format!(
-            "state: {phase}, incarnation {}; events offered: {}; sends without an answer: {}; other \
-             calls: {}; {loads}",
+            "state: {phase}, incarnation {}; events offered: {}; sends without an answer: {}; \
+             other calls: {}; {loads}",
             self.inc,
             self.offered,
             self.sends.len(),

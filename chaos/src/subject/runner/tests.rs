@@ -274,7 +274,7 @@ async fn a_run_without_end_is_cut_at_three_times_its_budget() {
     let error = ended.unwrap_err();
     assert_eq!(error.blame, "harness");
     let told =
-        "events offered: 37; sends without an answer: 0; other calls: 0; not through: load 1";
+        "events offered: 36; sends without an answer: 0; other calls: 0; not through: load 1";
     assert!(error.message.contains(told), "{}", error.message);
     assert!(lines.last().unwrap().t_us <= 36_100_000);
 }
