@@ -1,6 +1,6 @@
 //! Which lanes a file is for, beside those that it lists.
 //!
-//! What is written for Apache Kafka in containers is for any cluster of it that the user names, too:
+//! What is written for Apache Kafka in containers is for any cluster that the user names, too:
 //! files do not list `external`, which runs only when it is asked for by name.
 
 use super::model::{Fault, LaneName, Scenario};

@@ -127,8 +127,8 @@ impl Proxy {
         self.shared.connect_to(broker, host, port);
     }
 
-    /// Says what a broker that does not know the proxy tells of where it is. When it tells something
-    /// else one day, connections go there from then on.
+    /// Says what a broker that does not know the proxy tells of where it is. When it tells
+    /// something else one day, connections go there from then on.
     pub fn advertised(&self, broker: i32, host: &str, port: u16) {
         self.shared.core().advertised.insert(broker, (host.to_owned(), port));
     }
