@@ -3,8 +3,8 @@
 //! A topic is deleted only if it is surely of this program: its name is
 //! `dashproof-RUN-STARTED-CHECK-NUMBER-KIND`, in which `CHECK` is made from the rest, and its
 //! `retention.ms` is the number that goes with that name. Those of the run itself are deleted at
-//! its end. Those of another run are deleted once they are [`OLD`]: nobody here can tell whether that
-//! run still goes on, and none goes on for so long.
+//! its end. Those of another run are deleted once they are [`OLD`]: nobody here can tell whether
+//! that run still goes on, and none goes on for so long.
 
 use std::collections::BTreeMap;
 use std::io;
