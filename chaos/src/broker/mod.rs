@@ -18,6 +18,7 @@ pub(crate) mod links;
 mod listen;
 mod log;
 pub mod reader;
+pub(crate) mod requests;
 pub(crate) mod script;
 pub(crate) mod shape;
 mod state;

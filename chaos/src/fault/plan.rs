@@ -67,18 +67,7 @@ impl FaultPlan {
     }
 
     fn resolve(&self, kind: &FaultKind) -> Vec<i32> {
-        let brokers = match kind {
-            FaultKind::BrokerDown { brokers }
-            | FaultKind::BrokerFlap { brokers, .. }
-            | FaultKind::NetPartition { brokers, .. }
-            | FaultKind::NetReset { brokers }
-            | FaultKind::NetCutFrame { brokers, .. }
-            | FaultKind::NetConnectBlackhole { brokers }
-            | FaultKind::NetLatency { brokers, .. } => brokers,
-            FaultKind::Link(fault) => fault.brokers(),
-            FaultKind::BrokerRollingRestart { .. } => &Brokers::All,
-            _ => return Vec::new(),
-        };
+        let Some(brokers) = kind.brokers() else { return Vec::new() };
         match brokers {
             Brokers::All => self.target.broker_ids(),
             Brokers::Ids(ids) => self.target.numbered(ids),

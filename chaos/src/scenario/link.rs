@@ -98,3 +98,22 @@ pub(super) fn fault(name: &str, fields: &Fields) -> Option<FaultKind> {
         _ => return None,
     }))
 }
+
+impl FaultKind {
+    /// The brokers whose connections it is about, where it is about connections.
+    #[must_use]
+    pub const fn brokers(&self) -> Option<&Brokers> {
+        match self {
+            Self::BrokerDown { brokers }
+            | Self::BrokerFlap { brokers, .. }
+            | Self::NetPartition { brokers, .. }
+            | Self::NetReset { brokers }
+            | Self::NetCutFrame { brokers, .. }
+            | Self::NetConnectBlackhole { brokers }
+            | Self::NetLatency { brokers, .. } => Some(brokers),
+            Self::Link(fault) => Some(fault.brokers()),
+            Self::BrokerRollingRestart { .. } => Some(&Brokers::All),
+            _ => None,
+        }
+    }
+}

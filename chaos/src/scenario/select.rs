@@ -26,9 +26,7 @@ impl Selection {
     pub fn is_of_files(&self) -> bool {
         !self.targets.is_empty() && self.targets.iter().all(|target| is_file(target))
     }
-}
 
-impl Selection {
     /// True when a target is this very scenario, by id, alias or file; a pattern names nothing.
     #[must_use]
     pub fn names(&self, scenario: &Scenario) -> bool {

@@ -22,6 +22,7 @@ use super::world::cluster_config;
 use super::{RunInput, RunOutput};
 use crate::broker::codes;
 use crate::broker::reader::Reader;
+use crate::broker::requests;
 use crate::fault::proxy::{Mode, Proxy, ProxyConfig, ProxyWorld, TopicNames};
 use crate::history::Recorder;
 use crate::scenario::model::{Brokers, FaultKind, LaneName, Listener, Scenario};
@@ -186,18 +187,9 @@ fn too_small(scenario: &Scenario, brokers: usize) -> Option<String> {
 }
 
 fn is_about_some(kind: &FaultKind) -> bool {
-    match kind {
-        FaultKind::BrokerDown { brokers }
-        | FaultKind::BrokerFlap { brokers, .. }
-        | FaultKind::NetPartition { brokers, .. }
-        | FaultKind::NetReset { brokers }
-        | FaultKind::NetCutFrame { brokers, .. }
-        | FaultKind::NetConnectBlackhole { brokers }
-        | FaultKind::NetLatency { brokers, .. } => *brokers != Brokers::All,
-        FaultKind::Link(fault) => *fault.brokers() != Brokers::All,
-        FaultKind::BrokerRollingRestart { .. } => true,
-        _ => false,
-    }
+    // one after the other is never all of them
+    let in_turn = matches!(kind, FaultKind::BrokerRollingRestart { .. });
+    in_turn || kind.brokers().is_some_and(|brokers| *brokers != Brokers::All)
 }
 
 /// The brokers that have the topics of a scenario: as many as it asks for, or all.
@@ -274,10 +266,7 @@ impl Place<'_> {
         for (topic, partition, leader) in leaders {
             let used = async {
                 let mut client = self.cluster.client(leader).await?;
-                let name = kafka_protocol::messages::TopicName(
-                    kafka_protocol::protocol::StrBytes::from_string(topic),
-                );
-                warm_up(&mut client, &name, partition, ROUNDS).await
+                warm_up(&mut client, &requests::topic(&topic), partition, ROUNDS).await
             };
             let used = timeout(FRESH, used).await;
             used.map_err(|_| format!("fresh topics take no records within {FRESH:?}"))?
@@ -310,7 +299,7 @@ impl Place<'_> {
         loop {
             let mut least = None::<Vec<_>>;
             for address in self.cluster.at.values() {
-                let request = topics::metadata(Some(&names));
+                let request = requests::metadata(Some(&names));
                 let said = Cluster::one(address, METADATA, &request).await;
                 let said = said.map_err(|error| format!("{}: {error}", shown(address)))?;
                 let led: Vec<_> = said.topics.iter().flat_map(led).collect();

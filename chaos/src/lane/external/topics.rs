@@ -11,20 +11,16 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kafka_protocol::messages::create_topics_request::{
-    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
-};
+use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
-use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, MetadataRequest,
-    MetadataResponse, TopicName,
+    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, MetadataResponse,
 };
-use kafka_protocol::protocol::StrBytes;
 use sha2::{Digest as _, Sha256};
 
 use super::cluster::{Cluster, METADATA};
 use crate::broker::codes;
+use crate::broker::requests::{all_made, metadata, setting, text, topic};
 
 pub(super) const CREATE: i16 = 5;
 pub(super) const DELETE: i16 = 4;
@@ -121,21 +117,11 @@ pub(super) struct NewTopic {
     pub(super) settings: Vec<(&'static str, String)>,
 }
 
-fn text(text: &str) -> StrBytes {
-    StrBytes::from_string(text.to_owned())
-}
-
-fn topic(name: &str) -> TopicName {
-    TopicName(text(name))
-}
-
 impl NewTopic {
     fn request(&self) -> CreatableTopic {
         let mark = named(&self.name).map(|named| (MARK, named.retention_ms.to_string()));
         let settings = self.settings.iter().cloned().chain(mark);
-        let settings = settings.map(|(key, value)| {
-            CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(&value)))
-        });
+        let settings = settings.map(|(key, value)| setting(key, &value));
         let new =
             CreatableTopic::default().with_name(topic(&self.name)).with_configs(settings.collect());
         if !self.only {
@@ -164,20 +150,7 @@ pub(super) async fn create(cluster: &Arc<Cluster>, topics: &[NewTopic]) -> io::R
         .with_topics(topics.iter().map(NewTopic::request).collect())
         .with_timeout_ms(TIMEOUT_MS);
     let answer = cluster.call(CREATE, &request).await?;
-    let refused = answer.topics.iter().find(|t| t.error_code != codes::NONE);
-    refused.map_or(Ok(()), |t| {
-        let why = t.error_message.as_ref().map(ToString::to_string).unwrap_or_default();
-        let name = t.name.as_str();
-        Err(io::Error::other(format!("topic {name}: Kafka error {} {why}", t.error_code)))
-    })
-}
-
-/// Asks one broker, or any, for these topics; for all if none are named.
-pub(super) fn metadata(topics: Option<&[&str]>) -> MetadataRequest {
-    let wanted = |name: &&str| MetadataRequestTopic::default().with_name(Some(topic(name)));
-    MetadataRequest::default()
-        .with_topics(topics.map(|topics| topics.iter().map(wanted).collect()))
-        .with_allow_auto_topic_creation(false)
+    all_made(&answer)
 }
 
 /// Deletes topics of this process, as far as they are there.

@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kafka_protocol::messages::alter_user_scram_credentials_request::ScramCredentialUpsertion;
 use kafka_protocol::messages::create_acls_request::AclCreation;
-use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::delete_acls_request::DeleteAclsFilter;
-use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
     AlterUserScramCredentialsRequest, CreateAclsRequest, CreateTopicsRequest, DeleteAclsRequest,
-    MetadataRequest, MetadataResponse, TopicName,
+    MetadataResponse,
 };
-use kafka_protocol::protocol::{Request, StrBytes};
+use kafka_protocol::protocol::Request;
 use pbkdf2::pbkdf2_hmac;
 use sha2::{Sha256, Sha512};
 use tokio::net::TcpStream;
@@ -23,6 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::broker::client::Client;
 use crate::broker::codes;
+use crate::broker::requests::{all_made, metadata, setting, text, topic};
 
 /// Versions that every Kafka since 2.4 serves.
 const METADATA: i16 = 9;
@@ -84,10 +84,6 @@ pub(super) fn all_well(mut codes: impl Iterator<Item = i16>) -> io::Result<()> {
     refused.map_or(Ok(()), |code| Err(io::Error::other(format!("Kafka error {code}"))))
 }
 
-fn text(text: &str) -> StrBytes {
-    StrBytes::from_string(text.to_owned())
-}
-
 impl Admin {
     /// Of brokers that work.
     pub(super) fn new(behind: Behind) -> Self {
@@ -135,7 +131,7 @@ impl Admin {
     /// True when every broker knows all others, and that every replica of these topics is in sync.
     pub(super) async fn whole(&self, topics: &[&str]) -> bool {
         for broker in self.behind.ports.keys() {
-            let Ok(said) = self.ask(*broker, METADATA, &metadata(topics)).await else {
+            let Ok(said) = self.ask(*broker, METADATA, &metadata(Some(topics))).await else {
                 return false;
             };
             let mut partitions = said.topics.iter().flat_map(|topic| &topic.partitions);
@@ -163,7 +159,7 @@ impl Admin {
 
     /// Brokers that the cluster knows, and these topics.
     pub(super) async fn metadata(&self, topics: &[&str]) -> io::Result<MetadataResponse> {
-        self.call(METADATA, &metadata(topics)).await
+        self.call(METADATA, &metadata(Some(topics))).await
     }
 
     /// Makes a user for both SCRAM mechanisms.
@@ -220,38 +216,19 @@ impl Admin {
 
     /// Makes topics; ends when they are made, not yet when every broker knows their leaders.
     pub(super) async fn create(&self, topics: &[NewTopic]) -> io::Result<()> {
-        let setting = |(key, value): &(&str, String)| {
-            CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(value)))
-        };
         let creatable = |new: &NewTopic| {
             CreatableTopic::default()
                 .with_name(topic(&new.name))
                 .with_num_partitions(new.partitions)
                 .with_replication_factor(new.replicas)
-                .with_configs(new.settings.iter().map(setting).collect())
+                .with_configs(new.settings.iter().map(|(key, value)| setting(key, value)).collect())
         };
         let request = CreateTopicsRequest::default()
             .with_topics(topics.iter().map(creatable).collect())
             .with_timeout_ms(TIMEOUT_MS);
         let answer = self.call(CREATE_TOPICS, &request).await?;
-        let refused = answer.topics.iter().find(|t| t.error_code != codes::NONE);
-        refused.map_or(Ok(()), |t| {
-            let why = t.error_message.as_ref().map(ToString::to_string).unwrap_or_default();
-            let name = t.name.as_str();
-            Err(io::Error::other(format!("topic {name}: Kafka error {} {why}", t.error_code)))
-        })
+        all_made(&answer)
     }
-}
-
-fn metadata(topics: &[&str]) -> MetadataRequest {
-    let wanted = |name: &&str| MetadataRequestTopic::default().with_name(Some(topic(name)));
-    MetadataRequest::default()
-        .with_topics(Some(topics.iter().map(wanted).collect()))
-        .with_allow_auto_topic_creation(false)
-}
-
-fn topic(name: &str) -> TopicName {
-    TopicName(text(name))
 }
 
 /// Ends when every partition of these topics has a leader that every broker knows.
@@ -262,7 +239,7 @@ pub(super) async fn led(admin: &Admin, topics: &[NewTopic]) -> Result<(), String
     loop {
         let mut least = wanted;
         for broker in admin.behind.ports.keys() {
-            let asked = admin.ask(*broker, METADATA, &metadata(&names)).await;
+            let asked = admin.ask(*broker, METADATA, &metadata(Some(&names))).await;
             let metadata = asked.map_err(|error| error.to_string())?;
             let partitions = metadata.topics.iter().flat_map(|topic| &topic.partitions);
             let led = partitions.filter(|p| p.error_code == codes::NONE && *p.leader_id > 0);
