@@ -63,17 +63,17 @@ pub(crate) fn run(
 
 /// Gives the calling thread the least share of the processors; false where the system cannot.
 #[cfg(target_os = "linux")]
-fn stand_back() -> bool {
+pub(super) fn stand_back() -> bool {
     // of the thread alone: its id is asked for, and children are started by others
     rustix::process::setpriority_process(Some(rustix::thread::gettid()), 19).is_ok()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn stand_back() -> bool {
+pub(super) fn stand_back() -> bool {
     false
 }
 
-fn can_stand_back() -> bool {
+pub(super) fn can_stand_back() -> bool {
     std::thread::spawn(stand_back).join().unwrap_or(false)
 }
 

@@ -292,21 +292,48 @@ fn compared(trial: &mut Trial, seed: u64, broken: Vec<(String, &'static str)>, r
 fn attempt_all(ui: Ui, prover: &Prover<'_>, trials: Vec<Trial>) -> Result<Vec<Trial>, Failure> {
     let total = trials.len();
     interrupt::of(total);
-    let done = Mutex::new(0_usize);
-    let tell = |caught: bool| {
-        interrupt::done(caught);
-        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-        *done += 1;
-        ui.progress(&format!("{done}/{total} saboteurs × scenarios"));
+    let finished = Mutex::new(Vec::new());
+    let finish = |trial: Trial| {
+        interrupt::done(trial.caught.is_some());
+        let mut finished = finished.lock().unwrap_or_else(PoisonError::into_inner);
+        finished.push(trial);
+        ui.progress(&format!("{}/{total} saboteurs × scenarios", finished.len()));
     };
     let (virtual_time, real_time): (Vec<Trial>, Vec<Trial>) =
         trials.into_iter().partition(|trial| !trial.saboteur.lane.is_real_time());
-    let waiting = Mutex::new(virtual_time.into_iter());
-    let finished = Mutex::new(Vec::new());
+    // As in a run: real time mostly waits, and what is virtual takes what it leaves.
+    if real_time.is_empty() || virtual_time.is_empty() || !pool::can_stand_back() {
+        simulate_all(prover, virtual_time, false, &finish);
+        attend_all(prover, real_time, &finish)?;
+    } else {
+        std::thread::scope(|scope| {
+            let simulated = scope.spawn(|| simulate_all(prover, virtual_time, true, &finish));
+            let attended = attend_all(prover, real_time, &finish);
+            simulated.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            attended
+        })?;
+    }
+    let mut finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let place = |trial: &Trial| saboteur::all().position(|s| s.name == trial.saboteur.name);
+    finished.sort_by_key(|trial| (place(trial), trial.scenario));
+    ui.clear();
+    Ok(finished)
+}
+
+fn simulate_all(
+    prover: &Prover<'_>,
+    trials: Vec<Trial>,
+    stands_back: bool,
+    finish: &(dyn Fn(Trial) + Sync),
+) {
+    let waiting = Mutex::new(trials.into_iter());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
+                if stands_back {
+                    pool::stand_back();
+                }
                 loop {
                     let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some(mut trial) = next else { return };
@@ -317,38 +344,40 @@ fn attempt_all(ui: Ui, prover: &Prover<'_>, trials: Vec<Trial>) -> Result<Vec<Tr
                             break;
                         }
                     }
-                    tell(trial.caught.is_some());
-                    finished.lock().unwrap_or_else(PoisonError::into_inner).push(trial);
+                    finish(trial);
                 }
             });
         }
     });
-    if !real_time.is_empty() {
-        // Real time is expensive: a saboteur that is not caught at once is not caught.
-        let seed = prover.seeds.start;
-        let runtime = pool::runtime()?;
-        let fleet = Fleet::default();
-        std::thread::scope(|scope| {
-            for mut trial in real_time {
-                let (runtime, finished, tell, fleet) = (&runtime, &finished, &tell, &fleet);
-                scope.spawn(move || {
-                    if trial.saboteur.law == AGREE {
-                        prover.disagree(&mut trial, seed, runtime, fleet);
-                    } else {
-                        runtime.block_on(prover.attend(&mut trial, seed, fleet));
-                    }
-                    tell(trial.caught.is_some());
-                    finished.lock().unwrap_or_else(PoisonError::into_inner).push(trial);
-                });
-            }
-        });
-        runtime.block_on(fleet.end());
+}
+
+fn attend_all(
+    prover: &Prover<'_>,
+    trials: Vec<Trial>,
+    finish: &(dyn Fn(Trial) + Sync),
+) -> Result<(), Failure> {
+    if trials.is_empty() {
+        return Ok(());
     }
-    let mut finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let place = |trial: &Trial| saboteur::all().position(|s| s.name == trial.saboteur.name);
-    finished.sort_by_key(|trial| (place(trial), trial.scenario));
-    ui.clear();
-    Ok(finished)
+    // Real time is expensive: a saboteur that is not caught at once is not caught.
+    let seed = prover.seeds.start;
+    let runtime = pool::runtime()?;
+    let fleet = Fleet::default();
+    std::thread::scope(|scope| {
+        for mut trial in trials {
+            let (runtime, fleet) = (&runtime, &fleet);
+            scope.spawn(move || {
+                if trial.saboteur.law == AGREE {
+                    prover.disagree(&mut trial, seed, runtime, fleet);
+                } else {
+                    runtime.block_on(prover.attend(&mut trial, seed, fleet));
+                }
+                finish(trial);
+            });
+        }
+    });
+    runtime.block_on(fleet.end());
+    Ok(())
 }
 
 fn matrix(trials: &[Trial]) -> String {
