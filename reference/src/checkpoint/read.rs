@@ -1,5 +1,6 @@
 //! Reading one file, every check included.
 
+use std::cell::Cell;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +21,24 @@ use crate::fs::Fs;
 
 /// A header and a state's usual length fit: most headers cost one read.
 const FIRST_READ: usize = 512;
+
+/// A buffer that is longer than this is not kept for the next file.
+const KEPT: usize = 1 << 20;
+
+thread_local! {
+    /// For the bytes of a file while it is decoded. Taken out meanwhile: a state's own code may read
+    /// another checkpoint.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+fn with_buffer<T>(read: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let mut buffer = BUFFER.take();
+    let value = read(&mut buffer);
+    if buffer.capacity() <= KEPT {
+        BUFFER.set(buffer);
+    }
+    value
+}
 
 /// Why a file gave no checkpoint.
 #[derive(Debug)]
@@ -93,15 +112,23 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         state.saturating_add(state / 128).saturating_add((FIXED + MAX_FIELDS + 1024) as u64)
     }
 
-    fn bytes(&self, path: &Path) -> Result<Vec<u8>, Trouble> {
-        self.fs.read(path, self.file_limit()).map_err(|error| {
+    /// A whole file, in the buffer.
+    fn bytes<'b>(
+        &self,
+        path: &Path,
+        expected: Option<usize>,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<&'b [u8], Trouble> {
+        let read = self.fs.read_into(path, self.file_limit(), expected, buffer);
+        let len = read.map_err(|error| {
             if error.kind() == io::ErrorKind::FileTooLarge {
                 let message = "the file is longer than the largest state allows: raise \
                                Options::max_state";
                 return Trouble::Fault(Fault::Reader(ErrorKind::Oversize, message.into()));
             }
             Trouble::of_io(error)
-        })
+        })?;
+        Ok(buffer.get(..len).unwrap_or_default())
     }
 
     /// What a file's header says now.
@@ -109,9 +136,10 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         let path = self.path(file);
         let head = match &file.kind {
             Kind::New(name) => read_head(self.fs.as_ref(), &path, name),
-            Kind::Old(old) => self.bytes(&path).and_then(|bytes| {
+            Kind::Old(old) => with_buffer(|buffer| {
+                let bytes = self.bytes(&path, None, buffer)?;
                 let limit = self.options.max_state;
-                let header = v1::head::<S>(old, &bytes, limit).map_err(Trouble::Fault)?;
+                let header = v1::head::<S>(old, bytes, limit).map_err(Trouble::Fault)?;
                 Ok(Known { header, bytes: Box::default() })
             }),
         };
@@ -143,9 +171,20 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         if let Head::Bad(fault @ Fault::Damage(Reason::Missing, _)) = &file.head {
             return Err(Trouble::Fault(fault.clone()));
         }
-        let bytes = self.bytes(&self.path(file))?;
+        with_buffer(|buffer| {
+            let known = file.known().filter(|known| !known.bytes.is_empty());
+            let expected = known.and_then(|known| {
+                let payload = usize::try_from(known.header.payload_len).ok()?;
+                known.bytes.len().checked_add(payload).filter(|len| *len <= KEPT)
+            });
+            let bytes = self.bytes(&self.path(file), expected, buffer)?;
+            self.decode_bytes(file, bytes).map_err(Trouble::Fault)
+        })
+    }
+
+    fn decode_bytes(&self, file: &File, bytes: &[u8]) -> Result<Checkpoint<S>, Fault> {
         let (schema, limit) = (&self.options.schema, self.options.max_state);
-        let result = match &file.kind {
+        match &file.kind {
             Kind::New(name) => {
                 let body = |header: &Header, stored: &[u8]| {
                     payload::check(header, stored)?;
@@ -157,14 +196,13 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
                 // the very bytes of a header that was checked need no second check
                 match file.known().and_then(|k| Some((k, bytes.strip_prefix(&*k.bytes)?))) {
                     Some((known, stored)) => body(&known.header, stored),
-                    None => named(format::parse(&bytes), name).and_then(|parsed| {
+                    None => named(format::parse(bytes), name).and_then(|parsed| {
                         body(&parsed.header, bytes.get(parsed.len..).unwrap_or_default())
                     }),
                 }
             }
-            Kind::Old(old) => v1::read(old, &bytes, limit, schema),
-        };
-        result.map_err(Trouble::Fault)
+            Kind::Old(old) => v1::read(old, bytes, limit, schema),
+        }
     }
 
     /// Counts a file's damage and warns of it, the first time.

@@ -77,6 +77,17 @@ fn parent(path: &Path) -> Option<&Path> {
     path.parent().map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir })
 }
 
+/// The first bytes of a buffer, which grows to have as many.
+fn grown(buffer: &mut Vec<u8>, len: usize) -> &mut [u8] {
+    if buffer.is_empty() {
+        // zeroed by the system, not by hand
+        *buffer = vec![0; len];
+    } else if buffer.len() < len {
+        buffer.resize(len, 0);
+    }
+    buffer.get_mut(..len).unwrap_or_default()
+}
+
 impl Fs for StdFs {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         let Some(above) = parent(dir) else { return Ok(()) };
@@ -120,22 +131,41 @@ impl Fs for StdFs {
     }
 
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let len = self.read_into(path, limit, None, &mut bytes)?;
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
+    fn read_into(
+        &self,
+        path: &Path,
+        limit: u64,
+        expected: Option<usize>,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<usize> {
         let mut file = uninterrupted(|| File::open(path))?;
+        let mut read = 0;
+        // one byte more shows a file that is longer; one that is there is the expected file's end
+        if let Some(expected) = expected.filter(|len| (*len as u64) < limit) {
+            let room = grown(buffer, expected + 1);
+            read = uninterrupted(|| file.read(room))?;
+            if read == expected {
+                return Ok(read);
+            }
+        }
         let len = uninterrupted(|| file.metadata())?.len();
         if len > limit {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let mut bytes = vec![0; len];
-        let mut read = 0;
+        let bytes = grown(buffer, usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?);
         while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
             match uninterrupted(|| file.read(rest))? {
                 0 => break,
                 n => read += n,
             }
         }
-        bytes.truncate(read);
-        Ok(bytes)
+        Ok(read)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -227,6 +257,30 @@ mod tests {
         assert_eq!(StdFs.read_at(&dir.at("a"), 1, 3).unwrap(), b"ell");
         assert_eq!(StdFs.read_at(&dir.at("a"), 4, 9).unwrap(), b"o");
         assert_eq!(StdFs.read_at(&dir.at("a"), 9, 9).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_buffer_that_is_used_again_gives_the_file_and_nothing_of_the_one_before() {
+        let dir = Dir::new("buffer");
+        let mut buffer = Vec::new();
+        for text in ["a longer file", "short", "", "the longest file of all"] {
+            fs::write(dir.0.join("a"), text).unwrap();
+            let len = StdFs.read_into(&dir.0.join("a"), 100, None, &mut buffer).unwrap();
+            assert_eq!(buffer.get(..len), Some(text.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn a_file_that_has_another_length_than_expected_is_read_whole_all_the_same() {
+        let dir = Dir::new("expected");
+        fs::write(dir.0.join("a"), "nine byte").unwrap();
+        for expected in [0, 5, 8, 9, 10, 50] {
+            let mut buffer = Vec::new();
+            let read = StdFs.read_into(&dir.0.join("a"), 100, Some(expected), &mut buffer);
+            assert_eq!(buffer.get(..read.unwrap()), Some("nine byte".as_bytes()), "{expected}");
+        }
+        let over = StdFs.read_into(&dir.0.join("a"), 8, Some(5), &mut Vec::new()).unwrap_err();
+        assert_eq!(over.kind(), io::ErrorKind::FileTooLarge);
     }
 
     #[test]
