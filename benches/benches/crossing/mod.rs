@@ -1,16 +1,16 @@
 //! Records of a bare librdkafka on their way to brokers, through a proxy or not.
 //!
-//! Moments are taken where a delivery is reported: `poll` and `flush` of rdkafka return up to their
-//! whole time-out later.
+//! Moments are taken where a delivery is reported, on a thread that polls: `poll` and `flush` of
+//! rdkafka return up to their whole time-out later, and turn in circles through its last millisecond.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use dashproof::fault::proxy::{Mode, ProxyConfig, TopicNames};
 use dashproof::history::EventId;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, ProducerContext};
+use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext};
 
 use crate::cluster::{RUN, Ratios, in_turns};
@@ -19,6 +19,8 @@ use crate::cluster::{RUN, Ratios, in_turns};
 const COUNT: u32 = 100_000;
 /// Records that are sent one after the other.
 const SINGLES: u32 = 300;
+/// How long deliveries may take.
+const LIMIT: Duration = Duration::from_secs(120);
 const PAYLOAD: [u8; 1000] = [b'x'; 1000];
 
 /// What a proxy in front of these brokers is told.
@@ -32,14 +34,15 @@ pub(crate) fn config(brokers: Vec<i32>, topic: &str) -> ProxyConfig {
     }
 }
 
-/// How many were delivered, and when the last was.
+/// How many were delivered, of how many that are waited for, and when the last was.
 struct Seen {
     count: u32,
+    wanted: u32,
     last: Instant,
 }
 
 #[derive(Clone)]
-struct Watch(Arc<Mutex<Seen>>);
+struct Watch(Arc<(Mutex<Seen>, Condvar)>);
 
 impl ClientContext for Watch {}
 
@@ -48,15 +51,19 @@ impl ProducerContext for Watch {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         result.as_ref().map_err(|(error, _)| error).unwrap();
-        let mut seen = self.0.lock().unwrap();
+        let (seen, all) = &*self.0;
+        let mut seen = seen.lock().unwrap();
         seen.count += 1;
         seen.last = Instant::now();
+        if seen.count == seen.wanted {
+            all.notify_one();
+        }
     }
 }
 
 /// A bare client for one topic.
 struct Bare {
-    producer: BaseProducer<Watch>,
+    producer: ThreadedProducer<Watch>,
     watch: Watch,
     topic: String,
     sent: u32,
@@ -64,7 +71,8 @@ struct Bare {
 
 impl Bare {
     fn open(bootstrap: &str, topic: &str, linger: &str) -> Self {
-        let watch = Watch(Arc::new(Mutex::new(Seen { count: 0, last: Instant::now() })));
+        let seen = Seen { count: 0, wanted: u32::MAX, last: Instant::now() };
+        let watch = Watch(Arc::new((Mutex::new(seen), Condvar::new())));
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", bootstrap)
@@ -72,7 +80,7 @@ impl Bare {
             .set("linger.ms", linger)
             .set("queue.buffering.max.messages", "1000000")
             .set("queue.buffering.max.kbytes", "2147483647");
-        let producer = BaseProducer::from_config_and_context(&config, watch.clone()).unwrap();
+        let producer = ThreadedProducer::from_config_and_context(&config, watch.clone()).unwrap();
         Self { producer, watch, topic: topic.to_owned(), sent: 0 }
     }
 
@@ -88,15 +96,14 @@ impl Bare {
 
     /// Ends when all are delivered; the moment when the last was.
     fn delivered(&self) -> Instant {
-        let limit = Instant::now() + Duration::from_secs(120);
-        loop {
-            self.producer.poll(Duration::from_millis(1));
-            let seen = self.watch.0.lock().unwrap();
-            if seen.count == self.sent {
-                return seen.last;
-            }
-            assert!(Instant::now() < limit, "{} of {} are delivered", seen.count, self.sent);
-        }
+        let (seen, all) = &*self.watch.0;
+        let mut seen = seen.lock().unwrap();
+        seen.wanted = self.sent;
+        let missing = |seen: &mut Seen| seen.count < seen.wanted;
+        let (mut seen, late) = all.wait_timeout_while(seen, LIMIT, missing).unwrap();
+        assert!(!late.timed_out(), "{} of {} are delivered", seen.count, self.sent);
+        seen.wanted = u32::MAX;
+        seen.last
     }
 }
 
