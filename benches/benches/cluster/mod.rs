@@ -1,4 +1,4 @@
-//! Model brokers in a process of their own, for the benches that need some.
+//! Model brokers in a process of their own, and rounds of two sides, for the benches that need some.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -34,6 +34,49 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Rates of two sides in the rounds of one run, as a ratio.
+pub(crate) struct Ratios {
+    sorted: Vec<f64>,
+    best: [f64; 2],
+    unit: &'static str,
+}
+
+impl Ratios {
+    /// Of what is measured, and of its baseline.
+    pub(crate) fn of(ours: &[f64], theirs: &[f64], unit: &'static str) -> Self {
+        let mut sorted: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a / b).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let best = [ours, theirs].map(|side| side.iter().copied().fold(0.0, f64::max));
+        Self { sorted, best, unit }
+    }
+}
+
+impl std::fmt::Display for Ratios {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { sorted, best: [ours, theirs], unit } = self;
+        let last = sorted.len() - 1;
+        write!(
+            f,
+            "ratio {:.2} (rounds {:.2} to {:.2}); best {ours:.0} {unit} against {theirs:.0}",
+            sorted[sorted.len() / 2],
+            sorted[0],
+            sorted[last],
+        )
+    }
+}
+
+/// Plays two sides, 0 and 1, in rounds, so that a busy machine slows both: each begins every other
+/// round.
+pub(crate) fn in_turns<T>(rounds: usize, mut play: impl FnMut(usize) -> T) -> [Vec<T>; 2] {
+    let mut sides = [Vec::new(), Vec::new()];
+    for round in 0..rounds {
+        for side in [round % 2, 1 - round % 2] {
+            sides[side].push(play(side));
+        }
+    }
+    sides
 }
 
 pub(crate) fn ports(text: &str) -> Vec<u16> {
@@ -72,24 +115,46 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Three model brokers that advertise these ports, or their own.
-pub(crate) fn serve(advertised: Option<&str>) {
+/// A model cluster in a process of its own; it ends with this.
+pub(crate) struct Broker {
+    /// Ports of its brokers, as they are printed.
+    pub(crate) ports: String,
+    _process: Process,
+}
+
+impl Broker {
+    /// So many brokers that advertise these ports, or their own.
+    pub(crate) fn start(brokers: u8, advertised: Option<&str>) -> Self {
+        let brokers = brokers.to_string();
+        let (process, ports) =
+            Process::start(&[&["broker", &brokers], advertised.as_slice()].concat());
+        Self { ports, _process: process }
+    }
+
+    pub(crate) fn bootstrap(&self) -> String {
+        servers(&self.ports)
+    }
+}
+
+/// Model brokers for [`Broker`], which starts this program again: how many, and their ports.
+pub(crate) fn serve(args: &[String]) {
+    let count: u8 = args[0].parse().unwrap();
     runtime().block_on(async {
         let (mut sockets, mut own) = (Vec::new(), Vec::new());
-        for _ in 0..3 {
+        for _ in 0..count {
             let (socket, port) = broker::bind_loopback().await.unwrap();
             sockets.push(socket);
             own.push(port);
         }
-        let told = advertised.map_or_else(|| own.clone(), ports);
+        let told = args.get(1).map_or_else(|| own.clone(), |told| ports(told));
         let recorder = Recorder::new(Arc::new(NoClock));
         let config = ClusterConfig {
-            brokers: 3,
+            brokers: count.into(),
             partitions: 3,
             main_topic: TOPIC.to_owned(),
             dlq_topic: "dashstream-dlq".to_owned(),
             advertised: told.into_iter().map(|port| ("127.0.0.1".to_owned(), port)).collect(),
-            min_insync: 2,
+            min_insync: count.min(2).into(),
             auto_create: true,
             message_max_bytes: 10 << 20,
             run: RUN,

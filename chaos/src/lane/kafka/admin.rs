@@ -12,7 +12,7 @@ use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::delete_acls_request::DeleteAclsFilter;
 use kafka_protocol::messages::{
     AlterUserScramCredentialsRequest, CreateAclsRequest, CreateTopicsRequest, DeleteAclsRequest,
-    MetadataResponse,
+    DeleteTopicsRequest, MetadataResponse,
 };
 use kafka_protocol::protocol::Request;
 use pbkdf2::pbkdf2_hmac;
@@ -27,6 +27,7 @@ use crate::broker::requests::{all_made, metadata, setting, text, topic};
 /// Versions that every Kafka since 2.4 serves.
 const METADATA: i16 = 9;
 const CREATE_TOPICS: i16 = 5;
+const DELETE_TOPICS: i16 = 4;
 const ACLS: i16 = 2;
 /// Numbers of the protocol.
 const SCRAM_SHA_256: i8 = 1;
@@ -228,6 +229,15 @@ impl Admin {
             .with_timeout_ms(TIMEOUT_MS);
         let answer = self.call(CREATE_TOPICS, &request).await?;
         all_made(&answer)
+    }
+
+    /// Deletes a topic.
+    pub(super) async fn delete(&self, name: &str) -> io::Result<()> {
+        let request = DeleteTopicsRequest::default()
+            .with_topic_names(vec![topic(name)])
+            .with_timeout_ms(TIMEOUT_MS);
+        let answer = self.call(DELETE_TOPICS, &request).await?;
+        all_well(answer.responses.iter().map(|told| told.error_code))
     }
 }
 

@@ -18,18 +18,15 @@ use super::certs::{self, Certificates, PASSWORD, USER};
 use super::disks::{self, Disks};
 use super::docker::{self, Docked, Missing, Whose};
 use super::node::{self, Node, NodeSpec};
+use super::open;
 use super::realm::Realm;
 use super::secure;
+use super::shape::Shape;
 use super::warm::{self, warm};
 use crate::broker::HeldPort;
 use crate::lane::external::{self, Outside};
 use crate::scenario::model::Listener;
 
-/// Cells that use a cluster at the same time. Each has listeners of its own on every broker, so
-/// that a fault of one is none of another's.
-const SLOTS: usize = 4;
-/// The same of the single broker, which has eight listeners for each.
-const SECURE_SLOTS: usize = 3;
 /// How long the brokers may take to know each other after they have started.
 const ASSEMBLE: Duration = Duration::from_secs(60);
 /// How long a cluster that was harmed may take to become whole again before another is started.
@@ -42,61 +39,6 @@ const SWEEPS: usize = 10;
 
 /// Docker was asked for something in this process.
 static USED: AtomicBool = AtomicBool::new(false);
-
-/// What a cell needs of a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Shape {
-    /// One broker.
-    Single,
-    /// One broker with listeners for GSSAPI, and a realm.
-    Kerberos,
-    /// Three brokers, replication factor 3, two replicas in sync.
-    Cluster,
-    /// One or three brokers for cells that run alone.
-    Own {
-        /// How many.
-        brokers: usize,
-        /// Small disks of each; 0 for the container's own.
-        disks: usize,
-    },
-}
-
-impl Shape {
-    pub(super) const fn brokers(self) -> usize {
-        match self {
-            Self::Single | Self::Kerberos => 1,
-            Self::Cluster => 3,
-            Self::Own { brokers, .. } => brokers,
-        }
-    }
-
-    /// Settings of its brokers beyond those of all.
-    fn settings(self) -> Vec<(String, String)> {
-        match self {
-            Self::Single | Self::Kerberos => {
-                let (slots, listeners) = self.slots();
-                secure::settings(slots, &listeners)
-            }
-            Self::Cluster | Self::Own { .. } => Vec::new(),
-        }
-    }
-
-    /// Slots, and the listeners of each.
-    fn slots(self) -> (usize, Vec<Listener>) {
-        match self {
-            Self::Single | Self::Kerberos => {
-                let kerberos = self == Self::Kerberos;
-                let ours = |listener: &Listener| {
-                    *listener == Listener::Plaintext || listener.is_kerberos() == kerberos
-                };
-                let all = Listener::ALL.into_iter().map(|(_, listener)| listener);
-                (SECURE_SLOTS, all.filter(ours).collect())
-            }
-            Self::Cluster => (SLOTS, vec![Listener::Plaintext]),
-            Self::Own { .. } => (1, vec![Listener::Plaintext]),
-        }
-    }
-}
 
 /// The clusters of one run.
 #[derive(Default)]
@@ -147,7 +89,7 @@ impl Fleet {
         let place = match shape {
             Shape::Single => &self.single,
             Shape::Kerberos => &self.kerberos,
-            Shape::Cluster | Shape::Own { .. } => &self.cluster,
+            Shape::Cluster | Shape::Own { .. } | Shape::Open { .. } => &self.cluster,
         };
         place.get_or_init(|| Ground::start(docked, shape)).await.clone()
     }
@@ -240,6 +182,8 @@ pub(super) struct Ground {
     pub(super) nodes: Vec<Node>,
     /// Small disks, where the brokers have them.
     pub(super) disks: Option<Disks>,
+    /// Ports on which clients reach the brokers without a proxy, where there are such.
+    pub(super) direct: Vec<u16>,
     network: Option<String>,
     docked: Docked,
     slots: Mutex<Vec<Slot>>,
@@ -282,6 +226,7 @@ impl Slot {
                 name: secure::name(*listener, self.number),
                 protocol: secure::protocol(*listener),
                 advertised: held.get(at)?.port(),
+                fixed: false,
             })
         })
     }
@@ -310,12 +255,13 @@ impl Drop for Lent {
 }
 
 impl Ground {
-    async fn start(docked: &Docked, shape: Shape) -> Result<Arc<Self>, String> {
+    pub(super) async fn start(docked: &Docked, shape: Shape) -> Result<Arc<Self>, String> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let stem = format!("dashproof-{}-{number}", std::process::id());
         let brokers = shape.brokers();
         let (count, offered) = shape.slots();
+        let direct = shape.direct().map_err(|e| format!("no port for a listener: {e}"))?;
         let secured = matches!(shape, Shape::Single | Shape::Kerberos);
         let certificates = secured.then(Certificates::make).transpose();
         let certificates = certificates.map_err(|e| format!("no certificates: {e}"))?;
@@ -342,7 +288,11 @@ impl Ground {
                 id,
                 names: names.clone(),
                 network: network.clone(),
-                listeners: slots.iter().flat_map(|slot| slot.listeners(at)).collect(),
+                listeners: slots
+                    .iter()
+                    .flat_map(|slot| slot.listeners(at))
+                    .chain(direct.get(at).map(|port| open::listener(*port)))
+                    .collect(),
                 settings: shape.settings(),
                 files: files.clone(),
                 disks: disks::names(&stem, id, small),
@@ -354,7 +304,7 @@ impl Ground {
         let (slots, free) = (Mutex::new(slots), Arc::new(Semaphore::new(count)));
         let docked = docked.clone();
         let ground =
-            Self { shape, certificates, realm, nodes, disks, network, docked, slots, free };
+            Self { shape, certificates, realm, nodes, disks, direct, network, docked, slots, free };
         let ground = Arc::new(ground);
         ground.assembled().await?;
         Ok(ground)
@@ -456,7 +406,7 @@ impl Ground {
     }
 
     /// Removes its containers, network and disks.
-    async fn remove(&self) {
+    pub(super) async fn remove(&self) {
         let mut removing = JoinSet::new();
         let docker = &self.docked.docker;
         let holder = self.disks.iter().map(Disks::holder);

@@ -6,9 +6,11 @@ mod disks;
 mod docker;
 mod fleet;
 mod node;
+mod open;
 mod process;
 mod realm;
 mod secure;
+mod shape;
 mod warm;
 mod world;
 
@@ -29,11 +31,13 @@ use crate::subject::secrets::OwnSecrets;
 use admin::{Admin, NewTopic};
 use certs::{Certificates, Directory, expired_token, renew_token};
 pub use docker::{Docked, IMAGE_VARIABLE, Missing, OFFICIAL, OWN, look};
-use fleet::{Alone, Lent, Shape};
+use fleet::{Alone, Lent};
 pub use fleet::{Fleet, abandon, containers};
+pub use open::{NotStarted, OpenCluster};
 use process::{Processes, ROUNDS};
 use realm::Realm;
 pub use realm::{tools, unbuilt};
+use shape::Shape;
 use warm::make;
 pub(in crate::lane) use warm::produce as warm_up;
 use world::KafkaWorld;
@@ -160,16 +164,7 @@ impl Place {
             run,
             mode: if encrypted { Mode::Bytes } else { Mode::Frames },
         };
-        let failed = |error: io::Error| format!("cannot listen: {error}");
-        let mut listeners = Vec::new();
-        for held in slot.held(scenario.listener) {
-            listeners.push(held.listen().await.map_err(failed)?);
-        }
-        let proxy = Proxy::on(listeners, proxy, recorder.clone(), input.seed).map_err(failed)?;
-        let behind = ground.behind(&slot, scenario.listener).await?;
-        for (id, port) in ground.ids().into_iter().zip(slot.advertised(scenario.listener)) {
-            proxy.connect_to(id, "127.0.0.1", behind.port(port));
-        }
+        let proxy = before(&slot, scenario.listener, proxy, recorder.clone(), input.seed).await?;
         let secrets = Arc::new(OwnSecrets::default());
         let certificates = ground.certificates.as_ref().filter(|_| is_secured(scenario));
         let files = certificates.map(|c| files(c, ground.realm.as_ref(), &secrets)).transpose();
@@ -204,6 +199,30 @@ impl Place {
         }
         Arc::new(own)
     }
+}
+
+/// A proxy on the ports of a slot, with the brokers behind it.
+///
+/// # Errors
+/// Texts of the operating system's errors, and of Docker's.
+async fn before(
+    lent: &Lent,
+    listener: Listener,
+    proxy: ProxyConfig,
+    recorder: Recorder,
+    seed: u64,
+) -> Result<Proxy, String> {
+    let failed = |error: io::Error| format!("cannot listen: {error}");
+    let mut listeners = Vec::new();
+    for held in lent.held(listener) {
+        listeners.push(held.listen().await.map_err(failed)?);
+    }
+    let proxy = Proxy::on(listeners, proxy, recorder, seed).map_err(failed)?;
+    let behind = lent.ground.behind(lent, listener).await?;
+    for (id, port) in lent.ground.ids().into_iter().zip(lent.advertised(listener)) {
+        proxy.connect_to(id, "127.0.0.1", behind.port(port));
+    }
+    Ok(proxy)
 }
 
 /// The listener asks for something, or the settings name a file.

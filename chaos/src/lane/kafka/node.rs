@@ -46,6 +46,8 @@ pub(super) struct Listener {
     pub(super) protocol: &'static str,
     /// Port of the loopback interface that clients are sent to.
     pub(super) advertised: u16,
+    /// Docker publishes it at that port, and clients need no proxy; else at one of its choice.
+    pub(super) fixed: bool,
 }
 
 /// What a broker is started with.
@@ -91,6 +93,12 @@ impl NodeSpec {
         self.listeners.iter().map(|l| l.name.clone()).zip(FIRST..).collect()
     }
 
+    /// Ports inside the container, and where they are on the loopback interface: 0 is any.
+    fn published(&self) -> impl Iterator<Item = (u16, u16)> {
+        let port = |l: &Listener| if l.fixed { l.advertised } else { 0 };
+        (FIRST..).zip(self.listeners.iter().map(port))
+    }
+
     /// Everything the broker is told.
     fn settings(&self) -> Vec<(String, String)> {
         let mut listeners = vec![
@@ -102,7 +110,7 @@ impl NodeSpec {
         let mut protocols = vec!["INTERNAL:PLAINTEXT".into(), "CONTROLLER:PLAINTEXT".to_owned()];
         let inside = self.inside();
         for listener in &self.listeners {
-            let Listener { name, protocol, advertised: port } = listener;
+            let Listener { name, protocol, advertised: port, .. } = listener;
             let within = inside.get(name).copied().unwrap_or_default();
             listeners.push(format!("{name}://0.0.0.0:{within}"));
             advertised.push(format!("{name}://127.0.0.1:{port}"));
@@ -149,9 +157,9 @@ impl NodeSpec {
         let (name, tag) = self.image.rsplit_once(':').unwrap_or((&self.image, "latest"));
         let mut image =
             GenericImage::new(name, tag).with_wait_for(WaitFor::message_on_stdout(STARTED));
-        let ports: Vec<u16> = self.inside().into_values().collect();
-        for port in &ports {
-            image = image.with_exposed_port(ContainerPort::Tcp(*port));
+        let ports: Vec<(u16, u16)> = self.published().collect();
+        for (inside, _) in &ports {
+            image = image.with_exposed_port(ContainerPort::Tcp(*inside));
         }
         let mut request = image
             .with_container_name(self.name())
@@ -159,11 +167,13 @@ impl NodeSpec {
             .with_env_var("CLUSTER_ID", "dashproofdashproof0001")
             .with_env_var("KAFKA_HEAP_OPTS", HEAP)
             .with_host_config_modifier(move |host| {
-                let binding = PortBinding {
+                let binding = |port: &u16| PortBinding {
                     host_ip: Some("127.0.0.1".to_owned()),
-                    host_port: Some("0".to_owned()),
+                    host_port: Some(port.to_string()),
                 };
-                let bind = |port: &u16| (format!("{port}/tcp"), Some(vec![binding.clone()]));
+                let bind = |(inside, port): &(u16, u16)| {
+                    (format!("{inside}/tcp"), Some(vec![binding(port)]))
+                };
                 host.port_bindings = Some(ports.iter().map(bind).collect());
                 host.publish_all_ports = Some(false);
             });
@@ -303,6 +313,7 @@ mod tests {
             name: name.to_owned(),
             protocol,
             advertised,
+            fixed: false,
         };
         NodeSpec {
             image: OFFICIAL.to_owned(),
@@ -346,6 +357,13 @@ mod tests {
         assert_eq!(dirs(&["v1"]), ("/disk1/log".to_owned(), None));
         let two = ("/disk1/log,/disk2/log".to_owned(), Some(METADATA.to_owned()));
         assert_eq!(dirs(&["v1", "v2"]), two);
+    }
+
+    #[test]
+    fn a_listener_without_a_proxy_is_published_where_clients_are_sent() {
+        let mut spec = spec();
+        spec.listeners[1].fixed = true;
+        assert_eq!(spec.published().collect::<Vec<_>>(), [(9100, 0), (9101, 4001)]);
     }
 
     #[test]
