@@ -277,6 +277,9 @@ pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
     if result.tries > 1 {
         out.push_str(&format!("  it took {} tries to reach every mark\n", result.tries));
     }
+    for note in result.judgement.iter().flat_map(|judgement| &judgement.notes) {
+        out.push_str(&format!("  note: {note}\n"));
+    }
     let violations = result.judgement.as_ref().map(|j| j.violations.as_slice()).unwrap_or_default();
     let is_told = result.verdict == Verdict::Fail && result.error.is_none();
     if !is_told || violations.is_empty() {

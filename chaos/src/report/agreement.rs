@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::cell::CellResult;
 use super::table::aligned;
 use crate::exit;
-use crate::lane::SubjectSpec;
-use crate::oracle::Verdict;
+use crate::history::Kind;
+use crate::lane::{SubjectSpec, external};
 use crate::oracle::agree::{Comparison, Difference, Listed, Side, compare};
+use crate::oracle::{Verdict, quoted};
 use crate::scenario::Explanation;
 use crate::scenario::model::{LaneName, Scenario};
 
@@ -59,6 +60,15 @@ pub fn side(result: &CellResult) -> Option<Side> {
     Some(Side::judged(&result.lines, &result.cell.scenario, judgement))
 }
 
+/// The cluster of a cell on the lane external, as its history names it.
+fn named_cluster(result: &CellResult) -> Option<String> {
+    let Some(Kind::Run { environment, .. }) = result.lines.first().map(|line| &line.kind) else {
+        return None;
+    };
+    let named = environment.iter().find(|(key, _)| key == external::BOOTSTRAP);
+    named.filter(|_| result.cell.lane == LaneName::External).map(|(_, value)| value.clone())
+}
+
 /// Collects the sides of a run.
 #[derive(Debug, Default)]
 pub struct Board {
@@ -66,6 +76,8 @@ pub struct Board {
     said: BTreeMap<(String, LaneName), Said>,
     sides: BTreeMap<(String, u64), Vec<Side>>,
     subject: Option<SubjectSpec>,
+    /// The cluster that the user named, where a cell ran there.
+    bootstrap: Option<String>,
 }
 
 /// A lane that could not run, and why.
@@ -77,6 +89,7 @@ impl Board {
         let id = &result.cell.scenario.id;
         self.scenarios.entry(id.clone()).or_insert_with(|| Arc::clone(&result.cell.scenario));
         self.subject.get_or_insert_with(|| result.cell.subject.clone());
+        self.bootstrap = self.bootstrap.take().or_else(|| named_cluster(result));
         let said = Said::of(result);
         let known = self.said.entry((id.clone(), result.cell.lane)).or_insert(said);
         *known = said.max(*known);
@@ -125,7 +138,11 @@ impl Board {
     fn command(&self, scenario: &Scenario, [a, b]: [LaneName; 2], seed: u64) -> String {
         let named = if scenario.named_by_file { &scenario.path } else { &scenario.id };
         let lanes = format!("{},{}", a.as_str(), b.as_str());
+        let named = quoted(named);
         let mut command = format!("dashproof run {named} --lanes {lanes} --seed {seed} --agree");
+        if let Some(bootstrap) = self.bootstrap.as_ref().filter(|_| b == LaneName::External) {
+            command.push_str(&format!(" --bootstrap {}", quoted(bootstrap)));
+        }
         match &self.subject {
             Some(SubjectSpec::Saboteur(name)) => command.push_str(&format!(" --saboteur {name}")),
             Some(SubjectSpec::Driver(words)) => {
