@@ -1,6 +1,8 @@
 //! What the lanes of a run say of each other: pairs compared, differences explained or not, and the
 //! table of all scenarios × lanes.
 
+mod alone;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use crate::oracle::agree::{Comparison, Difference, Listed, Side, compare};
 use crate::oracle::{Verdict, quoted};
 use crate::scenario::Explanation;
 use crate::scenario::model::{LaneName, Scenario};
+pub use alone::{alone, names};
 
 /// What a lane said of a scenario, over all seeds the last that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,6 +170,7 @@ impl Board {
             };
             Row {
                 id: id.clone(),
+                alone: alone(scenario, lanes),
                 said: lanes.iter().map(|lane| said(*lane)).collect(),
                 pairs: own.len(),
                 differences: own.iter().map(|pair| pair.unexplained().count()).sum(),
@@ -230,6 +234,8 @@ impl Pair {
 #[derive(Clone, Debug)]
 struct Row {
     id: String,
+    /// Why no two of the lanes can run it.
+    alone: Option<String>,
     /// By column.
     said: Vec<&'static str>,
     /// Pairs of lanes that were compared.
@@ -278,11 +284,19 @@ impl Agreement {
         exit::worst(codes.iter().filter(|(applies, _)| *applies).map(|(_, code)| *code))
     }
 
-    /// Those of these scenarios of which no two lanes were compared.
+    /// Those of these scenarios of which no two lanes were compared, each with why.
     #[must_use]
-    pub fn not_compared(&self, ids: &BTreeSet<String>) -> Vec<&str> {
+    pub fn not_compared(&self, ids: &BTreeSet<String>) -> Vec<(&str, String)> {
         let lonely = self.rows.iter().filter(|row| row.pairs == 0 && ids.contains(&row.id));
-        lonely.map(|row| row.id.as_str()).collect()
+        let why = |row: &Row| {
+            row.alone.clone().unwrap_or_else(|| {
+                let said = self.lanes.iter().zip(&row.said);
+                let said: Vec<_> =
+                    said.map(|(lane, said)| format!("{} {said}", lane.as_str())).collect();
+                format!("two lanes must run it to the end, and they said: {}", said.join(", "))
+            })
+        };
+        lonely.map(|row| (row.id.as_str(), why(row))).collect()
     }
 
     /// True where this difference between these lanes was found and is not explained.
@@ -380,6 +394,10 @@ impl Agreement {
         if self.pairs.is_empty() {
             parts
                 .push("NOTHING was compared: no two lanes ran the same scenario to its end".into());
+        }
+        let lonely = self.rows.iter().filter(|row| row.pairs == 0).count();
+        if lonely > 0 && !self.pairs.is_empty() {
+            parts.push(format!("{} not compared", count(lonely, "scenario")));
         }
         let absent: Vec<&str> = self.absent.keys().map(|lane| lane.as_str()).collect();
         if !absent.is_empty() {
