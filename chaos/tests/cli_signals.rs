@@ -1,5 +1,6 @@
 //! What a run leaves behind that a signal ended: nothing, at once or at the next start.
-#![cfg(all(test, target_os = "linux"))]
+#![cfg(test)]
+#![cfg(target_os = "linux")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
