@@ -114,7 +114,13 @@ fn scenarios_of_one_lane_are_nothing_to_compare() {
     let output = dashproof(&["run", "outage/a-bad-day", "--lanes", "sim,wire", "--agree"]);
     assert_eq!(code(&output), exit::INCONCLUSIVE);
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("nothing to compare: no selected scenario runs on two"), "{error}");
+    assert!(
+        error.contains(
+            "nothing to compare: outage/a-bad-day: of the lanes sim, wire only sim can run it; it \
+             is written for sim"
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -178,8 +184,26 @@ fn a_named_scenario_of_which_no_two_lanes_ran_is_no_part_of_an_agreement() {
     let output = dashproof(&[&["run", SMALL, "outage/a-bad-day"], &lanes[..]].concat());
     assert_eq!(code(&output), exit::INCONCLUSIVE, "{}", stdout(&output));
     let text = stdout(&output);
-    assert!(text.contains("NOT COMPARED: outage/a-bad-day: "), "{text}");
+    let why = "NOT COMPARED: outage/a-bad-day: of the lanes sim, wire only sim can run it; it is \
+               written for ";
+    assert!(text.contains(why), "{text}");
+    assert!(text.contains("1 scenario not compared"), "{text}");
     assert!(text.trim_end().ends_with(": inconclusive"), "{text}");
+}
+
+#[test]
+fn a_scenario_that_a_pattern_found_and_no_two_lanes_can_run_is_only_counted() {
+    let dir = library(SMALL, "");
+    let lonely = dir.path().join("codec/lonely.toml");
+    let text = std::fs::read_to_string(dir.path().join("codec/strict.toml")).unwrap();
+    let lanes = text.lines().find(|line| line.starts_with("lanes")).unwrap();
+    let text = text.replace("codec/strict", "codec/lonely").replace(lanes, "lanes = [\"sim\"]");
+    std::fs::write(lonely, text).unwrap();
+    let output = agree(dir.path(), &["codec/*"]);
+    let text = stdout(&output);
+    assert_eq!(code(&output), exit::PROVEN, "{text}");
+    assert!(!text.contains("NOT COMPARED"), "{text}");
+    assert!(text.contains("0 more explained; 1 scenario not compared: proven"), "{text}");
 }
 
 #[test]

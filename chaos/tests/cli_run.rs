@@ -226,6 +226,47 @@ fn a_run_that_is_terminated_tells_programs_how_far_it_came() {
 }
 
 #[test]
+fn a_run_of_nothing_tells_programs_its_code_and_why() {
+    for (args, wanted) in [
+        (&["run", SMALL, "--lane", "external"][..], exit::INCONCLUSIVE),
+        (&["run", SMALL, "--lane", "files"], exit::INCONCLUSIVE),
+        (&["run", "no/such"], exit::USAGE),
+        (&["prove", "flush-early", "--lanes", "external"], exit::INCONCLUSIVE),
+    ] {
+        let output = dashproof(&[args, &["--format", "json"]].concat());
+        assert_eq!(code(&output), wanted, "{args:?}");
+        let text = stdout(&output);
+        let summary: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
+        assert_eq!((&summary["type"], &summary["exit"]), (&"summary".into(), &wanted.into()));
+        assert!(!summary["nothing_was_run"][0].as_str().unwrap().is_empty(), "{summary}");
+        assert!(!output.stderr.is_empty(), "people are told too: {args:?}");
+    }
+}
+
+#[test]
+fn what_prove_does_not_run_can_be_allowed() {
+    let args = ["prove", "flush-early", "broker-forgets", "--lanes", "sim", "--allow-not-run"];
+    let output = dashproof(&args);
+    let text = stdout(&output);
+    assert_eq!(code(&output), exit::PROVEN, "{text}");
+    assert!(text.contains("NOT RUN: broker-forgets: caught on wire, not on sim"), "{text}");
+    assert!(text.trim_end().ends_with("proven, but for what was NOT RUN"), "{text}");
+}
+
+#[test]
+fn a_lane_without_saboteurs_is_told_and_so_are_those_that_have_some() {
+    let output = dashproof(&["prove", "--lanes", "external"]);
+    assert_eq!(code(&output), exit::INCONCLUSIVE, "{}", stdout(&output));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("no saboteur is caught on external; nothing was run"), "{error}");
+    assert!(error.contains("leave --lane out, or name sim, "), "{error}");
+    let output = dashproof(&["prove", "flush-early", "--lanes", "sim,external"]);
+    assert_eq!(code(&output), exit::INCONCLUSIVE, "{}", stdout(&output));
+    let text = stdout(&output);
+    assert!(text.contains("NOT RUN: lane external: no saboteur is caught there"), "{text}");
+}
+
+#[test]
 fn a_saboteur_that_is_caught_on_another_lane_than_the_named_one_is_not_run() {
     let output = dashproof(&["prove", "flush-early", "broker-forgets", "--lanes", "sim"]);
     assert_eq!(code(&output), exit::INCONCLUSIVE, "{}", stdout(&output));
@@ -235,4 +276,30 @@ fn a_saboteur_that_is_caught_on_another_lane_than_the_named_one_is_not_run() {
     let none = dashproof(&["prove", "flush-early", "--lanes", "kafka"]);
     assert_eq!(code(&none), exit::INCONCLUSIVE, "{}", stdout(&none));
     assert_eq!(stdout(&none), "");
+}
+
+#[test]
+fn a_name_of_the_wrong_kind_is_told_as_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, empty) = (dir.path().join("notes.txt"), dir.path().join("empty"));
+    std::fs::write(&file, "no scenario").unwrap();
+    std::fs::create_dir(&empty).unwrap();
+    let (file, empty) = (file.to_str().unwrap(), empty.to_str().unwrap());
+    for (args, wanted, told) in [
+        (&["run", file][..], exit::USAGE, "it is a file, and files of scenarios end in .toml"),
+        (&["show", file], exit::USAGE, "it is a file, and files of scenarios end in .toml"),
+        (&["run", empty], exit::USAGE, "it is a folder; `--scenarios DIR` names one"),
+        (&["run", "--scenarios", empty], exit::INCONCLUSIVE, "scenarios are files FAMILY/NAME"),
+        (&["list", "--scenarios", file], exit::USAGE, "is no folder\nhelp: name the folder"),
+        (&["checkpoint", "ls", file], exit::USAGE, "is no folder\nhelp: name the folder"),
+        (&["judge", file], exit::USAGE, "help: a history is what `dashproof run --out DIR`"),
+        (&["run", SMALL, "--out", file], exit::ENVIRONMENT, "help: name a folder in which files"),
+        (&["driver", "--saboteur", "nobody"], exit::USAGE, "unknown saboteur `nobody`: "),
+        (&["mock-cluster", "1000000"], exit::USAGE, "1000000 is not in 1..=100"),
+    ] {
+        let output = dashproof(args);
+        let error = String::from_utf8(output.stderr.clone()).unwrap();
+        assert_eq!(code(&output), wanted, "{args:?}: {error}");
+        assert!(error.contains(told), "{args:?}: {error}");
+    }
 }

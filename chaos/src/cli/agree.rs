@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::failure::Failure;
+use crate::report::agreement::alone;
 use crate::report::cell::Cell;
 use crate::scenario::model::{LaneName, Scenario};
 use crate::scenario::{AGREEMENT, Explanation, load_explanations};
@@ -36,7 +37,11 @@ pub(super) fn explanations<'s>(
 ///
 /// # Errors
 /// Why there is nothing to compare.
-pub(super) fn comparable(asked: &[LaneName], cells: &[Cell]) -> Result<(), Failure> {
+pub(super) fn comparable(
+    asked: &[LaneName],
+    lanes: &[LaneName],
+    cells: &[Cell],
+) -> Result<(), Failure> {
     if let [only] = asked {
         return Err(Failure::inconclusive(format!(
             "nothing to compare: --agree was given one lane, {}; nothing was run\nhelp: name two \
@@ -44,12 +49,21 @@ pub(super) fn comparable(asked: &[LaneName], cells: &[Cell]) -> Result<(), Failu
             only.as_str()
         )));
     }
-    let mut lanes: BTreeMap<(&str, u64), BTreeSet<LaneName>> = BTreeMap::new();
+    let mut ran: BTreeMap<(&str, u64), BTreeSet<LaneName>> = BTreeMap::new();
     for cell in cells {
-        lanes.entry((&cell.scenario.id, cell.seed)).or_default().insert(cell.lane);
+        ran.entry((&cell.scenario.id, cell.seed)).or_default().insert(cell.lane);
     }
-    if lanes.values().any(|lanes| lanes.len() > 1) {
+    if ran.values().any(|lanes| lanes.len() > 1) {
         return Ok(());
+    }
+    let scenarios: BTreeMap<&str, &Scenario> =
+        cells.iter().map(|cell| (cell.scenario.id.as_str(), cell.scenario.as_ref())).collect();
+    if let (1, Some((id, scenario))) = (scenarios.len(), scenarios.iter().next())
+        && let Some(why) = alone(scenario, lanes)
+    {
+        return Err(Failure::inconclusive(format!(
+            "nothing to compare: {id}: {why}; nothing was run"
+        )));
     }
     Err(Failure::inconclusive(
         "nothing to compare: no selected scenario runs on two of the lanes with one seed; nothing \

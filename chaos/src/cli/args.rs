@@ -53,6 +53,7 @@ pub(crate) enum Command {
     #[command(hide = true)]
     MockCluster {
         /// How many.
+        #[arg(value_parser = clap::value_parser!(i32).range(1..=100))]
         brokers: i32,
     },
 }
@@ -293,6 +294,10 @@ pub(crate) struct ProveArgs {
     #[arg(long, alias = "seeds", value_name = "A..B", value_parser = parse_seeds,
         default_value = "0..8")]
     pub(crate) seed: std::ops::Range<u64>,
+    /// What is not run (a saboteur that was named and is caught on no lane that was, a lane that is
+    /// not there) is told and counted all the same, and does not make it inconclusive.
+    #[arg(long)]
+    pub(crate) allow_not_run: bool,
     /// Output.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

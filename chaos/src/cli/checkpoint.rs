@@ -46,7 +46,7 @@ pub(crate) fn checkpoint(args: &CheckpointArgs) -> Result<u8, Failure> {
 fn reports(look: &LookArgs) -> Result<Vec<FileReport>, Failure> {
     let dir: &Path = &look.dir;
     if !dir.is_dir() {
-        return Err(Failure::usage(format!("there is no folder {}", dir.display())));
+        return Err(Failure::no_folder(dir));
     }
     let reports = inspect(&StdFs, dir).map_err(|error| Failure::environment(error.to_string()))?;
     if !reports.iter().any(|report| report.role == Role::Checkpoint) {

@@ -60,8 +60,12 @@ pub(super) fn failed(path: &Path, error: &io::Error) -> Failure {
 /// # Errors
 /// Why not.
 pub(crate) fn writable(dir: &Path) -> Result<(), Failure> {
-    fs::create_dir_all(dir).map_err(|error| failed(dir, &error))?;
-    tempfile::tempfile_in(dir).map(drop).map_err(|error| failed(dir, &error))
+    let made = fs::create_dir_all(dir).and_then(|()| tempfile::tempfile_in(dir).map(drop));
+    made.map_err(|error| {
+        let Failure { code, message } = failed(dir, &error);
+        let help = "name a folder in which files can be made; nothing was run";
+        Failure { code, message: format!("{message}\nhelp: {help}") }
+    })
 }
 
 /// Removes what an earlier run left of this cell: it would contradict the verdict of today. In real
@@ -118,5 +122,10 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Line>, Failure> {
             "cannot read {name}: {error}\nhelp: `dashproof run --out DIR` writes histories"
         ))
     })?;
-    reader::read(BufReader::new(file), &name).map_err(|error| Failure::usage(error.to_string()))
+    reader::read(BufReader::new(file), &name).map_err(|error| {
+        Failure::usage(format!(
+            "{error}\nhelp: a history is what `dashproof run --out DIR` writes as {HISTORY}, whole \
+             and unchanged"
+        ))
+    })
 }

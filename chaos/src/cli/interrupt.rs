@@ -14,7 +14,7 @@ use super::args::Format;
 use super::failure::Failure;
 use super::ui::{self, Ui};
 use crate::exit;
-use crate::lane::{external, kafka};
+use crate::lane::{external, kafka, scratch};
 use crate::subject::process::kill_all;
 
 /// How long Docker may take to remove what was started.
@@ -68,7 +68,11 @@ pub(super) fn watch(
     let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(serve);
     thread.map_err(|error| failed(&error))?;
     match listens.recv() {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(())) => {
+            // what a run left that nothing could end in order
+            scratch::sweep();
+            Ok(())
+        }
         Ok(Err(error)) => Err(failed(&error)),
         Err(error) => Err(failed(&error)),
     }
@@ -113,6 +117,7 @@ async fn leave(mut interrupt: Signal, mut terminate: Signal) {
     };
     HIT.store(true, Ordering::Release);
     kill_all();
+    scratch::remove_all();
     let ui = Ui::new();
     ui.clear();
     let remove = async {
@@ -130,6 +135,9 @@ async fn leave(mut interrupt: Signal, mut terminate: Signal) {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+    // the harness itself may have begun something in between
+    kill_all();
+    scratch::remove_all();
     tell(ui, code, name);
     std::process::exit(i32::from(code));
 }

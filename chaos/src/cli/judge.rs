@@ -32,7 +32,7 @@ fn cell(lines: &[Line]) -> Result<Cell, Failure> {
     }
     let lane = crate::scenario::lane(lane)
         .ok_or_else(|| Failure::usage(format!("the history is of an unknown lane `{lane}`")))?;
-    if !parsed.lanes.contains(&lane) {
+    if !parsed.is_for(lane) {
         return Err(Failure::usage(format!(
             "the history says that it is of lane {}, which {scenario} does not list",
             lane.as_str()

@@ -27,7 +27,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::exit;
-use crate::scenario::{Library, Selection, load_dir};
+use crate::scenario::{Library, Selection, load_dir, suggest};
 pub(crate) use args::Cli;
 use args::Command;
 use failure::Failure;
@@ -85,6 +85,12 @@ fn execute(ui: Ui, cli: &Cli) -> Result<u8, Failure> {
 
 /// Serves the driver protocol until its input ends.
 fn driver(args: &args::DriverArgs) -> Result<u8, Failure> {
+    let unknown = args.saboteur.as_deref().filter(|name| crate::saboteur::find(name).is_none());
+    if let Some(name) = unknown {
+        let help = suggest(name, crate::saboteur::all().map(|saboteur| saboteur.name));
+        let help = help.unwrap_or_default();
+        return Err(Failure::usage(format!("unknown saboteur `{name}`: {help}")));
+    }
     crate::subject::driver::main(args.saboteur.as_deref())
         .map(|()| exit::PROVEN)
         .map_err(|error| Failure::environment(error.to_string()))
@@ -93,11 +99,7 @@ fn driver(args: &args::DriverArgs) -> Result<u8, Failure> {
 /// The folder of scenario files: the one given, or the nearest `scenarios` from here upwards.
 fn scenario_dir(given: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(dir) = given {
-        return if dir.is_dir() {
-            Ok(dir.to_owned())
-        } else {
-            Err(Failure::usage(format!("there is no folder {}", dir.display())))
-        };
+        return if dir.is_dir() { Ok(dir.to_owned()) } else { Err(Failure::no_folder(dir)) };
     }
     let here = std::env::current_dir()
         .map_err(|e| Failure::environment(format!("the current folder cannot be read: {e}")))?;
@@ -115,5 +117,13 @@ fn library_for(dir: Option<&Path>, wanted: &Selection) -> Result<Library, Failur
 }
 
 fn library(dir: Option<&Path>) -> Result<Library, Failure> {
-    load_dir(&scenario_dir(dir)?).map_err(|problems| Failure::broken(&problems))
+    let dir = scenario_dir(dir)?;
+    let library = load_dir(&dir).map_err(|problems| Failure::broken(&problems))?;
+    if library.is_empty() {
+        return Err(Failure::inconclusive(format!(
+            "no scenario in {}; nothing was run\nhelp: scenarios are files FAMILY/NAME.toml there",
+            dir.display()
+        )));
+    }
+    Ok(library)
 }

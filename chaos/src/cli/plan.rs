@@ -10,6 +10,8 @@ use super::failure::{Failure, count};
 use super::{agree, library_for};
 use crate::lane::SubjectSpec;
 use crate::lane::external::Bootstrap;
+use crate::lane::kafka::Missing;
+use crate::report::agreement::names;
 use crate::report::cell::Cell;
 use crate::report::summary::LeftOut;
 use crate::saboteur::Saboteur;
@@ -76,7 +78,7 @@ pub(super) fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> 
     if args.agree {
         // beside a lane that is not there the others run all the same, and are told as not compared
         if plan.absent.is_empty() {
-            agree::comparable(asked, &plan.cells)?;
+            agree::comparable(asked, &plan.lanes, &plan.cells)?;
         }
         plan.explanations = Some(agree::explanations(&chosen)?);
     }
@@ -87,10 +89,6 @@ pub(super) fn plan(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> 
 fn written_for(chosen: &[Arc<Scenario>]) -> Vec<LaneName> {
     let lanes: BTreeSet<LaneName> = chosen.iter().flat_map(|s| s.lanes.clone()).collect();
     lanes.into_iter().collect()
-}
-
-fn names(lanes: &[LaneName]) -> String {
-    lanes.iter().map(|lane| lane.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Makes cells of scenarios.
@@ -270,17 +268,21 @@ fn one_play(chosen: &[Arc<Scenario>], free: u64) -> Result<Vec<Arc<Scenario>>, F
 /// Why there is no cell at all.
 fn nothing_to_run(plan: &Plan, chosen: &[Arc<Scenario>], args: &RunArgs) -> Failure {
     // there is something to run, and nothing to run it on
-    if let Some((lane, absent)) = plan.absent.iter().find(|(_, a)| a.scenarios > 0) {
-        return not_there(*lane, &absent.missing);
-    }
-    if args.driver.is_some() {
+    let wanted = plan.absent.iter().find(|(_, absent)| absent.scenarios > 0);
+    if wanted.is_none() && args.driver.is_some() {
         return Failure::usage(
             "nothing to run: a driver is a process, and runs on lanes in real time only\nhelp: \
              leave --lane out, or name wire or files; the scenarios must be written for it",
         );
     }
-    if let Some((lane, absent)) = plan.absent.iter().next() {
-        return not_there(*lane, &absent.missing);
+    if let Some((lane, absent)) = wanted.or_else(|| plan.absent.iter().next()) {
+        let mut failure = not_there(*lane, &absent.missing);
+        let others = plan.absent.iter().filter(|(other, _)| *other != lane);
+        for (lane, Absent { missing, .. }) in others {
+            let (lane, Missing { what, remedy }) = (lane.as_str(), missing);
+            failure.message.push_str(&format!("\nNOT RUN: lane {lane}: {what}; {remedy}"));
+        }
+        return failure;
     }
     let asked = &args.at.lane;
     let asked = if asked.is_empty() { names(&LANES) } else { names(asked) };

@@ -15,7 +15,7 @@ use crate::exit;
 use crate::lane::SubjectSpec;
 use crate::lane::kafka::Fleet;
 use crate::oracle::Verdict;
-use crate::report::agreement::{Absent, Board};
+use crate::report::agreement::{Absent, Board, names};
 use crate::report::cell::{Cell, CellResult};
 use crate::report::table::aligned;
 use crate::saboteur::{self, AGREE, Saboteur};
@@ -35,19 +35,9 @@ struct Trial {
 
 pub(crate) fn prove(ui: Ui, dir: Option<&Path>, args: &ProveArgs) -> Result<u8, Failure> {
     let begun = Instant::now();
-    interrupt::watch("prove", "saboteurs × scenarios", args.format)?;
-    let library = library(dir)?;
-    let (chosen, not_run) = chosen(&args.saboteurs, &args.lane)?;
-    if !cfg!(tokio_unstable) {
-        return Err(absent::sim_is_missing());
-    }
-    let missing = chosen.iter().flat_map(|s| s.scenarios).find(|id| library.get(id).is_none());
-    if let Some(id) = missing {
-        return Err(Failure::usage(format!(
-            "there is no scenario {id}, which a saboteur needs; nothing was run\nhelp: prove works \
-             with the scenarios that come with this program"
-        )));
-    }
+    let prepared = prepare(dir, args);
+    let (library, chosen, not_run) =
+        prepared.inspect_err(|failure| failure.summarise("prove", args.format))?;
     let trials: Vec<Trial> = chosen
         .iter()
         .flat_map(|saboteur| {
@@ -68,7 +58,8 @@ pub(crate) fn prove(ui: Ui, dir: Option<&Path>, args: &ProveArgs) -> Result<u8, 
     let survivors: Vec<&str> =
         chosen.iter().filter(|s| !caught(s)).map(|saboteur| saboteur.name).collect();
     let survived = (!survivors.is_empty()).then_some(exit::VIOLATION);
-    let missing = not_run.iter().any(|out| out.asked_for).then_some(exit::INCONCLUSIVE);
+    let missing = not_run.iter().any(|out| out.asked_for) && !args.allow_not_run;
+    let missing = missing.then_some(exit::INCONCLUSIVE);
     let code = exit::worst(survived.into_iter().chain(missing));
     let caught = format!("{} of {}", chosen.len() - survivors.len(), chosen.len());
     let mut line = format!("dashproof prove: {caught} saboteurs caught");
@@ -100,9 +91,31 @@ pub(crate) fn prove(ui: Ui, dir: Option<&Path>, args: &ProveArgs) -> Result<u8, 
     Ok(code)
 }
 
+/// The scenarios, the saboteurs to be run, and those that are not.
+type Prepared = (Library, Vec<&'static Saboteur>, Vec<NotRun>);
+
+/// Everything that can fail before anything is run.
+fn prepare(dir: Option<&Path>, args: &ProveArgs) -> Result<Prepared, Failure> {
+    interrupt::watch("prove", "saboteurs × scenarios", args.format)?;
+    let library = library(dir)?;
+    let (chosen, not_run) = chosen(&args.saboteurs, &args.lane)?;
+    if !cfg!(tokio_unstable) {
+        return Err(absent::sim_is_missing());
+    }
+    let missing = chosen.iter().flat_map(|s| s.scenarios).find(|id| library.get(id).is_none());
+    if let Some(id) = missing {
+        return Err(Failure::usage(format!(
+            "there is no scenario {id}, which a saboteur needs; nothing was run\nhelp: prove works \
+             with the scenarios that come with this program"
+        )));
+    }
+    Ok((library, chosen, not_run))
+}
+
 /// A saboteur that is not run.
 struct NotRun {
-    saboteur: &'static str,
+    /// Its name; or a lane that was named and has none.
+    saboteur: String,
     why: String,
     /// It was named, or its lane was.
     asked_for: bool,
@@ -112,7 +125,7 @@ struct NotRun {
 fn told(not_run: &[NotRun]) -> String {
     let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for out in not_run {
-        by_reason.entry(&out.why).or_default().push(out.saboteur);
+        by_reason.entry(&out.why).or_default().push(&out.saboteur);
     }
     let line = |(why, who): (&str, Vec<&str>)| format!("NOT RUN: {}: {why}\n", who.join(", "));
     by_reason.into_iter().map(line).collect()
@@ -120,7 +133,7 @@ fn told(not_run: &[NotRun]) -> String {
 
 /// The saboteurs to be run, and those that are not.
 fn chosen(
-    names: &[String],
+    asked: &[String],
     lanes: &[LaneName],
 ) -> Result<(Vec<&'static Saboteur>, Vec<NotRun>), Failure> {
     let one = |name: &String| {
@@ -129,21 +142,20 @@ fn chosen(
             Failure::usage(format!("unknown saboteur `{name}`: {}", help.unwrap_or_default()))
         })
     };
-    let own: Vec<_> = names.iter().map(one).collect::<Result<_, _>>()?;
-    let all = if names.is_empty() { saboteur::all().collect() } else { own };
+    let own: Vec<_> = asked.iter().map(one).collect::<Result<_, _>>()?;
+    let all = if asked.is_empty() { saboteur::all().collect() } else { own };
     let mut looked = BTreeMap::new();
     let (mut chosen, mut not_run, mut elsewhere) = (Vec::new(), Vec::new(), 0);
     for saboteur in all {
         let (lane, name) = (saboteur.lane, saboteur.name);
-        let out = |why, asked_for| NotRun { saboteur: name, why, asked_for };
+        let out = |why, asked_for| NotRun { saboteur: name.to_owned(), why, asked_for };
         if !lanes.is_empty() && !lanes.contains(&lane) {
             elsewhere += 1;
-            if !names.is_empty() {
-                let asked: Vec<_> = lanes.iter().map(|lane| lane.as_str()).collect();
-                let (lane, asked) = (lane.as_str(), asked.join(", "));
-                not_run.push(out(format!("caught on {lane}, not on {asked}"), true));
+            if !asked.is_empty() {
+                let (lane, others) = (lane.as_str(), names(lanes));
+                not_run.push(out(format!("caught on {lane}, not on {others}"), true));
             }
-        } else if names.is_empty() && lanes.is_empty() && lane == LaneName::Kafka {
+        } else if asked.is_empty() && lanes.is_empty() && lane == LaneName::Kafka {
             let why = "caught on kafka, which needs Docker and was not asked for by --lanes";
             not_run.push(out(why.to_owned(), false));
         } else if let Some(missing) =
@@ -158,17 +170,31 @@ fn chosen(
     if chosen.is_empty() {
         return Err(match looked.into_iter().find_map(|(lane, missing)| Some((lane, missing?))) {
             Some((lane, missing)) => absent::not_there(lane, &missing),
-            None if elsewhere > 0 && !names.is_empty() => Failure::inconclusive(format!(
+            None if elsewhere > 0 && !asked.is_empty() => Failure::inconclusive(format!(
                 "{}no saboteur that was named is caught on these lanes; nothing was run\nhelp: \
                  leave --lane out",
                 told(&not_run)
             )),
-            None => Failure::inconclusive(
-                "no saboteur is caught on these lanes\nhelp: leave --lane out",
-            ),
+            None => Failure::inconclusive(format!(
+                "no saboteur is caught on {}; nothing was run\nhelp: leave --lane out, or name {}",
+                names(lanes),
+                names(&everywhere())
+            )),
         });
     }
+    let without = lanes.iter().filter(|lane| !everywhere().contains(lane));
+    not_run.extend(without.map(|lane| NotRun {
+        saboteur: format!("lane {}", lane.as_str()),
+        why: "no saboteur is caught there".to_owned(),
+        asked_for: true,
+    }));
     Ok((chosen, not_run))
+}
+
+/// Lanes on which saboteurs are caught.
+fn everywhere() -> Vec<LaneName> {
+    let lanes: BTreeSet<LaneName> = saboteur::all().map(|saboteur| saboteur.lane).collect();
+    lanes.into_iter().collect()
 }
 
 /// Finds the seed that catches a saboteur, and makes sure that the reference passes there.

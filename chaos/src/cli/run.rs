@@ -27,11 +27,8 @@ const TOLD: u64 = 2;
 
 pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Failure> {
     let begun = Instant::now();
-    interrupt::watch("run", "cells", args.format)?;
-    let mut plan = plan(dir, args)?;
-    if let Some(dir) = args.out.as_ref().or(args.failures.as_ref()) {
-        files::writable(dir)?;
-    }
+    let mut plan =
+        prepare(dir, args).inspect_err(|failure| failure.summarise("run", args.format))?;
     let total = plan.cells.len();
     let each = total <= SHOWN;
     let board = plan.explanations.is_some().then(Board::default);
@@ -60,6 +57,16 @@ pub(crate) fn run(ui: Ui, dir: Option<&Path>, args: &RunArgs) -> Result<u8, Fail
         Some(failure) => Err(Failure { code: exit::worst([failure.code, code]), ..failure }),
         None => Ok(code),
     }
+}
+
+/// Everything that can fail before anything is run.
+fn prepare(dir: Option<&Path>, args: &RunArgs) -> Result<Plan, Failure> {
+    interrupt::watch("run", "cells", args.format)?;
+    let plan = plan(dir, args)?;
+    if let Some(dir) = args.out.as_ref().or(args.failures.as_ref()) {
+        files::writable(dir)?;
+    }
+    Ok(plan)
 }
 
 /// Writes the cell where the user wants it; a cell that is no pass is always written.
@@ -163,6 +170,8 @@ impl Reporter {
             let uncompared = agreement.not_compared(&plan.named);
             let line = format!("{}{}", agreement.line(code), self.summary.left_out.confined());
             map.insert("agreement".to_owned(), agreement.summary());
+            let told = |(id, why)| serde_json::json!({ "scenario": id, "why": why });
+            let uncompared: Vec<_> = uncompared.into_iter().map(told).collect();
             map.insert("not_compared".to_owned(), uncompared.into());
             map.insert("exit".to_owned(), code.into());
             map.insert("line".to_owned(), line.into());
@@ -211,8 +220,8 @@ impl Reporter {
         out.extend(self.not_run.iter().map(String::as_str));
         out.push_str(&self.summary.left_out.lines());
         if let Some(agreement) = agreement {
-            for id in agreement.not_compared(&plan.named) {
-                out.push_str(&format!("NOT COMPARED: {id}: no two of its lanes ran to the end\n"));
+            for (id, why) in agreement.not_compared(&plan.named) {
+                out.push_str(&format!("NOT COMPARED: {id}: {why}\n"));
             }
         }
         out.push_str(&format!("{}\n", self.summary.line(elapsed)));
@@ -276,6 +285,9 @@ pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
     out.push('\n');
     if result.tries > 1 {
         out.push_str(&format!("  it took {} tries to reach every mark\n", result.tries));
+    }
+    for note in result.judgement.iter().flat_map(|judgement| &judgement.notes) {
+        out.push_str(&format!("  note: {note}\n"));
     }
     let violations = result.judgement.as_ref().map(|j| j.violations.as_slice()).unwrap_or_default();
     let is_told = result.verdict == Verdict::Fail && result.error.is_none();

@@ -8,6 +8,7 @@ pub mod kafka;
 pub mod mock;
 pub mod pool;
 mod real;
+pub(crate) mod scratch;
 pub mod sim;
 pub mod spool;
 pub mod watchdog;

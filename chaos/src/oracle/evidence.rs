@@ -4,8 +4,10 @@ use super::findings::Broken;
 use super::index::{At, Event, Index};
 use super::plays;
 use crate::history::{EventId, Kind, Line, LogRecord, ProduceTruth};
+use crate::lane::external::BOOTSTRAP;
 use crate::lane::{FILE, FREE};
 use crate::report::violation::Violation;
+use crate::scenario::model::LaneName;
 
 /// A violation with its evidence.
 pub(super) fn violation(index: &Index<'_>, broken: &Broken) -> Violation {
@@ -46,6 +48,12 @@ fn reproduce(index: &Index<'_>, broken: &Broken) -> String {
     };
     let scenario = told(FILE).unwrap_or_else(|| index.scenario.id.clone());
     let mut command = format!("dashproof run {} --lane {lane} --seed {seed}", quoted(&scenario));
+    if index.lane == LaneName::External
+        && let Some(bootstrap) = told(BOOTSTRAP)
+    {
+        command.push_str(" --bootstrap ");
+        command.push_str(&quoted(&bootstrap));
+    }
     if let Some(name) = index.subject.strip_prefix("saboteur:") {
         command.push_str(" --saboteur ");
         command.push_str(name);
@@ -78,7 +86,7 @@ fn reproduce(index: &Index<'_>, broken: &Broken) -> String {
 const RUNS: &str = "target/runs";
 
 /// As a shell takes it for one word.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%=,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

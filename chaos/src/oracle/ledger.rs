@@ -1,6 +1,6 @@
 //! The ledger: every offered event and where it ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +89,21 @@ impl Ledger {
         }
         let incarnations = (0..index.incs.len()).filter_map(|inc| Entry::of(index, inc)).collect();
         Self { offered, disposition: disposition.counts(), unresolved, incarnations }
+    }
+
+    /// Where the events ended that are not among these slots; nothing of incarnations.
+    pub(crate) fn without(index: &Index<'_>, slots: &[usize]) -> Self {
+        let slots: BTreeSet<usize> = slots.iter().copied().collect();
+        let mut left = Self::default();
+        let mut disposition = Tally::default();
+        let others = index.events.iter().enumerate().filter(|(slot, _)| !slots.contains(slot));
+        for (_, event) in others {
+            left.offered += u64::from(event.offered.is_some());
+            if let Some((_, outcome)) = index.disposition(event) {
+                disposition.add(outcome);
+            }
+        }
+        Self { disposition: disposition.counts(), ..left }
     }
 
     /// Events whose disposition is this outcome, or this outcome with this reason.

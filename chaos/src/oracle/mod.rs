@@ -31,7 +31,9 @@ mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod windows;
 
+pub(crate) use evidence::quoted;
 pub use findings::Blame;
 pub use judge::{Judgement, LawStatus, MarkStatus, RunCounts, Verdict, judge};
 pub use laws::LawId;

@@ -1,6 +1,8 @@
 //! What the lanes of a run say of each other: pairs compared, differences explained or not, and the
 //! table of all scenarios × lanes.
 
+mod alone;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -9,11 +11,13 @@ use serde_json::{Value, json};
 use super::cell::CellResult;
 use super::table::aligned;
 use crate::exit;
-use crate::lane::SubjectSpec;
-use crate::oracle::Verdict;
+use crate::history::Kind;
+use crate::lane::{SubjectSpec, external};
 use crate::oracle::agree::{Comparison, Difference, Listed, Side, compare};
+use crate::oracle::{Verdict, quoted};
 use crate::scenario::Explanation;
 use crate::scenario::model::{LaneName, Scenario};
+pub use alone::{alone, names};
 
 /// What a lane said of a scenario, over all seeds the last that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +63,15 @@ pub fn side(result: &CellResult) -> Option<Side> {
     Some(Side::judged(&result.lines, &result.cell.scenario, judgement))
 }
 
+/// The cluster of a cell on the lane external, as its history names it.
+fn named_cluster(result: &CellResult) -> Option<String> {
+    let Some(Kind::Run { environment, .. }) = result.lines.first().map(|line| &line.kind) else {
+        return None;
+    };
+    let named = environment.iter().find(|(key, _)| key == external::BOOTSTRAP);
+    named.filter(|_| result.cell.lane == LaneName::External).map(|(_, value)| value.clone())
+}
+
 /// Collects the sides of a run.
 #[derive(Debug, Default)]
 pub struct Board {
@@ -66,6 +79,8 @@ pub struct Board {
     said: BTreeMap<(String, LaneName), Said>,
     sides: BTreeMap<(String, u64), Vec<Side>>,
     subject: Option<SubjectSpec>,
+    /// The cluster that the user named, where a cell ran there.
+    bootstrap: Option<String>,
 }
 
 /// A lane that could not run, and why.
@@ -77,6 +92,7 @@ impl Board {
         let id = &result.cell.scenario.id;
         self.scenarios.entry(id.clone()).or_insert_with(|| Arc::clone(&result.cell.scenario));
         self.subject.get_or_insert_with(|| result.cell.subject.clone());
+        self.bootstrap = self.bootstrap.take().or_else(|| named_cluster(result));
         let said = Said::of(result);
         let known = self.said.entry((id.clone(), result.cell.lane)).or_insert(said);
         *known = said.max(*known);
@@ -125,7 +141,11 @@ impl Board {
     fn command(&self, scenario: &Scenario, [a, b]: [LaneName; 2], seed: u64) -> String {
         let named = if scenario.named_by_file { &scenario.path } else { &scenario.id };
         let lanes = format!("{},{}", a.as_str(), b.as_str());
+        let named = quoted(named);
         let mut command = format!("dashproof run {named} --lanes {lanes} --seed {seed} --agree");
+        if let Some(bootstrap) = self.bootstrap.as_ref().filter(|_| b == LaneName::External) {
+            command.push_str(&format!(" --bootstrap {}", quoted(bootstrap)));
+        }
         match &self.subject {
             Some(SubjectSpec::Saboteur(name)) => command.push_str(&format!(" --saboteur {name}")),
             Some(SubjectSpec::Driver(words)) => {
@@ -150,6 +170,7 @@ impl Board {
             };
             Row {
                 id: id.clone(),
+                alone: alone(scenario, lanes),
                 said: lanes.iter().map(|lane| said(*lane)).collect(),
                 pairs: own.len(),
                 differences: own.iter().map(|pair| pair.unexplained().count()).sum(),
@@ -213,6 +234,8 @@ impl Pair {
 #[derive(Clone, Debug)]
 struct Row {
     id: String,
+    /// Why no two of the lanes can run it.
+    alone: Option<String>,
     /// By column.
     said: Vec<&'static str>,
     /// Pairs of lanes that were compared.
@@ -261,11 +284,19 @@ impl Agreement {
         exit::worst(codes.iter().filter(|(applies, _)| *applies).map(|(_, code)| *code))
     }
 
-    /// Those of these scenarios of which no two lanes were compared.
+    /// Those of these scenarios of which no two lanes were compared, each with why.
     #[must_use]
-    pub fn not_compared(&self, ids: &BTreeSet<String>) -> Vec<&str> {
+    pub fn not_compared(&self, ids: &BTreeSet<String>) -> Vec<(&str, String)> {
         let lonely = self.rows.iter().filter(|row| row.pairs == 0 && ids.contains(&row.id));
-        lonely.map(|row| row.id.as_str()).collect()
+        let why = |row: &Row| {
+            row.alone.clone().unwrap_or_else(|| {
+                let said = self.lanes.iter().zip(&row.said);
+                let said: Vec<_> =
+                    said.map(|(lane, said)| format!("{} {said}", lane.as_str())).collect();
+                format!("two lanes must run it to the end, and they said: {}", said.join(", "))
+            })
+        };
+        lonely.map(|row| (row.id.as_str(), why(row))).collect()
     }
 
     /// True where this difference between these lanes was found and is not explained.
@@ -363,6 +394,10 @@ impl Agreement {
         if self.pairs.is_empty() {
             parts
                 .push("NOTHING was compared: no two lanes ran the same scenario to its end".into());
+        }
+        let lonely = self.rows.iter().filter(|row| row.pairs == 0).count();
+        if lonely > 0 && !self.pairs.is_empty() {
+            parts.push(format!("{} not compared", count(lonely, "scenario")));
         }
         let absent: Vec<&str> = self.absent.keys().map(|lane| lane.as_str()).collect();
         if !absent.is_empty() {

@@ -168,10 +168,23 @@ fn by_id(library: &Library, target: &str) -> Result<Vec<Arc<Scenario>>, SelectEr
         return Err(SelectError::Unknown {
             what: "id",
             name: target.to_owned(),
-            help: near(library, target),
+            help: in_the_way(target).or_else(|| near(library, target)),
         });
     }
     Ok(matching)
+}
+
+/// What stands at the place of this name, where it is no id.
+fn in_the_way(target: &str) -> Option<String> {
+    let path = Path::new(target);
+    if path.is_dir() {
+        return Some(
+            "it is a folder; `--scenarios DIR` names one, a glob as `outage/*` what is in \
+                     it"
+            .to_owned(),
+        );
+    }
+    path.exists().then(|| "it is a file, and files of scenarios end in .toml".to_owned())
 }
 
 /// The id that was meant: of its family if there is such a one, by the part after the slash, which

@@ -68,7 +68,8 @@ impl ConnectionTrouble {
         match self {
             Self::Authentication => {
                 "check security.sasl: mechanism and credentials, and that the broker has this \
-                 mechanism and user"
+                 mechanism and user; for GSSAPI the principal, that the keytab holds its key, \
+                 service_name, and the clock"
             }
             Self::Token => {
                 "check security.sasl.token_location, and that whoever renews the token there is at \
@@ -171,5 +172,9 @@ mod tests {
         };
         let told = problem.to_string();
         assert!(told.starts_with("invalid credentials; check security.sasl"), "{told}");
+        // of a failed kinit librdkafka tells no more than that
+        for part in ["GSSAPI", "principal", "keytab", "clock"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
     }
 }

@@ -31,6 +31,8 @@ pub use cluster::{BOOTSTRAP_VARIABLE, Bootstrap, Cluster, look};
 use cluster::{METADATA, shown};
 use topics::{Left, NewTopic, OLD, Run};
 
+/// How histories call what the user named.
+pub const BOOTSTRAP: &str = "bootstrap";
 /// Cells at once: as many as share a cluster of the lane `kafka`.
 const SLOTS: usize = 4;
 /// How long fresh topics may take to have leaders everywhere, and each partition to take records.
@@ -141,7 +143,7 @@ pub async fn run(input: &RunInput, outside: &Outside) -> RunOutput {
     let replicas = replicas(&input.scenario, &cluster);
     let facts = vec![
         ("cluster".to_owned(), cluster.id.clone()),
-        ("bootstrap".to_owned(), outside.bootstrap.to_string()),
+        (BOOTSTRAP.to_owned(), outside.bootstrap.to_string()),
         ("brokers".to_owned(), cluster.ids().len().to_string()),
         ("replication_factor".to_owned(), replicas.len().to_string()),
     ];

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::remote::{Broken, Line};
@@ -15,6 +14,7 @@ use crate::disk::{Break, Image, Seen};
 use crate::history::Recorder;
 use crate::lane::disk::ground::{Death, Ground, Opening, Watch};
 use crate::lane::disk::{DIR, is_index};
+use crate::lane::scratch::{ROOM, Scratch};
 use crate::lane::{HarnessError, child};
 use crate::subject::driver::watched::{self, LOG, ORDER, Order, Told, WATCH};
 use crate::subject::process::ProcessSubject;
@@ -37,7 +37,7 @@ pub(super) struct Start {
     /// What a foreign subject declares; everything, where it is ours.
     pub(super) declared: Option<BTreeSet<String>>,
     /// Everything of the cell lies below.
-    pub(super) root: TempDir,
+    pub(super) root: Scratch,
     /// Where the directory lies that can be full.
     pub(super) room: Option<Room>,
 }
@@ -66,7 +66,7 @@ pub(super) struct Directory {
 
 /// The directory of a cell below its root.
 pub(super) fn home(root: &Path, has_room: bool) -> PathBuf {
-    root.join(if has_room { "room" } else { "disk" }).join("store")
+    root.join(if has_room { ROOM } else { "disk" }).join("store")
 }
 
 impl Directory {

@@ -22,6 +22,7 @@ use self::directory::{Directory, Start, home};
 use self::room::Room;
 use super::child::{self, RealClock, environment, missing};
 use super::disk::play::{Play, panicked};
+use super::scratch::{ROOM, Scratch};
 use super::{HarnessError, RunInput, RunOutput, SubjectSpec, disk};
 use crate::history::Recorder;
 use crate::scenario::model::{
@@ -172,10 +173,8 @@ fn start(input: &RunInput, runtime: Handle, began: Instant) -> Result<(Recorder,
         }
         capabilities = Some(has);
     }
-    let root = tempfile::Builder::new()
-        .prefix("dashproof-")
-        .tempdir()
-        .map_err(|error| broken(format!("no temporary directory: {error}")))?;
+    let root =
+        Scratch::make("").map_err(|error| broken(format!("no temporary directory: {error}")))?;
     let small = room(&input.scenario, root.path())?;
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let environment = vec![
@@ -218,7 +217,7 @@ fn room(scenario: &Scenario, root: &Path) -> Result<Option<Room>, Not> {
         u64::from(load.saves).saturating_mul(largest as u64 * 2 + 8192)
     });
     let bytes = bytes.fold(1 << 20, u64::saturating_add);
-    Room::mount(&root.join("room"), bytes).map(Some).map_err(|error| {
+    Room::mount(&root.join(ROOM), bytes).map(Some).map_err(|error| {
         Not::Run(format!(
             "a full disk needs a tmpfs of its own, and none can be mounted here: {error}; run as \
              root, or with CAP_SYS_ADMIN"

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::lane::scratch::{ROOM, Scratch, unmount};
+
 /// A tmpfs takes bytes by the page.
 const PAGE: u64 = 4096;
 
@@ -55,8 +57,7 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        #[cfg(target_os = "linux")]
-        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+        unmount(&self.0);
     }
 }
 
@@ -65,8 +66,8 @@ impl Drop for Room {
 /// # Errors
 /// What the system says.
 pub(crate) fn can_be_mounted() -> io::Result<()> {
-    let root = tempfile::Builder::new().prefix("dashproof-").tempdir()?;
-    Room::mount(&root.path().join("room"), 16 * PAGE).map(drop)
+    let root = Scratch::make("")?;
+    Room::mount(&root.path().join(ROOM), 16 * PAGE).map(drop)
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! Certificates, keys and tokens of one run: made when brokers start, never kept.
 
-use std::collections::BTreeSet;
-use std::fs::{OpenOptions, Permissions};
+use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -16,6 +14,7 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 
+use crate::lane::scratch::Scratch;
 use crate::subject::secrets::OwnSecrets;
 
 /// The user that brokers know, and that `acl.denied` is about.
@@ -126,11 +125,8 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// Directories with certificates that are there now: a signal leaves no time for their owners.
-static DIRECTORIES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-
 /// A directory for one cell, which nobody else may look into.
-pub(super) struct Directory(tempfile::TempDir);
+pub(super) struct Directory(Scratch);
 
 impl Directory {
     /// Makes it.
@@ -138,33 +134,12 @@ impl Directory {
     /// # Errors
     /// The file system's.
     pub(super) fn make() -> io::Result<Self> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix("dashproof-certs-").permissions(Permissions::from_mode(0o700));
-        let dir = builder.tempdir()?;
-        let mut all = DIRECTORIES.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(dir.path().to_owned());
-        Ok(Self(dir))
+        Scratch::make("certs-").map(Self)
     }
 
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         self.0.path()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let mut all = DIRECTORIES.lock().unwrap_or_else(PoisonError::into_inner);
-        all.remove(self.0.path());
-    }
-}
-
-/// Removes the directories of all cells, whoever uses them.
-pub(super) fn remove_all() {
-    let all = std::mem::take(&mut *DIRECTORIES.lock().unwrap_or_else(PoisonError::into_inner));
-    // what cannot be removed is for the system's own cleaning
-    for dir in all {
-        drop(std::fs::remove_dir_all(dir));
     }
 }
 
@@ -219,6 +194,8 @@ fn token(made: Duration, expires: Duration, said: Duration, secrets: &OwnSecrets
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -254,15 +231,6 @@ mod tests {
             let path = entry.unwrap().path();
             assert_eq!(mode(&path), 0o600, "{}", path.display());
         }
-    }
-
-    #[test]
-    fn a_directory_with_certificates_is_gone_with_its_cell_or_before() {
-        let dir = Directory::make().unwrap();
-        let path = dir.path().to_owned();
-        assert!(path.is_dir() && DIRECTORIES.lock().unwrap().contains(&path));
-        drop(dir);
-        assert!(!path.exists() && !DIRECTORIES.lock().unwrap().contains(&path));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::admin::{Admin, Behind};
-use super::certs::{self, Certificates, PASSWORD, USER};
+use super::certs::{Certificates, PASSWORD, USER};
 use super::disks::{self, Disks};
 use super::docker::{self, Docked, Missing, Whose};
 use super::node::{self, Node, NodeSpec};
@@ -157,7 +157,6 @@ pub async fn containers() -> usize {
 /// Removes what this process has started, from wherever it is; what is being started meanwhile too.
 pub async fn abandon() {
     external::abandon().await;
-    certs::remove_all();
     if !USED.load(Ordering::Acquire) {
         return;
     }

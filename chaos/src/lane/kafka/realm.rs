@@ -8,7 +8,6 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
@@ -22,6 +21,12 @@ const REALM: &str = "DASHPROOF.TEST";
 pub(super) const SERVICE: &str = "kafka/127.0.0.1@DASHPROOF.TEST";
 /// How long the KDC may take to listen.
 const START: Duration = Duration::from_secs(10);
+/// Ports that are tried: somebody else may take one before the KDC does.
+const PORTS: usize = 5;
+/// The KDC's log, in its directory.
+const LOG: &str = "kdc.log";
+/// Characters of an output that are told.
+const TAIL: usize = 600;
 /// What is needed on PATH, or where systems have such programs.
 const TOOLS: [&str; 4] = ["krb5kdc", "kdb5_util", "kadmin.local", "kinit"];
 const INSTALL: &str = "apt-get install krb5-kdc krb5-admin-server krb5-user libsasl2-dev \
@@ -72,17 +77,48 @@ pub(super) struct Realm {
     _watcher: Child,
 }
 
+/// Why there is no realm.
+enum Failed {
+    /// Somebody else took the port between its choice and its use.
+    Taken(u16),
+    Otherwise(String),
+}
+
+impl From<String> for Failed {
+    fn from(text: String) -> Self {
+        Self::Otherwise(text)
+    }
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self::Otherwise(format!("no Kerberos realm: {error}"))
+    }
+}
+
 impl Realm {
-    /// Makes the database, two principals and their keytabs, and starts the KDC.
+    /// Makes the database, two principals and their keytabs, starts the KDC and has it give a
+    /// ticket: whatever is refused from here on, the realm is sound.
     pub(super) async fn start() -> Result<Self, String> {
-        let failed = |error: io::Error| format!("no Kerberos realm: {error}");
-        let dir = Directory::make().map_err(failed)?;
+        let mut taken = Vec::new();
+        while taken.len() < PORTS {
+            let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr());
+            let port = port.map_err(|error| format!("no Kerberos realm: {error}"))?.port();
+            match Self::on(port).await {
+                Ok(realm) => return Ok(realm),
+                Err(Failed::Taken(port)) => taken.push(port.to_string()),
+                Err(Failed::Otherwise(why)) => return Err(why),
+            }
+        }
+        Err(format!("no Kerberos realm: others took the ports {}", taken.join(", ")))
+    }
+
+    async fn on(port: u16) -> Result<Self, Failed> {
+        let dir = Directory::make()?;
         let at = dir.path();
-        let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr());
-        let port = port.map_err(failed)?.port();
-        fs::write(at.join("krb5.conf"), client(port)).map_err(failed)?;
-        fs::write(at.join("kdc.conf"), server(at, port)).map_err(failed)?;
-        let (master, password) = (random().map_err(failed)?, random().map_err(failed)?);
+        fs::write(at.join("krb5.conf"), client(port))?;
+        fs::write(at.join("kdc.conf"), server(at, port))?;
+        let (master, password) = (random()?, random()?);
         let twice = format!("{master}\n{master}\n");
         run(at, "kdb5_util", &["create", "-s", "-r", REALM], &twice).await?;
         let (service, user) = (at.join("service.keytab"), at.join("user.keytab"));
@@ -95,32 +131,56 @@ impl Realm {
         let told = run(at, "kadmin.local", &["-r", REALM], &principals).await?;
         // it ends well whatever became of its commands
         if !(service.is_file() && user.is_file()) {
-            return Err(format!("no Kerberos principals: {told}"));
+            return Err(Failed::Otherwise(format!("no Kerberos principals: {told}")));
         }
-        let program = place("krb5kdc").ok_or("no krb5kdc")?;
+        // it tells what it does from here on
+        fs::write(at.join(LOG), "")?;
+        let program = place("krb5kdc").ok_or_else(|| "no krb5kdc".to_owned())?;
         let mut watcher = Command::new("sh");
         watcher.args(["-c", WATCH, "sh"]).arg(program).arg(at).envs(variables(at));
         // an interrupt from the keyboard ends this program, and thereby the watcher
         watcher.process_group(0).stdin(Stdio::piped());
         watcher.stdout(Stdio::null()).stderr(Stdio::null());
-        let watcher = watcher.spawn().map_err(failed)?;
+        let watcher = watcher.spawn()?;
         let realm = Self { dir, password, _watcher: watcher };
-        realm.listening(port).await?;
+        realm.serves(port).await?;
+        realm.gives_tickets().await?;
         Ok(realm)
     }
 
-    /// Ends when the KDC takes connections.
-    async fn listening(&self, port: u16) -> Result<(), String> {
+    /// Ends when the KDC says that it is at work: whoever takes connections may be another.
+    async fn serves(&self, port: u16) -> Result<(), Failed> {
         let until = Instant::now() + START;
-        while let Err(error) = TcpStream::connect(("127.0.0.1", port)).await {
+        loop {
+            let log = fs::read(self.dir.path().join(LOG)).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            if log.contains("commencing operation") {
+                return Ok(());
+            }
+            if log.contains("Address already in use") {
+                return Err(Failed::Taken(port));
+            }
             if Instant::now() > until {
-                let log = fs::read_to_string(self.dir.path().join("kdc.log")).unwrap_or_default();
-                let last = log.lines().last().unwrap_or_default();
-                return Err(format!("no KDC within {START:?}: {error}; {last}"));
+                return Err(Failed::Otherwise(format!(
+                    "no KDC within {START:?}; its log ends with: {}",
+                    tail(&log)
+                )));
             }
             sleep(Duration::from_millis(20)).await;
         }
-        Ok(())
+    }
+
+    /// What a subject does first. Its own `kinit` says nothing to anybody.
+    async fn gives_tickets(&self) -> Result<(), Failed> {
+        let at = self.dir.path();
+        let (tickets, keytab) = (at.join("tickets"), at.join("user.keytab"));
+        let (tickets, keytab) = (tickets.to_string_lossy(), keytab.to_string_lossy());
+        let asked = run(at, "kinit", &["-c", &tickets, "-t", &keytab, "-k", USER], "").await;
+        asked.map(drop).map_err(|told| {
+            let log = fs::read(at.join(LOG)).unwrap_or_default();
+            let log = tail(&String::from_utf8_lossy(&log));
+            Failed::Otherwise(format!("the KDC gives no ticket: {told}; its log ends with: {log}"))
+        })
     }
 
     /// What a broker needs: its key, and how the realm is called.
@@ -145,8 +205,25 @@ impl Realm {
     }
 }
 
-fn variables(dir: &Path) -> [(&'static str, PathBuf); 2] {
-    [("KRB5_CONFIG", dir.join("krb5.conf")), ("KRB5_KDC_PROFILE", dir.join("kdc.conf"))]
+/// In English, for some of what is told is looked for.
+fn variables(dir: &Path) -> [(&'static str, PathBuf); 3] {
+    [
+        ("KRB5_CONFIG", dir.join("krb5.conf")),
+        ("KRB5_KDC_PROFILE", dir.join("kdc.conf")),
+        ("LC_ALL", "C".into()),
+    ]
+}
+
+/// The end of a text, in one line.
+fn tail(text: &str) -> String {
+    let line = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("; ");
+    let more = line.chars().count().saturating_sub(TAIL);
+    let end: String = line.chars().skip(more).collect();
+    match (end.is_empty(), more) {
+        (true, _) => "nothing".to_owned(),
+        (false, 0) => end,
+        (false, _) => format!("…{end}"),
+    }
 }
 
 /// Names of hosts are taken as they are: here they are numbers.
@@ -165,7 +242,7 @@ fn server(dir: &Path, port: u16) -> String {
         "[kdcdefaults]\n kdc_listen = 127.0.0.1:{port}\n kdc_tcp_listen = 127.0.0.1:{port}\n\
          [realms]\n {REALM} = {{\n  database_name = {dir}/principal\n  \
          key_stash_file = {dir}/stash\n  acl_file = {dir}/acl\n }}\n\
-         [logging]\n kdc = FILE:{dir}/kdc.log\n default = FILE:{dir}/kdc.log\n"
+         [logging]\n kdc = FILE:{dir}/{LOG}\n default = FILE:{dir}/{LOG}\n"
     )
 }
 
@@ -189,12 +266,14 @@ async fn run(dir: &Path, tool: &str, args: &[&str], input: &str) -> Result<Strin
         stdin.write_all(input.as_bytes()).await.map_err(failed)?;
     }
     let ended = child.wait_with_output().await.map_err(failed)?;
-    let told = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
+    let told = tail(&String::from_utf8_lossy(&ended.stderr));
     if ended.status.success() { Ok(told) } else { Err(format!("{tool}: {}: {told}", ended.status)) }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     fn ticket(realm: &Realm, own: &Path, principal: &str) -> bool {
@@ -226,6 +305,40 @@ mod tests {
             assert!(Instant::now() < until, "it lives on");
             sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_somebody_took_is_told_from_every_other_trouble() {
+        if let Some(tool) = TOOLS.into_iter().find(|tool| place(tool).is_none()) {
+            println!("NOT RUN: a KDC without a port: no {tool}: {INSTALL}");
+            return;
+        }
+        let other = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = other.local_addr().unwrap().port();
+        let failed = Realm::on(port).await.err();
+        assert!(matches!(failed, Some(Failed::Taken(taken)) if taken == port));
+    }
+
+    #[tokio::test]
+    async fn a_ticket_that_is_not_given_is_told_in_the_words_of_kinit_and_the_kdc() {
+        if let Some(tool) = TOOLS.into_iter().find(|tool| place(tool).is_none()) {
+            println!("NOT RUN: a ticket that is not given: no {tool}: {INSTALL}");
+            return;
+        }
+        let realm = Realm::start().await.unwrap();
+        fs::copy(realm.dir.path().join("service.keytab"), realm.dir.path().join("user.keytab"))
+            .unwrap();
+        let Err(Failed::Otherwise(why)) = realm.gives_tickets().await else { panic!("a ticket") };
+        assert!(why.contains("kinit: exit status: 1: "), "{why}");
+        assert!(why.contains("its log ends with: "), "{why}");
+    }
+
+    #[test]
+    fn only_the_end_of_a_long_output_is_told_in_one_line() {
+        assert_eq!(tail(" a\n\nb \n"), "a; b");
+        assert_eq!(tail("\n"), "nothing");
+        let told = tail(&"é".repeat(TAIL + 1));
+        assert_eq!((told.chars().count(), told.starts_with('…')), (TAIL + 1, true));
     }
 
     #[test]

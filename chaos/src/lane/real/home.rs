@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashproof_reference::core::BoxFuture;
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::fault::spool;
 use crate::history::Recorder;
 use crate::lane::HarnessError;
 use crate::lane::child::{goodbye, hello};
+use crate::lane::scratch::Scratch;
 use crate::scenario::model::SpoolDamage;
 use crate::subject::Subject;
 use crate::subject::process::ProcessSubject;
@@ -45,7 +45,7 @@ impl Home {
         command: Vec<String>,
         variables: Vec<(&'static str, OsString)>,
         recorder: Recorder,
-        root: Option<&TempDir>,
+        root: Option<&Scratch>,
     ) -> Result<(Arc<Self>, Vec<String>), HarnessError> {
         let root = root.map(|root| root.path().to_owned());
         let (process, tasks) = (Mutex::default(), Mutex::default());

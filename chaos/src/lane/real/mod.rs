@@ -13,9 +13,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tempfile::TempDir;
-
 use super::child::{RealClock, command, environment, missing};
+use super::scratch::Scratch;
 use super::{HarnessError, RunInput, RunOutput};
 use crate::fault;
 use crate::fault::proxy::applies_to_bytes;
@@ -120,7 +119,7 @@ where
 
 /// The scenario with a directory of the cell's own for the spool, if it asks for one: its relative
 /// path is looked for there.
-fn own_spool(scenario: &Arc<Scenario>) -> io::Result<(Arc<Scenario>, Option<TempDir>)> {
+fn own_spool(scenario: &Arc<Scenario>) -> io::Result<(Arc<Scenario>, Option<Scratch>)> {
     const AT: &str = "/spool/directory";
     let Some(path) = scenario.producer.pointer(AT).and_then(|v| v.as_str()) else {
         return Ok((Arc::clone(scenario), None));
@@ -137,10 +136,8 @@ fn own_spool(scenario: &Arc<Scenario>) -> io::Result<(Arc<Scenario>, Option<Temp
 /// In memory where the system has a place for that: on a disk that others write to, a sync takes
 /// as long as they like, and a close that has two seconds would be blamed for it. A killed process
 /// loses nothing that it wrote either way; what a machine that stops loses is the disk lane's.
-fn spool_root() -> io::Result<TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("dashproof-");
-    builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir())
+fn spool_root() -> io::Result<Scratch> {
+    Scratch::make_in_memory("")
 }
 
 /// Why a lane cannot run a scenario: the first fault that it cannot inject.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::history::{Line, Outcome};
-use crate::oracle::index::{At, Event, Index};
+use crate::oracle::index::Index;
+use crate::oracle::windows::{Window, cuts, faults, life};
 use crate::oracle::{Judgement, LawId, LawStatus, judge};
 use crate::scenario::model::{LaneName, Scenario};
 
@@ -38,19 +39,6 @@ pub struct Side {
     pub(super) classes: BTreeMap<String, Split>,
     /// Loads by their place in the file.
     pub(super) loads: BTreeMap<u16, Ran>,
-}
-
-/// From one time to another, both included, in microseconds.
-#[derive(Clone, Copy, Debug)]
-struct Window {
-    begin: u64,
-    end: u64,
-}
-
-impl Window {
-    fn meets(self, other: Self) -> bool {
-        self.begin <= other.end && other.begin <= self.end
-    }
 }
 
 impl Side {
@@ -100,30 +88,6 @@ impl Side {
         }
         side
     }
-}
-
-/// From its offer to its last outcome; without end where it has none.
-fn life(index: &Index<'_>, event: &Event) -> Option<Window> {
-    let begin = event.offered?.t_us;
-    let end = index.disposition(event).map_or(u64::MAX, |(at, _)| at.t_us);
-    Some(Window { begin, end: end.max(begin) })
-}
-
-/// While a fault was in force. One that nobody lifts lasts for ever. In real time the subject may
-/// hear of both ends later than the harness, by as much as the machine stands still.
-fn faults(index: &Index<'_>) -> Vec<Window> {
-    let stall_us = if index.lane.is_real_time() { index.stall_us } else { 0 };
-    let window = |begin: At, end: Option<At>| Window {
-        begin: begin.t_us,
-        end: end.map_or(u64::MAX, |end| end.t_us.saturating_add(stall_us)),
-    };
-    index.faults.values().filter_map(|seen| Some(window(seen.begin?, seen.end))).collect()
-}
-
-/// Where the application itself cut what was under way: how far it had come is a matter of time.
-fn cuts(index: &Index<'_>) -> Vec<Window> {
-    let cuts = index.calls.iter().filter(|call| matches!(call.op, "close" | "drop" | "cancel"));
-    cuts.map(|call| Window { begin: call.at.t_us, end: call.at.t_us }).collect()
 }
 
 /// Outcome, reason and what it says of the logs: `acked`, `dropped/deadline`,

@@ -5,6 +5,7 @@ mod bounds;
 mod crashes;
 mod delivery;
 mod ends;
+mod external;
 mod letters;
 mod limits;
 mod manual;
