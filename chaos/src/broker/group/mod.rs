@@ -71,7 +71,8 @@ struct Group {
     members: Vec<Member>,
     /// Ids that were given out and have not joined, with the time at which they are forgotten.
     pending: BTreeMap<String, u64>,
-    offsets: BTreeMap<(String, i32), Committed>,
+    /// Each with the number of its commit.
+    offsets: BTreeMap<(String, i32), (u64, Committed)>,
 }
 
 impl Group {
@@ -87,7 +88,12 @@ impl Group {
     }
 
     fn is_dead(&self) -> bool {
-        self.members.is_empty() && self.pending.is_empty() && self.offsets.is_empty()
+        self.is_idle() && self.offsets.is_empty()
+    }
+
+    /// Nobody is in it, or on the way into it.
+    fn is_idle(&self) -> bool {
+        self.members.is_empty() && self.pending.is_empty()
     }
 
     /// When something is due next.
@@ -258,8 +264,10 @@ impl Group {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Groups {
     groups: BTreeMap<String, Group>,
-    /// Counts ids and joins.
+    /// Counts ids, joins and commits.
     next: u64,
+    /// Where the offsets of all groups are, by the number of their commit.
+    commits: BTreeMap<u64, (String, (String, i32))>,
 }
 
 impl Groups {
@@ -288,7 +296,8 @@ impl Groups {
                 group.expire(now_us);
                 !group.is_dead()
             });
-            if self.groups.len() >= MOST {
+            // offsets of those who are gone make room for who comes
+            if self.groups.len() >= MOST && !self.forget_oldest() {
                 return Err(codes::COORDINATOR_NOT_AVAILABLE);
             }
         }
