@@ -128,12 +128,10 @@ fn groups_that_only_committed_make_room_for_new_ones_the_oldest_first() {
     commit(&mut groups, "g0", "events", 7).unwrap();
     commit(&mut groups, "new", "events", 8).unwrap();
     let offset = |group| groups.committed(group, "events", 0).map(|found| found.offset);
-    assert_eq!((offset("g0"), offset("g1"), offset("g2"), offset("new")), (
-        Some(7),
-        None,
-        Some(2),
-        Some(8)
-    ));
+    assert_eq!(
+        (offset("g0"), offset("g1"), offset("g2"), offset("new")),
+        (Some(7), None, Some(2), Some(8))
+    );
 }
 
 #[test]

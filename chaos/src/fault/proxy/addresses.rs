@@ -115,7 +115,15 @@ mod tests {
 
     use super::*;
     use crate::fault::proxy::{Mode, ProxyConfig, TopicNames};
-    use crate::history::{Recorder, WallClock};
+    use crate::history::{Clock, Recorder};
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now_us(&self) -> u64 {
+            0
+        }
+    }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn a_broker_that_several_answers_name_at_once_gets_one_listener() {
@@ -126,7 +134,7 @@ mod tests {
             run: [0; 10],
             mode: Mode::Rewriting,
         };
-        let site = Arc::new(Shared::new(config, Recorder::new(Arc::new(WallClock::new())), 1));
+        let site = Arc::new(Shared::new(config, Recorder::new(Arc::new(Still)), 1));
         for broker in 2..40 {
             let barrier = Arc::new(Barrier::new(4));
             let told: Vec<_> = (0..4)

@@ -328,7 +328,9 @@ impl Hands {
         loop {
             let (said, left) = (node.complaints().await?, disks.left(broker).await?);
             match evidence(before, &said, left) {
-                Err(why) if Instant::now() > until => return Err(format!("broker {broker} {what}, {why}")),
+                Err(why) if Instant::now() > until => {
+                    return Err(format!("broker {broker} {what}, {why}"));
+                }
                 Err(_) => sleep(LOOK).await,
                 Ok(()) => return Ok(()),
             }

@@ -73,7 +73,8 @@ impl TokenFile {
         let place = self.path.display();
         match (read, old) {
             (Ok(token), Some(old)) if token == old.token => {
-                let why = || format!("{place}: the token was not renewed; {} of it left", left(old));
+                let why =
+                    || format!("{place}: the token was not renewed; {} of it left", left(old));
                 Ok(Fetched { token, stale: old.is_due(now_ms).then(why) })
             }
             (Ok(token), _) => {
