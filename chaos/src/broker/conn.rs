@@ -34,6 +34,8 @@ const MAX_ANSWERS: usize = 512;
 /// Bytes of answers that may wait on one connection before it is no longer read; one that is larger
 /// waits alone.
 const ROOM: usize = 32 << 20;
+/// Bytes of a request that is not whole up to which nobody counts them.
+const SMALL: usize = 64 << 10;
 /// A request is whole so long after its first byte, or its connection is closed.
 const WHOLE: Duration = Duration::from_secs(120);
 /// How long the last answers of a connection that the broker closes may take to leave.
@@ -125,12 +127,21 @@ impl<S: Site> Conn<S> {
         }
     }
 
+    /// Counts what is there of a request that is not whole: all connections together may have so
+    /// much of them, and the oldest has to go.
+    fn count(&self, bytes: usize) {
+        let From { broker, conn } = self.from;
+        if self.site.with(|links| links.half(broker, conn, bytes)) {
+            self.site.changed().notify_waiters();
+        }
+    }
+
     /// Reads until a whole request is there; `Err` when the connection is to end.
     async fn request<R>(&self, read: &mut R, buf: &mut BytesMut) -> Result<Bytes, Stop>
     where
         R: AsyncRead + Unpin,
     {
-        let mut begun = None;
+        let (mut begun, mut counted) = (None, false);
         loop {
             if let Some(mut head) = buf.get(..4) {
                 let length = usize::try_from(head.get_i32()).map_err(|_| Stop::LastAnswers)?;
@@ -139,7 +150,14 @@ impl<S: Site> Conn<S> {
                 }
                 if buf.len() >= 4 + length {
                     buf.advance(4);
+                    if counted {
+                        self.site.with(|links| links.is_whole(self.from.conn));
+                    }
                     return Ok(buf.split_to(length).freeze());
+                }
+                if buf.len() > SMALL {
+                    counted = true;
+                    self.count(buf.len());
                 }
             }
             if !buf.is_empty() && begun.is_none() {

@@ -21,6 +21,62 @@ use crate::scenario::model::FaultKind;
 /// never asked anything; where all have, it is closed at once.
 const MAX_CONNECTIONS: usize = 1_000;
 
+/// Bytes of requests that are not whole yet, of all connections together. Where there are more, the
+/// request that began first is given up, and its connection with it.
+const MAX_HALF_BYTES: usize = 256 << 20;
+
+/// A request that is not whole yet.
+#[derive(Clone, Copy, Debug)]
+struct Half {
+    broker: i32,
+    /// Counts such requests in the order in which they began.
+    number: u64,
+    bytes: usize,
+}
+
+/// Requests that are not whole yet, by connection.
+#[derive(Debug)]
+pub(crate) struct Halves {
+    by_conn: BTreeMap<u64, Half>,
+    next: u64,
+    bytes: usize,
+    /// Bytes that all of them may have.
+    pub(crate) most: usize,
+}
+
+impl Default for Halves {
+    fn default() -> Self {
+        Self { by_conn: BTreeMap::new(), next: 0, bytes: 0, most: MAX_HALF_BYTES }
+    }
+}
+
+impl Halves {
+    /// So many bytes are there of the request of this connection; those that have to go, each with
+    /// its broker.
+    fn grown(&mut self, broker: i32, conn: u64, bytes: usize) -> Vec<(i32, u64)> {
+        self.next += 1;
+        let new = Half { broker, number: self.next, bytes: 0 };
+        let half = self.by_conn.entry(conn).or_insert(new);
+        self.bytes = self.bytes - half.bytes + bytes;
+        half.bytes = bytes;
+        let mut out = Vec::new();
+        while self.bytes > self.most {
+            let first = self.by_conn.iter().min_by_key(|(_, half)| half.number);
+            let Some((conn, half)) = first.map(|(conn, half)| (*conn, *half)) else { break };
+            self.gone(conn);
+            out.push((half.broker, conn));
+        }
+        out
+    }
+
+    /// The request is whole, or will never be.
+    fn gone(&mut self, conn: u64) {
+        if let Some(half) = self.by_conn.remove(&conn) {
+            self.bytes -= half.bytes;
+        }
+    }
+}
+
 /// One broker, as its connections see it.
 #[derive(Clone, Debug, Default)]
 struct Broker {
@@ -47,13 +103,15 @@ pub(crate) struct Links {
     brokers: BTreeMap<i32, Broker>,
     next_conn: u64,
     pub(crate) unanswered: u64,
+    pub(crate) halves: Halves,
 }
 
 impl Links {
     /// Nobody is connected and nothing is broken.
     pub(crate) fn new(script: Script, ids: impl IntoIterator<Item = i32>) -> Self {
         let brokers = ids.into_iter().map(|id| (id, Broker::default())).collect();
-        Self { script, brokers, next_conn: 0, unanswered: 0 }
+        let halves = Halves::default();
+        Self { script, brokers, next_conn: 0, unanswered: 0, halves }
     }
 
     /// One broker more, if it is not known.
@@ -214,8 +272,26 @@ impl Links {
         self.brokers.get(&id).is_some_and(|b| !b.out.is_empty())
     }
 
+    /// So many bytes of a request are there that is not whole; true when connections have to go
+    /// for it.
+    pub(crate) fn half(&mut self, id: i32, conn: u64, bytes: usize) -> bool {
+        let out = self.halves.grown(id, conn, bytes);
+        for (id, conn) in &out {
+            if let Some(broker) = self.brokers.get_mut(id) {
+                broker.out.insert(*conn);
+            }
+        }
+        !out.is_empty()
+    }
+
+    /// The request of this connection is whole.
+    pub(crate) fn is_whole(&mut self, conn: u64) {
+        self.halves.gone(conn);
+    }
+
     /// A connection of this broker is gone.
     pub(crate) fn disconnected(&mut self, id: i32, conn: u64) {
+        self.halves.gone(conn);
         if let Some(broker) = self.brokers.get_mut(&id) {
             broker.connections -= 1;
             broker.silent.remove(&conn);

@@ -13,7 +13,7 @@ pub use error::{DeliveryError, ErrorClass, Trouble};
 pub use event_id::{BadEventId, EventId};
 pub use record::{
     CONNECTED, FORMAT_VERSION, FULL_AT, FULL_TRIED, FaultPhase, FrameFacts, Kind, Line, LogRecord,
-    NOT_DONE, Outcome, Persistence, ProduceTruth, Route, Src,
+    NOT_DONE, Outcome, Persistence, ProduceTruth, Route, Src, WATCHED,
 };
 pub use recorder::{Clock, Recorder};
 pub use state::{StateAnswered, StateHeap, StateLost, StateOffered, StateReceived};

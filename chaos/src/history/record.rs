@@ -29,6 +29,9 @@ pub const FULL_TRIED: &str = "full_tried";
 /// value is the broker's id.
 pub const CONNECTED: &str = "connected";
 
+/// `what` of the [`Kind::Proc`] line with which a proxy says that it puts connections on record.
+pub const WATCHED: &str = "connections_watched";
+
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

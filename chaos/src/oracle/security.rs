@@ -4,7 +4,7 @@
 use super::findings::{Evidence, Findings};
 use super::index::{At, Index, micros, ms};
 use super::laws::LawId::{S1, S2, S3};
-use crate::history::{CONNECTED, DeliveryError, Kind, Line, Src, Trouble};
+use crate::history::{CONNECTED, DeliveryError, Kind, Line, Src, Trouble, WATCHED};
 use crate::scenario::model::{FaultKind, Listener, Refused, Why};
 use crate::subject::secrets::{LEAKED, SEARCHED, found_in, secrets};
 
@@ -72,10 +72,16 @@ fn judge_tried(index: &Index<'_>, why: Why, told: &Told<'_>, f: &mut Findings) {
     if why == Why::Tls && locked {
         return;
     }
-    let came = |line: &Line| match &line.kind {
-        Kind::Proc { what, .. } => line.src == Src::Proxy && what == CONNECTED,
+    let says = |line: &Line, word: &str| match &line.kind {
+        Kind::Proc { what, .. } => line.src == Src::Proxy && what == word,
         _ => false,
     };
+    let came = |line: &Line| says(line, CONNECTED);
+    // a history of a build that put no connections on record tells nothing about them
+    if !index.lines.iter().any(|line| says(line, WATCHED) || came(line)) {
+        f.unjudged(S2, "the history puts no connections on record: whether one came is not known");
+        return;
+    }
     f.checked(S2, 1);
     if !index.lines.iter().take(told.at.line).any(came) {
         f.broken(S2, "tried", Evidence::default().and(told.at), || {

@@ -262,7 +262,8 @@ pub struct ProducerConfig {
     /// Time of one attempt; `None` means `delivery_timeout / retry.max_attempts`.
     pub attempt_timeout: Option<Duration>,
     /// `open` waits so long for the brokers to answer both clients, and fails with what is wrong
-    /// with the connection; `None` means that it waits for nobody.
+    /// with the connection; `None` means that it waits for nobody. Being refused ends it no sooner:
+    /// another broker may serve, and one that is starting may refuse once.
     pub connect_within: Option<Duration>,
     /// Most open attempts (events) on the main route. High enough for the client to fill batches.
     pub max_in_flight: usize,

@@ -210,8 +210,9 @@ pub trait Transport: Send + Sync + 'static {
     /// has no way to ask says at once that one has.
     ///
     /// # Errors
-    /// What is wrong, when the time is over, or as soon as it is known to be something that waiting
-    /// does not mend.
+    /// What is wrong, when the time is over: of what was seen what says the most, the last of
+    /// several. No refusal ends it before, since another broker may serve, and one that is starting
+    /// may refuse whom it lets in a moment later.
     fn reach(&self, within: Duration) -> BoxFuture<'_, Result<(), ConnectionProblem>> {
         let _ = within;
         Box::pin(std::future::ready(Ok(())))

@@ -42,7 +42,8 @@ pub enum OpenError {
         /// The client's answer.
         refused: Refused,
     },
-    /// With the setting `connect_within`: the brokers did not answer, and this is what is wrong.
+    /// With the setting `connect_within`: the brokers did not answer in all of that time, and this
+    /// is what is wrong: of what was seen what says the most, the last of several.
     #[error("no connection to the brokers of the {} route: {problem}", route.as_str())]
     Unreached {
         /// Which route.
@@ -198,8 +199,10 @@ impl Builder {
         self
     }
 
-    /// Opens the producer. Waits for no broker, unless the setting `connect_within` says so; reads
-    /// the spool, if there is one. Must be called in a tokio runtime with time enabled.
+    /// Opens the producer. Waits for no broker, unless the setting `connect_within` says so: then
+    /// until both clients are answered, and for all of that time where they are not. Settings that
+    /// no client can be made of end it at once. Reads the spool, if there is one. Must be called in
+    /// a tokio runtime with time enabled.
     ///
     /// # Errors
     /// [`OpenError`]; nothing is left running then.

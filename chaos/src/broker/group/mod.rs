@@ -71,7 +71,8 @@ struct Group {
     members: Vec<Member>,
     /// Ids that were given out and have not joined, with the time at which they are forgotten.
     pending: BTreeMap<String, u64>,
-    offsets: BTreeMap<(String, i32), Committed>,
+    /// Each with the number of its commit.
+    offsets: BTreeMap<(String, i32), (u64, Committed)>,
 }
 
 impl Group {
@@ -87,7 +88,12 @@ impl Group {
     }
 
     fn is_dead(&self) -> bool {
-        self.members.is_empty() && self.pending.is_empty() && self.offsets.is_empty()
+        self.is_idle() && self.offsets.is_empty()
+    }
+
+    /// Nobody is in it, or on the way into it.
+    fn is_idle(&self) -> bool {
+        self.members.is_empty() && self.pending.is_empty()
     }
 
     /// When something is due next.
@@ -257,24 +263,26 @@ impl Group {
 /// All groups of a cluster.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Groups {
-    groups: BTreeMap<String, Group>,
-    /// Counts ids and joins.
+    by_name: BTreeMap<String, Group>,
+    /// Counts ids, joins and commits.
     next: u64,
+    /// Where the offsets of all groups are, by the number of their commit.
+    commits: BTreeMap<u64, (String, (String, i32))>,
 }
 
 impl Groups {
     /// When something in this group is due next.
     pub(crate) fn due_us(&self, group: &str) -> Option<u64> {
-        self.groups.get(group)?.due_us()
+        self.by_name.get(group)?.due_us()
     }
 
     /// The group, with everything done that is due.
     fn group(&mut self, group: &str, now_us: u64) -> Option<&mut Group> {
-        self.groups.get_mut(group)?.expire(now_us);
-        if self.groups.get(group).is_some_and(Group::is_dead) {
-            self.groups.remove(group);
+        self.by_name.get_mut(group)?.expire(now_us);
+        if self.by_name.get(group).is_some_and(Group::is_dead) {
+            self.by_name.remove(group);
         }
-        self.groups.get_mut(group)
+        self.by_name.get_mut(group)
     }
 
     /// As [`Groups::group`]; creates it.
@@ -283,16 +291,17 @@ impl Groups {
             return Err(codes::INVALID_GROUP_ID);
         }
         let known = self.group(group, now_us).is_some();
-        if !known && self.groups.len() >= MOST {
-            self.groups.retain(|_, group| {
+        if !known && self.by_name.len() >= MOST {
+            self.by_name.retain(|_, group| {
                 group.expire(now_us);
                 !group.is_dead()
             });
-            if self.groups.len() >= MOST {
+            // offsets of those who are gone make room for who comes
+            if self.by_name.len() >= MOST && !self.forget_oldest() {
                 return Err(codes::COORDINATOR_NOT_AVAILABLE);
             }
         }
-        Ok(self.groups.entry(group.to_owned()).or_default())
+        Ok(self.by_name.entry(group.to_owned()).or_default())
     }
 
     /// Takes a join; the answer comes from [`Groups::joined`].
@@ -313,11 +322,11 @@ impl Groups {
             return Err(codes::UNKNOWN_SERVER_ERROR.into());
         }
         let kept = |group: &Group| group.members.len() + group.pending.len();
-        let mut full = self.groups.values().map(kept).sum::<usize>() >= MOST;
+        let mut full = self.by_name.values().map(kept).sum::<usize>() >= MOST;
         if full {
             // whose time is up in a group that nobody asks for takes no room
-            self.groups.values_mut().for_each(|group| group.expire(now_us));
-            full = self.groups.values().map(kept).sum::<usize>() >= MOST;
+            self.by_name.values_mut().for_each(|group| group.expire(now_us));
+            full = self.by_name.values().map(kept).sum::<usize>() >= MOST;
         }
         let number = self.next;
         self.next += 1;

@@ -6,6 +6,10 @@ use crate::broker::codes;
 /// Kafka's `offset.metadata.max.bytes`.
 const MAX_METADATA: usize = 4_096;
 
+/// Offsets of all groups together that are kept. The one that was committed first is forgotten for
+/// one more, as Kafka forgets them in time.
+const MOST_OFFSETS: usize = 10_000;
+
 /// A committed offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Committed {
@@ -54,20 +58,52 @@ impl Groups {
         if committed.metadata.len() > MAX_METADATA {
             return Err(codes::OFFSET_METADATA_TOO_LARGE);
         }
-        let group = self.groups.get_mut(group).ok_or(codes::UNKNOWN_MEMBER_ID)?;
-        group.offsets.insert((topic.to_owned(), partition), committed);
+        let number = self.next;
+        let of = self.by_name.get_mut(group).ok_or(codes::UNKNOWN_MEMBER_ID)?;
+        let place = (topic.to_owned(), partition);
+        if let Some((before, _)) = of.offsets.insert(place.clone(), (number, committed)) {
+            self.commits.remove(&before);
+        }
+        self.next += 1;
+        self.commits.insert(number, (group.to_owned(), place));
+        if self.commits.len() > MOST_OFFSETS {
+            self.forget_first();
+        }
         Ok(())
+    }
+
+    /// Forgets the offset that was committed first.
+    fn forget_first(&mut self) {
+        let Some((_, (name, place))) = self.commits.pop_first() else { return };
+        let Some(group) = self.by_name.get_mut(&name) else { return };
+        group.offsets.remove(&place);
+        if group.is_dead() {
+            self.by_name.remove(&name);
+        }
+    }
+
+    /// Forgets the group without members whose last commit is the oldest; false when there is none.
+    pub(super) fn forget_oldest(&mut self) -> bool {
+        let idle = self.by_name.iter().filter(|(_, group)| group.is_idle());
+        let oldest = idle.min_by_key(|(_, group)| group.offsets.values().map(|(n, _)| *n).max());
+        let Some(name) = oldest.map(|(name, _)| name.clone()) else { return false };
+        let gone = self.by_name.remove(&name).unwrap_or_default();
+        for (number, _) in gone.offsets.values() {
+            self.commits.remove(number);
+        }
+        true
     }
 
     /// What the group has committed for a partition.
     pub(crate) fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<&Committed> {
-        self.groups.get(group)?.offsets.get(&(topic.to_owned(), partition))
+        let found = self.by_name.get(group)?.offsets.get(&(topic.to_owned(), partition))?;
+        Some(&found.1)
     }
 
     /// Every partition that the group has committed for, by topic.
     pub(crate) fn partitions(&self, group: &str) -> Vec<(String, Vec<i32>)> {
         let mut out: Vec<(String, Vec<i32>)> = Vec::new();
-        let offsets = self.groups.get(group).into_iter().flat_map(|g| g.offsets.keys());
+        let offsets = self.by_name.get(group).into_iter().flat_map(|g| g.offsets.keys());
         for (topic, partition) in offsets {
             match out.last_mut().filter(|(last, _)| last == topic) {
                 Some((_, partitions)) => partitions.push(*partition),

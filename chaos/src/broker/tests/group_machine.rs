@@ -4,6 +4,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::broker::codes;
 use crate::broker::group::{Committed, Groups, Join, Joined, NotTaken, Ticket};
 
 #[derive(Clone, Debug)]
@@ -109,4 +110,50 @@ proptest! {
             prop_assert!(groups.heartbeat("g", &client.id, client.generation, now).is_err());
         }
     }
+}
+
+/// Commits for the partition 0 of a topic, by nobody in particular.
+fn commit(groups: &mut Groups, group: &str, topic: &str, offset: i64) -> Result<(), i16> {
+    groups.may_commit(group, "", -1, 0)?;
+    groups.commit(group, (topic, 0), Committed { offset, epoch: 0, metadata: String::new() })
+}
+
+#[test]
+fn groups_that_only_committed_make_room_for_new_ones_the_oldest_first() {
+    let mut groups = Groups::default();
+    for n in 0..1_000 {
+        commit(&mut groups, &format!("g{n}"), "events", n).unwrap();
+    }
+    // the first is no longer the oldest
+    commit(&mut groups, "g0", "events", 7).unwrap();
+    commit(&mut groups, "new", "events", 8).unwrap();
+    let offset = |group| groups.committed(group, "events", 0).map(|found| found.offset);
+    assert_eq!(
+        (offset("g0"), offset("g1"), offset("g2"), offset("new")),
+        (Some(7), None, Some(2), Some(8))
+    );
+}
+
+#[test]
+fn a_group_with_a_member_makes_no_room() {
+    let mut groups = Groups::default();
+    for n in 0..1_000 {
+        let name = format!("g{n}");
+        let join = Join { id_first: false, ..wish("") };
+        groups.join(&name, &join, 0).unwrap();
+        commit(&mut groups, &name, "events", n).unwrap_err();
+    }
+    assert_eq!(commit(&mut groups, "new", "events", 0), Err(codes::COORDINATOR_NOT_AVAILABLE));
+}
+
+#[test]
+fn offsets_are_bounded_and_what_was_committed_first_is_forgotten() {
+    let mut groups = Groups::default();
+    for n in 0..10_001 {
+        commit(&mut groups, "g", &format!("t{n}"), n).unwrap();
+    }
+    let offset = |topic| groups.committed("g", topic, 0).map(|found| found.offset);
+    assert_eq!((offset("t0"), offset("t1"), offset("t10000")), (None, Some(1), Some(10_000)));
+    let kept: usize = groups.partitions("g").iter().map(|(_, all)| all.len()).sum();
+    assert_eq!(kept, 10_000);
 }

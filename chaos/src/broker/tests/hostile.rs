@@ -211,6 +211,36 @@ async fn a_broker_that_is_full_gives_the_place_of_who_never_asked_to_who_comes()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_crowd_of_half_requests_is_bounded_and_the_oldest_half_goes_first() {
+    const HALF: usize = 200 << 10;
+    let (cluster, _) = cluster();
+    cluster.state().links.halves.most = 5 * HALF;
+    let whole = request(18, 0, &vec![0; 2 * HALF]);
+    let mut halves = Vec::new();
+    for _ in 0..8 {
+        let mut client = connect(&cluster, 1);
+        for chunk in whole[..HALF].chunks(4 << 10) {
+            client.stream().write_all(chunk).await.unwrap();
+        }
+        halves.push(client);
+    }
+    sleep(Duration::from_millis(10)).await;
+    let mut gone = Vec::new();
+    for client in &mut halves {
+        let read = timeout(Duration::from_millis(1), client.stream().read(&mut [0])).await;
+        gone.push(read.is_ok());
+    }
+    assert_eq!(gone, [true, true, true, false, false, false, false, false]);
+    // whoever completes its request is served, and its bytes are no longer counted
+    let mut last = halves.pop().unwrap();
+    for chunk in whole[HALF..].chunks(4 << 10) {
+        last.stream().write_all(chunk).await.unwrap();
+    }
+    assert!(last.frame().await.is_ok());
+    assert!(connect(&cluster, 1).call(0, &ApiVersionsRequest::default()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn topics_are_created_until_there_are_too_many_partitions() {
     let (cluster, _) = cluster();
     let mut client = connect(&cluster, 1);

@@ -1,7 +1,6 @@
 //! The addresses in answers of brokers that do not know the proxy.
 
 use std::io;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -85,18 +84,11 @@ fn here(
     let told = (host.to_string(), at);
     let mut core = site.core();
     let known = core.advertised.insert(id, told.clone());
-    let front = core.ports.get(&id).copied();
     drop(core);
     if known.as_ref() != Some(&told) {
         site.connect_to(id, &told.0, told.1);
     }
-    let front = if let Some(front) = front {
-        front
-    } else {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        listener.set_nonblocking(true)?;
-        site.serve_on(id, tokio::net::TcpListener::from_std(listener)?)?
-    };
+    let front = site.front(id)?;
     *host = StrBytes::from_static_str("127.0.0.1");
     *port = i32::from(front);
     Ok(())
@@ -114,5 +106,55 @@ pub(super) fn offered(all: &mut Vec<ApiVersion>) {
             _ => continue,
         };
         api.max_version = api.max_version.min(newest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::fault::proxy::{Mode, ProxyConfig, TopicNames};
+    use crate::history::{Clock, Recorder};
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now_us(&self) -> u64 {
+            0
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_broker_that_several_answers_name_at_once_gets_one_listener() {
+        let config = ProxyConfig {
+            brokers: vec![1],
+            main: TopicNames::same("events"),
+            dlq: TopicNames::same("letters"),
+            run: [0; 10],
+            mode: Mode::Rewriting,
+        };
+        let site = Arc::new(Shared::new(config, Recorder::new(Arc::new(Still)), 1));
+        for broker in 2..40 {
+            let barrier = Arc::new(Barrier::new(4));
+            let told: Vec<_> = (0..4)
+                .map(|_| {
+                    let (site, barrier) = (Arc::clone(&site), Arc::clone(&barrier));
+                    tokio::task::spawn_blocking(move || {
+                        let (mut host, mut port) = (StrBytes::from_static_str("there"), 9092);
+                        barrier.wait();
+                        here(&site, BrokerId(broker), &mut host, &mut port).unwrap();
+                        port
+                    })
+                })
+                .collect();
+            let mut ports = Vec::new();
+            for port in told {
+                ports.push(port.await.unwrap());
+            }
+            ports.dedup();
+            assert_eq!(ports.len(), 1, "broker {broker}: {ports:?}");
+        }
+        site.end();
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::addresses;
 use super::frame::{Head, PRODUCE};
 use super::request::{Part, millis, refuse_in};
-use super::site::{Core, Mode, Open, Sender, Shared};
+use super::site::{Core, Mode, Open, Sender, Shared, Wait};
 use crate::broker::api::Late;
 use crate::broker::codes;
 use crate::broker::links::Site as _;
@@ -38,6 +38,8 @@ pub(super) struct Pending {
     pub(super) ask: Ask,
     pub(super) late: oneshot::Sender<Late>,
     pub(super) _open: Option<Open>,
+    /// Since it is being passed on.
+    pub(super) waits: Option<Wait>,
 }
 
 /// What was asked.
@@ -68,7 +70,8 @@ impl Pending {
         if correlation != Some(self.head.correlation) {
             return false;
         }
-        let Self { head, line, ask, late, _open } = self;
+        let Self { head, line, ask, late, _open, waits } = self;
+        drop(waits);
         let plain = || Told { frame: frame.clone(), top: head.top(frame), codes: Vec::new() };
         let told = match ask {
             Ask::Produce { parts, throttle } => produce(site, &head, line, &parts, throttle, frame),

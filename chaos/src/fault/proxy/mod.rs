@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
 
 pub use raw::{ON_BYTES, applies_to_bytes};
 pub use site::{Mode, TopicNames};
@@ -47,6 +48,9 @@ use crate::fault::Target as _;
 use crate::history::{EventId, Recorder};
 use crate::scenario::model::FaultKind;
 use site::Shared;
+
+/// Time between two looks at what is not answered.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What a proxy is told at its start.
 #[derive(Clone, Debug)]
@@ -104,6 +108,7 @@ impl Proxy {
         for (id, listener) in ids.into_iter().zip(listeners) {
             proxy.ports.push((id, proxy.shared.serve_on(id, listener)?));
         }
+        proxy.shared.watches();
         Ok(proxy)
     }
 
@@ -125,6 +130,12 @@ impl Proxy {
     /// it is said, a connection to this broker is closed.
     pub fn connect_to(&self, broker: i32, host: &str, port: u16) {
         self.shared.connect_to(broker, host, port);
+    }
+
+    /// Says that the broker is nowhere: who listens on its port now is another one. A connection to
+    /// it is closed until [`Proxy::connect_to`].
+    pub fn nowhere(&self, broker: i32) {
+        self.shared.lost(broker);
     }
 
     /// Says what a broker that does not know the proxy tells of where it is. When it tells
@@ -157,6 +168,30 @@ impl Proxy {
         } else {
             self.shared.meet(index);
         }
+    }
+
+    /// Ends when one of these brokers has left a request unanswered for so long, from now on; one
+    /// that it was asked before counts from now on too.
+    pub async fn until_mute(&self, brokers: &[i32], patience: Duration) {
+        let from = Instant::now();
+        loop {
+            let since = self.shared.oldest(brokers).map(|since| since.max(from));
+            if since.is_some_and(|since| since.elapsed() >= patience) {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// From now on a fault is met by the next client that sets out to authenticate; where nobody
+    /// looks into what passes, by the next one that comes.
+    pub fn met_by_tokens(&self, index: usize, kind: &FaultKind) {
+        self.shared.asks_for_tokens(index, kind.name());
+    }
+
+    /// Takes [`Proxy::met_by_tokens`] back.
+    pub fn not_met_by_tokens(&self, index: usize) {
+        self.shared.has_tokens(index);
     }
 
     /// Puts on record that it is over; without effect on a fault that is not in force.

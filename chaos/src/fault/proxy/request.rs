@@ -163,7 +163,7 @@ impl Front {
     ) -> (Pending, oneshot::Receiver<Late>) {
         let (late, awaited) = oneshot::channel();
         let open = matches!(ask, Ask::Produce { .. }).then(|| self.site.opened());
-        (Pending { head, line, ask, late, _open: open }, awaited)
+        (Pending { head, line, ask, late, _open: open, waits: None }, awaited)
     }
 
     /// Everything but Produce.
@@ -184,6 +184,9 @@ impl Front {
             (scripted, delay, lifts)
         });
         let line = self.place(&head, None, Vec::new());
+        if matches!(head.api, Some(ApiKey::SaslHandshake | ApiKey::SaslAuthenticate)) {
+            self.site.authenticates();
+        }
         let reply = Reply { line, delay, lifts, ..Reply::default() };
         if let Some(local) = scripted.and_then(|s| refuse(&head, frame, s.code)) {
             let top = scripted.map_or(codes::NONE, |s| s.code);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::request::Front;
 use super::{ProxyConfig, raw, upstream};
@@ -19,7 +21,7 @@ use crate::broker::links::{Links, Site};
 use crate::broker::listen;
 use crate::broker::script::{Script, Topics};
 use crate::fault::Target;
-use crate::history::{CONNECTED, Kind, Recorder, Src};
+use crate::history::{CONNECTED, Kind, Recorder, Src, WATCHED};
 use crate::scenario::model::FaultKind;
 
 /// Requests that wait on a connection until they are written to its broker.
@@ -73,6 +75,11 @@ pub(super) struct Core {
     used: BTreeSet<i32>,
     /// Produce requests that were passed on and may still be answered.
     open: usize,
+    /// Requests that were passed on and not answered: to which broker, and since when.
+    waits: BTreeMap<u64, (i32, Instant)>,
+    next_wait: u64,
+    /// A fault that is met by the next client that sets out to authenticate.
+    tokens: Option<usize>,
 }
 
 /// A proxy.
@@ -107,6 +114,9 @@ impl Shared {
             ports: BTreeMap::new(),
             used: BTreeSet::new(),
             open: 0,
+            waits: BTreeMap::new(),
+            next_wait: 0,
+            tokens: None,
         };
         Self {
             core: Mutex::new(core),
@@ -145,13 +155,87 @@ impl Shared {
         core.links.add(id);
         core.ports.insert(id, port);
         drop(core);
+        self.listen(id, listener);
+        Ok(port)
+    }
+
+    fn listen(self: &Arc<Self>, id: i32, listener: TcpListener) {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.spawn(listen(Arc::clone(self), id, listener));
+    }
+
+    /// The port that stands for a broker: one that has none gets a listener, and no more than one,
+    /// whoever asks at the same time.
+    pub(super) fn front(self: &Arc<Self>, id: i32) -> io::Result<u16> {
+        let mut core = self.core();
+        if let Some(port) = core.ports.get(&id) {
+            return Ok(*port);
+        }
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let port = listener.local_addr()?.port();
+        let listener = TcpListener::from_std(listener)?;
+        core.links.add(id);
+        core.ports.insert(id, port);
+        drop(core);
+        self.listen(id, listener);
         Ok(port)
     }
 
     pub(super) fn connect_to(&self, broker: i32, host: &str, port: u16) {
         self.core().brokers.insert(broker, (host.to_owned(), port));
+    }
+
+    pub(super) fn lost(&self, broker: i32) {
+        self.core().brokers.remove(&broker);
+    }
+
+    /// Says that connections are put on record from now on.
+    pub(super) fn watches(&self) {
+        let what = WATCHED.to_owned();
+        self.recorder.record(Src::Proxy, Kind::Proc { what, value: 0, text: String::new() });
+    }
+
+    /// A fault is met by the next client that sets out to authenticate; where nobody looks into
+    /// what passes, by the next one that comes.
+    pub(super) fn asks_for_tokens(&self, index: usize, name: &'static str) {
+        let ids = self.broker_ids();
+        let mut core = self.core();
+        match self.mode {
+            Mode::Bytes => core.links.missed(index, name, &ids),
+            Mode::Frames | Mode::Rewriting => core.tokens = Some(index),
+        }
+    }
+
+    /// Nobody meets that any more.
+    pub(super) fn has_tokens(&self, index: usize) {
+        let mut core = self.core();
+        core.links.not_missed(index);
+        core.tokens = core.tokens.filter(|waits| *waits != index);
+    }
+
+    /// A client sets out to authenticate.
+    pub(super) fn authenticates(&self) {
+        let mut core = self.core();
+        if let Some(index) = core.tokens {
+            core.links.script.meet(index);
+        }
+    }
+
+    /// A request is being passed on that is to be answered.
+    pub(super) fn waits_for(self: &Arc<Self>, broker: i32) -> Wait {
+        let mut core = self.core();
+        let number = core.next_wait;
+        core.next_wait += 1;
+        core.waits.insert(number, (broker, Instant::now()));
+        Wait(Arc::clone(self), number)
+    }
+
+    /// When the oldest request was passed on that one of these brokers has not answered.
+    pub(super) fn oldest(&self, brokers: &[i32]) -> Option<Instant> {
+        let core = self.core();
+        let waits = core.waits.values().filter(|(broker, _)| brokers.contains(broker));
+        waits.map(|(_, since)| *since).min()
     }
 
     /// Puts the first connection of a client to a broker on record.
@@ -203,6 +287,15 @@ impl Shared {
     pub(super) fn opened(self: &Arc<Self>) -> Open {
         self.core().open += 1;
         Open(Arc::clone(self))
+    }
+}
+
+/// A request that was passed on and is not answered yet.
+pub(super) struct Wait(Arc<Shared>, u64);
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.0.core().waits.remove(&self.1);
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) async fn run(site: Arc<Shared>, broker: i32, mut requests: mpsc::Rece
         let room = Arc::new(Semaphore::new(ROOM));
         let mut answers = Answers { site: &site, buf: BytesMut::new(), held: None, room };
         let left = tokio::select! {
-            left = forward(&mut write, &mut requests, &asked) => left,
+            left = forward(&site, broker, &mut write, &mut requests, &asked) => left,
             () = answers.all(&mut read, &mut pending, false) => false,
         };
         if left {
@@ -60,12 +60,15 @@ pub(super) async fn run(site: Arc<Shared>, broker: i32, mut requests: mpsc::Rece
 
 /// Writes requests as they come; true when the client has left, false when the broker has.
 async fn forward<W: AsyncWrite + Unpin>(
+    site: &Arc<Shared>,
+    broker: i32,
     write: &mut W,
     requests: &mut mpsc::Receiver<Onward>,
     asked: &mpsc::UnboundedSender<Pending>,
 ) -> bool {
     while let Some(Onward { frame, pending, .. }) = requests.recv().await {
-        if let Some(pending) = pending {
+        if let Some(mut pending) = pending {
+            pending.waits = Some(site.waits_for(broker));
             // The other end is held by the same task.
             drop(asked.send(pending));
         }

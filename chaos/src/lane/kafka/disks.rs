@@ -32,6 +32,13 @@ rm "$at/spare"
 /// Makes room on every disk of broker $1.
 const FREE: &str = r"rm -f /broker$1/disk*/ballast /broker$1/disk*/spare";
 
+/// Tells how many bytes are free on each disk of broker $1.
+const LEFT: &str = r#"
+for disk in /broker$1/disk*; do
+  stat -f -c '%a %S' "$disk" | { read -r blocks size; echo $((blocks * size)); }
+done
+"#;
+
 /// The disks of all brokers of a cluster.
 pub(super) struct Disks {
     holder: ContainerAsync<GenericImage>,
@@ -81,11 +88,23 @@ impl Disks {
         Ok(Self { holder, volumes })
     }
 
-    async fn run(&self, script: &str, args: [&str; 3]) -> Result<(), String> {
+    async fn run(&self, script: &str, args: [&str; 3]) -> Result<String, String> {
         let command = ["sh", "-c", script, "sh"].into_iter().chain(args);
         let command = ExecCommand::new(command).with_cmd_ready_condition(CmdWaitFor::exit_code(0));
-        let ran = self.holder.exec(command).await;
-        ran.map(drop).map_err(|error| format!("a disk cannot be filled or freed: {error}"))
+        let failed = |error| format!("a disk cannot be filled, looked at or freed: {error}");
+        let mut ran = self.holder.exec(command).await.map_err(failed)?;
+        let told = ran.stdout_to_vec().await.map_err(failed)?;
+        Ok(String::from_utf8_lossy(&told).into_owned())
+    }
+
+    /// Bytes that are free on the fullest disk of a broker.
+    ///
+    /// # Errors
+    /// Docker's, and no number.
+    pub(super) async fn left(&self, broker: i32) -> Result<u64, String> {
+        let told = self.run(LEFT, [&broker.to_string(), "", ""]).await?;
+        let left = told.lines().filter_map(|line| line.trim().parse().ok()).min();
+        left.ok_or_else(|| format!("nothing tells what is free on a disk: {told:?}"))
     }
 
     /// Fills a disk of a broker: the one with this directory of a partition, else the first.
@@ -94,7 +113,7 @@ impl Disks {
     /// Docker's, and a directory that no disk has.
     pub(super) async fn fill(&self, broker: i32, directory: Option<&str>) -> Result<(), String> {
         let (broker, spare) = (broker.to_string(), SPARE.to_string());
-        self.run(FILL, [&broker, directory.unwrap_or_default(), &spare]).await
+        self.run(FILL, [&broker, directory.unwrap_or_default(), &spare]).await.map(drop)
     }
 
     /// Makes room again on all disks of a broker.
@@ -102,7 +121,7 @@ impl Disks {
     /// # Errors
     /// Docker's.
     pub(super) async fn free(&self, broker: i32) -> Result<(), String> {
-        self.run(FREE, [&broker.to_string(), "", ""]).await
+        self.run(FREE, [&broker.to_string(), "", ""]).await.map(drop)
     }
 
     /// The container that holds them.

@@ -2,7 +2,8 @@
 //! the end.
 //!
 //! Cells that harm the processes of brokers have a cluster of their own, one at a time. The next
-//! such cell gets it too if it is of the right shape and has become whole again.
+//! such cell gets it too if it is of the right shape, every fault on it is known to be over, and it has
+//! become whole again.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,9 +21,9 @@ use super::docker::{self, Docked, Missing, Whose};
 use super::node::{self, Node, NodeSpec};
 use super::open;
 use super::realm::Realm;
-use super::secure;
 use super::shape::Shape;
 use super::warm::{self, warm};
+use super::{identity, secure};
 use crate::broker::HeldPort;
 use crate::lane::external::{self, Outside};
 use crate::scenario::model::Listener;
@@ -102,9 +103,8 @@ impl Fleet {
     ) -> Result<(Arc<Ground>, Alone), String> {
         let mut place = Arc::clone(&self.own).lock_owned().await;
         if let Some(ground) = place.take() {
-            // a small disk that once was full shows in nothing that could be asked here
-            let as_new = ground.shape == shape && ground.disks.is_none();
-            if as_new && ground.mended().await {
+            let harmed = ground.harmed.load(Ordering::Acquire);
+            if shape.is_had_from(ground.shape, harmed) && ground.mended().await {
                 *place = Some(Arc::clone(&ground));
                 return Ok((ground, place));
             }
@@ -183,6 +183,11 @@ pub(super) struct Ground {
     pub(super) disks: Option<Disks>,
     /// Ports on which clients reach the brokers without a proxy, where there are such.
     pub(super) direct: Vec<u16>,
+    /// Id of the cluster.
+    pub(super) id: String,
+    /// A fault has struck its brokers and is not known to be over, or has failed: nobody else gets
+    /// this cluster.
+    pub(super) harmed: AtomicBool,
     network: Option<String>,
     docked: Docked,
     slots: Mutex<Vec<Slot>>,
@@ -280,10 +285,12 @@ impl Ground {
             count => Some(Disks::make(docked, &stem, all, count).await?),
         };
         let names: Vec<String> = (1..=brokers).map(|id| format!("{stem}-{id}")).collect();
+        let cluster = identity::new_cluster();
         let mut starting = JoinSet::new();
         for (at, id) in (0..brokers).zip(1..) {
             let spec = NodeSpec {
                 image: docked.image.clone(),
+                cluster: cluster.clone(),
                 id,
                 names: names.clone(),
                 network: network.clone(),
@@ -299,12 +306,21 @@ impl Ground {
             let client = docked.docker.clone();
             starting.spawn(async move { (id, spec.start(client).await) });
         }
-        let nodes = started(starting).await?;
-        let (slots, free) = (Mutex::new(slots), Arc::new(Semaphore::new(count)));
-        let docked = docked.clone();
-        let ground =
-            Self { shape, certificates, realm, nodes, disks, direct, network, docked, slots, free };
-        let ground = Arc::new(ground);
+        let nodes = node::started(starting).await?;
+        let ground = Arc::new(Self {
+            shape,
+            certificates,
+            realm,
+            nodes,
+            disks,
+            direct,
+            id: cluster,
+            harmed: AtomicBool::new(false),
+            network,
+            docked: docked.clone(),
+            slots: Mutex::new(slots),
+            free: Arc::new(Semaphore::new(count)),
+        });
         ground.assembled().await?;
         Ok(ground)
     }
@@ -424,23 +440,17 @@ impl Ground {
     }
 }
 
-/// The brokers in the order of their ids.
-///
-/// # Errors
-/// One of them did not start. The others are removed.
-async fn started(mut starting: JoinSet<(i32, Result<Node, String>)>) -> Result<Vec<Node>, String> {
-    let mut nodes = BTreeMap::new();
-    let mut failed = None;
-    while let Some(started) = starting.join_next().await {
-        match started {
-            Ok((id, Ok(node))) => drop(nodes.insert(id, node)),
-            Ok((_, Err(error))) => failed = Some(error),
-            Err(error) => failed = Some(error.to_string()),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_on_which_a_fault_failed_is_not_used_again() {
+        let shape = Shape::Own { brokers: 3, disks: 0 };
+        assert!(shape.is_had_from(shape, false));
+        assert!(!shape.is_had_from(shape, true));
+        assert!(!shape.is_had_from(Shape::Own { brokers: 1, disks: 0 }, false));
+        let small = Shape::Own { brokers: 3, disks: 1 };
+        assert!(!small.is_had_from(small, false), "a disk that was full shows in nothing");
     }
-    let Some(error) = failed else { return Ok(nodes.into_values().collect()) };
-    for node in nodes.into_values() {
-        node.remove().await;
-    }
-    Err(format!("a broker did not start: {error}"))
 }

@@ -5,6 +5,7 @@ mod certs;
 mod disks;
 mod docker;
 mod fleet;
+mod identity;
 mod node;
 mod open;
 mod process;

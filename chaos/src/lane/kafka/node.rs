@@ -14,6 +14,7 @@ use testcontainers::bollard::query_parameters::{
 use testcontainers::core::{ContainerPort, Mount, WaitFor};
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt as _};
+use tokio::task::JoinSet;
 
 use super::disks;
 use super::docker::{self, labels};
@@ -54,6 +55,8 @@ pub(super) struct Listener {
 #[derive(Clone, Debug)]
 pub(super) struct NodeSpec {
     pub(super) image: String,
+    /// Id of its cluster.
+    pub(super) cluster: String,
     pub(super) id: i32,
     /// Names of all brokers' containers, in the order of their ids.
     pub(super) names: Vec<String>,
@@ -164,7 +167,7 @@ impl NodeSpec {
         let mut request = image
             .with_container_name(self.name())
             .with_startup_timeout(START)
-            .with_env_var("CLUSTER_ID", "dashproofdashproof0001")
+            .with_env_var("CLUSTER_ID", self.cluster.as_str())
             .with_env_var("KAFKA_HEAP_OPTS", HEAP)
             .with_host_config_modifier(move |host| {
                 let binding = |port: &u16| PortBinding {
@@ -302,6 +305,57 @@ impl Node {
         let running = self.container.is_running().await;
         running.map_err(|error| format!("Docker does not say whether a broker runs: {error}"))
     }
+
+    /// What the broker has written about disks without room, and its last line.
+    pub(super) async fn complaints(&self) -> Result<Complaints, String> {
+        let failed = |error| format!("Docker does not show the log of a broker: {error}");
+        let out = self.container.stdout_to_vec().await.map_err(failed)?;
+        let err = self.container.stderr_to_vec().await.map_err(failed)?;
+        Ok(Complaints::of(&String::from_utf8_lossy(&[err, out].concat())))
+    }
+}
+
+/// What a broker's log says about full disks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Complaints {
+    /// Lines that name a disk without room.
+    pub(super) full: usize,
+    /// The last line, whatever it says.
+    pub(super) last: String,
+}
+
+impl Complaints {
+    fn of(log: &str) -> Self {
+        let full = log.lines().filter(|line| NO_ROOM.iter().any(|words| line.contains(words)));
+        let last = log.lines().rev().find(|line| !line.trim().is_empty());
+        Self { full: full.count(), last: last.unwrap_or_default().trim().to_owned() }
+    }
+}
+
+/// How Java and the kernel name a disk without room.
+const NO_ROOM: [&str; 2] = ["No space left on device", "ENOSPC"];
+
+/// The brokers in the order of their ids.
+///
+/// # Errors
+/// One of them did not start. The others are removed.
+pub(super) async fn started(
+    mut starting: JoinSet<(i32, Result<Node, String>)>,
+) -> Result<Vec<Node>, String> {
+    let mut nodes = BTreeMap::new();
+    let mut failed = None;
+    while let Some(started) = starting.join_next().await {
+        match started {
+            Ok((id, Ok(node))) => drop(nodes.insert(id, node)),
+            Ok((_, Err(error))) => failed = Some(error),
+            Err(error) => failed = Some(error.to_string()),
+        }
+    }
+    let Some(error) = failed else { return Ok(nodes.into_values().collect()) };
+    for node in nodes.into_values() {
+        node.remove().await;
+    }
+    Err(format!("a broker did not start: {error}"))
 }
 
 #[cfg(test)]
@@ -317,6 +371,7 @@ mod tests {
         };
         NodeSpec {
             image: OFFICIAL.to_owned(),
+            cluster: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(),
             id: 2,
             names: vec!["a".into(), "b".into(), "c".into()],
             network: Some("net".to_owned()),
@@ -364,6 +419,13 @@ mod tests {
         let mut spec = spec();
         spec.listeners[1].fixed = true;
         assert_eq!(spec.published().collect::<Vec<_>>(), [(9100, 0), (9101, 4001)]);
+    }
+
+    #[test]
+    fn what_a_log_says_about_full_disks_is_counted() {
+        let log = "INFO started\nERROR java.io.IOException: No space left on device\nbye\n\n";
+        assert_eq!(Complaints::of(log), Complaints { full: 1, last: "bye".to_owned() });
+        assert_eq!(Complaints::of(""), Complaints::default());
     }
 
     #[test]

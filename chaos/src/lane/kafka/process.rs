@@ -2,12 +2,15 @@
 //!
 //! A fault is a task from its begin to its end. It is in force in the history from just before the
 //! first broker is struck until every one of them answers again, which may be long after the moment
-//! at which the scenario ends it: a broker takes seconds to start. Its effect is on record when
-//! Docker has done what it was asked for and a client was connected to the broker, or with the
-//! first client that comes later; that of a full disk when the broker has exited, or the partition
-//! has no leader.
+//! at which the scenario ends it: a broker takes seconds to start. The effect of a death is on
+//! record when Docker has done what it was asked for and a client was connected to the broker, or
+//! with the first client that comes later. A broker that stands still, or has no network, harms
+//! nobody who asks nothing: its effect is a request that it leaves unanswered, or a client that
+//! comes. That of a full disk is the broker's exit, or that another one leads the partition, and
+//! only with evidence that the disk was full.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +20,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::admin::{Admin, Behind};
 use super::fleet::Lent;
+use super::identity;
+use super::node::Complaints;
 use super::warm::forget;
 use crate::fault::proxy::Proxy;
 use crate::history::{Kind, NOT_DONE, Recorder};
@@ -28,6 +33,10 @@ const BACK: Duration = Duration::from_secs(60);
 const LED: Duration = Duration::from_secs(10);
 /// Records with which fresh topics were tried.
 pub(super) const ROUNDS: i32 = 1;
+/// How long a request must be unanswered: a broker that works answers sooner.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long the log of a broker that has exited may take to reach Docker.
+const SHOWN: Duration = Duration::from_secs(2);
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -111,7 +120,10 @@ impl Processes {
         }
         let [main, dlq] = &self.hands.topics;
         let admin = Admin::new(self.hands.living().await);
-        forget(&admin, &[main, dlq], ROUNDS).await
+        forget(&admin, &[main, dlq], ROUNDS).await?;
+        // only now the next cell may have it: whatever breaks off before leaves it harmed
+        self.hands.lent.ground.harmed.store(false, Ordering::Release);
+        Ok(())
     }
 }
 
@@ -144,6 +156,7 @@ impl Hands {
             return Ok(());
         }
         let kind = FaultKind::Process(fault.clone());
+        self.lent.ground.harmed.store(true, Ordering::Release);
         self.proxy.begun(index, &kind, &brokers);
         let done = match fault.rolling {
             Some((down, up)) => self.in_turn(index, &kind, &fault, &brokers, (down, up)).await,
@@ -162,23 +175,36 @@ impl Hands {
         brokers: &[i32],
         ended: &Notify,
     ) -> Done {
+        let before = self.complaints(fault, brokers).await?;
         let used = self.proxy.is_used(brokers);
         for broker in brokers {
             self.strike(fault, *broker).await?;
         }
-        if matches!(fault.strike, Strike::DiskFull { .. }) {
-            tokio::select! {
-                () = self.until_full(fault, brokers) => {
-                    self.proxy.struck(index, kind, brokers, false);
-                    ended.notified().await;
+        let met = async {
+            match fault.strike {
+                Strike::DiskFull { .. } => self.until_full(fault, brokers, &before).await?,
+                Strike::Pause | Strike::Network => {
+                    // who comes meets it at once, whoever is there when it asks
+                    self.proxy.struck(index, kind, brokers, true);
+                    self.proxy.until_mute(brokers, PATIENCE).await;
                 }
-                () = ended.notified() => {}
+                Strike::Kill | Strike::Stop => {
+                    self.proxy.struck(index, kind, brokers, !used);
+                    return Ok(());
+                }
             }
-        } else {
-            self.proxy.struck(index, kind, brokers, !used);
-            ended.notified().await;
-        }
-        self.heal(fault, brokers).await
+            self.proxy.struck(index, kind, brokers, false);
+            Ok(())
+        };
+        let met = tokio::select! {
+            met = met => {
+                ended.notified().await;
+                met
+            }
+            () = ended.notified() => Ok(()),
+        };
+        // what was broken is mended also where something else happened than was asked for
+        self.heal(fault, brokers).await.and(met)
     }
 
     async fn in_turn(
@@ -190,6 +216,7 @@ impl Hands {
         (down, up): (Duration, Duration),
     ) -> Done {
         for broker in brokers {
+            // deaths only: the other kinds are for all brokers at once
             let one = [*broker];
             let used = self.proxy.is_used(&one);
             self.strike(fault, *broker).await?;
@@ -237,11 +264,12 @@ impl Hands {
     async fn strike(&self, fault: &ProcessFault, broker: i32) -> Done {
         let ground = &self.lent.ground;
         let node = ground.node(broker).ok_or_else(|| format!("no broker {broker}"))?;
+        let gone = |done: Done| done.map(|()| self.proxy.nowhere(broker));
         match fault.strike {
-            Strike::Kill => node.kill().await,
-            Strike::Stop => node.stop().await,
+            Strike::Kill => gone(node.kill().await),
+            Strike::Stop => gone(node.stop().await),
             Strike::Pause => node.pause().await,
-            Strike::Network => node.cut().await,
+            Strike::Network => gone(node.cut().await),
             Strike::DiskFull { log_dirs } => {
                 let disks = ground.disks.as_ref().ok_or("the brokers have no small disks")?;
                 let directory = format!("{}-{}", self.topics[0], fault.partition);
@@ -250,24 +278,62 @@ impl Hands {
         }
     }
 
+    /// What the brokers have said about full disks so far, for a fault that is about that.
+    async fn complaints(&self, fault: &ProcessFault, brokers: &[i32]) -> Result<Said, String> {
+        let mut said = Said::new();
+        if !matches!(fault.strike, Strike::DiskFull { .. }) {
+            return Ok(said);
+        }
+        for broker in brokers {
+            if let Some(node) = self.lent.ground.node(*broker) {
+                said.insert(*broker, node.complaints().await?);
+            }
+        }
+        Ok(said)
+    }
+
     /// Ends when a full disk was met.
-    async fn until_full(&self, fault: &ProcessFault, brokers: &[i32]) {
+    ///
+    /// # Errors
+    /// Something else happened to a broker.
+    async fn until_full(&self, fault: &ProcessFault, brokers: &[i32], before: &Said) -> Done {
         let ground = &self.lent.ground;
         loop {
-            for node in brokers.iter().filter_map(|broker| ground.node(*broker)) {
+            for broker in brokers {
+                let Some(node) = ground.node(*broker) else { continue };
                 if matches!(node.is_running().await, Ok(false)) {
-                    return;
+                    self.proxy.nowhere(*broker);
+                    return self.is_full(*broker, "exited", before).await;
                 }
             }
             if matches!(fault.strike, Strike::DiskFull { log_dirs } if log_dirs > 1) {
                 let admin = Admin::brief(self.living().await);
                 let leader = admin.leader(&self.topics[0], fault.partition).await;
                 let moved = |leader: Option<i32>| leader.is_none_or(|id| !brokers.contains(&id));
-                if leader.is_ok_and(moved) {
-                    return;
+                if let (true, Some(broker)) = (leader.is_ok_and(moved), brokers.first()) {
+                    return self.is_full(*broker, "lost the partition", before).await;
                 }
             }
             sleep(LOOK).await;
+        }
+    }
+
+    /// Demands that the broker's disk was full when this happened to it.
+    async fn is_full(&self, broker: i32, what: &str, before: &Said) -> Done {
+        let ground = &self.lent.ground;
+        let node = ground.node(broker).ok_or_else(|| format!("no broker {broker}"))?;
+        let disks = ground.disks.as_ref().ok_or("the brokers have no small disks")?;
+        let before = before.get(&broker).map_or(0, |said| said.full);
+        let until = Instant::now() + SHOWN;
+        loop {
+            let (said, left) = (node.complaints().await?, disks.left(broker).await?);
+            match evidence(before, &said, left) {
+                Err(why) if Instant::now() > until => {
+                    return Err(format!("broker {broker} {what}, {why}"));
+                }
+                Err(_) => sleep(LOOK).await,
+                Ok(()) => return Ok(()),
+            }
         }
     }
 
@@ -286,6 +352,7 @@ impl Hands {
                     if node.is_running().await? {
                         node.stop().await?;
                     }
+                    self.proxy.nowhere(*broker);
                     node.start().await?;
                 }
             }
@@ -296,26 +363,44 @@ impl Hands {
         Ok(())
     }
 
-    /// Ends when the broker answers. Where it is now is told to the proxy: Docker gives other ports
-    /// to a container that is started again.
+    /// Ends when the broker answers, and is proved to be the one. Where it is now is told to the
+    /// proxy: Docker gives other ports to a container that is started again.
     async fn until_back(&self, broker: i32) -> Done {
         let until = Instant::now() + BACK;
         loop {
-            if let Ok(port) = self.lent.ground.port(&self.lent, broker).await {
-                self.proxy.connect_to(broker, "127.0.0.1", port);
-                let admin = Admin::brief(Behind { ports: [(port, port)].into() });
-                let said = admin.metadata(&[]).await;
-                if said.is_ok_and(|said| said.brokers.iter().any(|known| *known.node_id == broker))
-                {
-                    return Ok(());
+            let seen = match self.lent.ground.port(&self.lent, broker).await {
+                Ok(port) => {
+                    let admin = Admin::brief(Behind { ports: [(port, port)].into() });
+                    let proved = identity::prove(&admin, &self.lent.ground.id, broker).await;
+                    proved.map(|()| self.proxy.connect_to(broker, "127.0.0.1", port))
                 }
-            }
+                Err(error) => Err(error),
+            };
+            let Err(seen) = seen else { return Ok(()) };
             if Instant::now() > until {
-                return Err(format!("broker {broker} does not answer within {BACK:?}"));
+                return Err(format!("broker {broker} is not back within {BACK:?}: {seen}"));
             }
             sleep(LOOK).await;
         }
     }
+}
+
+/// What brokers have said about full disks, by id.
+type Said = BTreeMap<i32, Complaints>;
+
+/// Shows that a disk was full: its broker has said so since, or nothing fits on it.
+///
+/// # Errors
+/// What was there instead.
+fn evidence(before: usize, said: &Complaints, left: u64) -> Done {
+    if said.full > before || left == 0 {
+        return Ok(());
+    }
+    Err(format!(
+        "and neither its log nor its disk says that the disk was full: {left} bytes are free, and \
+         the last line of the log is: {}",
+        said.last
+    ))
 }
 
 #[cfg(test)]
@@ -332,5 +417,16 @@ mod tests {
         assert_eq!(told, expected);
         assert_eq!(held.keys().collect::<Vec<_>>(), [&1]);
         assert_eq!(take(&mut held, (1, "broker.pause"), &[2]), None);
+    }
+
+    #[test]
+    fn a_broker_that_went_for_another_reason_has_no_full_disk() {
+        let said = |full| Complaints { full, last: "killed by somebody".to_owned() };
+        assert_eq!(evidence(0, &said(1), 65_536), Ok(()));
+        assert_eq!(evidence(1, &said(1), 0), Ok(()));
+        // what it said before this fault is no evidence for it
+        let told = evidence(1, &said(1), 65_536).unwrap_err();
+        assert!(told.contains("65536 bytes are free"), "{told}");
+        assert!(told.ends_with("killed by somebody"), "{told}");
     }
 }

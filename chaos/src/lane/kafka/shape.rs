@@ -44,6 +44,12 @@ impl Shape {
         }
     }
 
+    /// True when a cluster of the other shape can be used for it once more; `harmed`: a fault that
+    /// struck it is not known to be over. A small disk that once was full shows in nothing.
+    pub(super) fn is_had_from(self, other: Self, harmed: bool) -> bool {
+        self == other && !harmed && !matches!(other, Self::Own { disks: 1.., .. })
+    }
+
     /// Settings of its brokers beyond those of all.
     pub(super) fn settings(self) -> Vec<(String, String)> {
         match self {

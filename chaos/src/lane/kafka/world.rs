@@ -126,11 +126,14 @@ impl World for KafkaWorld {
             Some(FaultKind::AclDenied { topic }) => self.permit(*topic, true),
             Some(FaultKind::TokenStale) => {
                 self.stale.store(true, Ordering::Release);
-                let inner = Arc::clone(&self.inner);
-                // the newest token expires with nothing in its place
+                let (proxy, stale) = (Arc::clone(self.inner.proxy()), Arc::clone(&self.stale));
+                // when the newest token has expired with nothing in its place, whoever sets out to
+                // authenticate has that one to show, or none
                 self.spawn(async move {
                     sleep(TOKEN_LIFE).await;
-                    inner.met(fault);
+                    if stale.load(Ordering::Acquire) {
+                        proxy.met_by_tokens(fault, &FaultKind::TokenStale);
+                    }
                 });
             }
             _ => {}
@@ -147,7 +150,10 @@ impl World for KafkaWorld {
         }
         match self.kinds.get(fault) {
             Some(FaultKind::AclDenied { topic }) => self.permit(*topic, false),
-            Some(FaultKind::TokenStale) => self.stale.store(false, Ordering::Release),
+            Some(FaultKind::TokenStale) => {
+                self.stale.store(false, Ordering::Release);
+                self.inner.proxy().not_met_by_tokens(fault);
+            }
             _ => {}
         }
         self.inner.end(fault);

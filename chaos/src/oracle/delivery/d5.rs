@@ -1,14 +1,19 @@
-//! D5: an event is in the main log once, unless a copy is explained.
+//! D5: an event is in the main log once, unless a copy is explained. Each copy needs an explanation
+//! of its own: what explains one does not excuse the next.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CLIENT_LIBRARY, hidden_by_client, places};
 use crate::history::{Outcome, Persistence, Route};
 use crate::oracle::findings::{Evidence, Findings};
-use crate::oracle::index::{Event, Index, NO_ATTEMPTS};
+use crate::oracle::index::{Attempt, Event, Index, Life, NO_ATTEMPTS};
 use crate::oracle::laws::LawId::D5;
-use crate::scenario::model::LaneName;
+use crate::scenario::model::{Fault, FaultKind, LaneName, LinkFault};
 
 /// Why a copy made by librdkafka itself is not judged.
 const TWO_EPOCHS: &str = "client_library: one hand-over appended under two producer epochs";
+/// How long a request may take from a client to the record.
+const ON_ITS_WAY_US: u64 = 100_000;
 
 pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
     for (slot, event) in index.events.iter().enumerate() {
@@ -53,36 +58,75 @@ fn after_ack(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
     }
 }
 
-/// An earlier incarnation crashed, or spooled the event as possibly persisted: each explains one
+/// Earlier incarnations that crashed, or spooled the event as possibly persisted: each explains one
 /// more copy.
-fn resent_after_restart(index: &Index<'_>, event: &Event) -> bool {
+fn unsure_lives(index: &Index<'_>, event: &Event) -> usize {
     let lives: Vec<_> = index.lives_of(event).collect();
-    let Some((_, earlier)) = lives.split_last() else { return false };
+    let Some((_, earlier)) = lives.split_last() else { return 0 };
     let unsure = earlier.iter().filter(|life| {
-        let crashed = index.inc_of(life).is_some_and(|inc| inc.crashed.is_some());
         let spooled = life.outcomes.iter().any(|(_, outcome)| {
             matches!(outcome, Outcome::Spooled { main, .. } if *main != Persistence::Not)
         });
-        crashed || spooled
+        crashed(index, life) || spooled
     });
-    let unsure = unsure.count();
-    unsure > 0 && (event.main.len() <= unsure + 1 || index.is_librdkafka())
+    unsure.count()
 }
 
-/// The lines at which the subject says that it handed the event over to main, ascending.
-fn hand_overs(index: &Index<'_>, event: &Event) -> Vec<usize> {
+fn crashed(index: &Index<'_>, life: &Life<'_>) -> bool {
+    index.inc_of(life).is_some_and(|inc| inc.crashed.is_some())
+}
+
+/// `retry_possibly_persisted` allows a copy for each attempt that ended without knowing and that
+/// another one followed; it allows no copy out of nothing.
+fn unsure_attempts(index: &Index<'_>, event: &Event) -> usize {
+    let mut unsure = 0;
+    for life in index.lives_of(event) {
+        // in real time a crash can come before the line of a hand-over whose request has left
+        let untold = index.is_librdkafka() && crashed(index, life);
+        let mut attempts = index.attempts_of(life, Route::Main).peekable();
+        while let Some(attempt) = attempts.next() {
+            let known = attempt.delivery.is_some_and(|d| d.persistence == Persistence::Not);
+            unsure += usize::from(!known && (attempts.peek().is_some() || untold));
+        }
+    }
+    unsure
+}
+
+/// How often the event may be in the log: once, and once more for everything that explains a copy;
+/// `None` where only attempts could tell, and the subject tells none.
+fn allowed(index: &Index<'_>, event: &Event) -> Option<usize> {
+    let again = index.settings.retry.retry_possibly_persisted;
+    if again && !index.tells_attempts {
+        return None;
+    }
+    let attempts = if again { unsure_attempts(index, event) } else { 0 };
+    Some(1 + unsure_lives(index, event) + attempts)
+}
+
+/// A hand-over to main, as the subject tells it.
+struct HandOver {
+    line: usize,
+    /// When its delivery was told.
+    over_us: Option<u64>,
+}
+
+/// The hand-overs of the event to main, in the order of their lines.
+fn hand_overs(index: &Index<'_>, event: &Event) -> Vec<HandOver> {
     let lives = index.lives_of(event);
-    let mut handed: Vec<usize> = lives
-        .flat_map(|life| index.attempts_of(life, Route::Main))
-        .map(|attempt| attempt.at.line)
-        .collect();
-    handed.sort_unstable();
+    let attempts = lives.flat_map(|life| index.attempts_of(life, Route::Main));
+    let told = |attempt: &Attempt<'_>| HandOver {
+        line: attempt.at.line,
+        over_us: attempt.delivery.map(|delivery| delivery.at.t_us),
+    };
+    let mut handed: Vec<HandOver> = attempts.map(told).collect();
+    handed.sort_unstable_by_key(|hand_over| hand_over.line);
     handed
 }
 
 fn twice(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
-    if !index.settings.idempotence || sent_again(index, event) || resent_after_restart(index, event)
-    {
+    let copies = event.main.len();
+    let most = allowed(index, event);
+    if !index.settings.idempotence || most.is_none_or(|most| copies <= most) {
         return;
     }
     if hidden_by_client(index, event, Route::Main) {
@@ -94,46 +138,29 @@ fn twice(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
         f.unjudged(D5, "the mock cluster checks no sequences, and a request was resent");
         return;
     }
-    if index.is_librdkafka() && across_epochs(event) {
-        // Whether it was one hand-over only attempts can tell.
-        let silent = (!index.tells_attempts).then_some(NO_ATTEMPTS);
-        if let Some(why) = silent.or_else(|| one_hand_over(&handed, event).then_some(TWO_EPOCHS)) {
-            f.unjudged(D5, why);
-            return;
-        }
+    // whether it was one hand-over only attempts can tell
+    if index.is_librdkafka() && !index.tells_attempts && across_epochs(event) {
+        f.unjudged(D5, NO_ATTEMPTS);
+        return;
+    }
+    let most = most.unwrap_or(1);
+    if index.is_librdkafka() && copies <= most + own_copies(index, &handed, event) {
+        f.unjudged(D5, TWO_EPOCHS);
+        return;
     }
     f.broken(D5, "twice", Evidence::event(slot), || {
-        let expected = "the event once in the main log".to_owned();
+        let expected = match most {
+            1 => "the event once in the main log".to_owned(),
+            most => format!("the event at most {most} times in the main log"),
+        };
         let attempts = handed.len();
         let observed = format!(
-            "{} times, after {attempts} hand-over{}: {}",
-            event.main.len(),
+            "{copies} times, after {attempts} hand-over{}: {}",
             if attempts == 1 { "" } else { "s" },
             places(event, Route::Main)
         );
         (expected, observed)
     });
-}
-
-/// `retry_possibly_persisted` allows a copy for each attempt that ended without knowing and that
-/// another one followed; it allows no copy out of nothing.
-fn sent_again(index: &Index<'_>, event: &Event) -> bool {
-    if !index.settings.retry.retry_possibly_persisted {
-        return false;
-    }
-    let mut unsure = 0;
-    let mut none = true;
-    for life in index.lives_of(event) {
-        let mut attempts = index.attempts_of(life, Route::Main).peekable();
-        while let Some(attempt) = attempts.next() {
-            none = false;
-            let known = attempt.delivery.is_some_and(|d| d.persistence == Persistence::Not);
-            unsure += usize::from(!known && attempts.peek().is_some());
-        }
-    }
-    // Without attempts in the history the setting alone must do; librdkafka may add a copy of its
-    // own to each.
-    none || event.main.len() <= unsure + 1 || (index.is_librdkafka() && unsure > 0)
 }
 
 /// True when one client appended the copies under different epochs of one producer id.
@@ -146,27 +173,48 @@ fn across_epochs(event: &Event) -> bool {
     })
 }
 
-/// True when there was one hand-over, or the broker's record shows that every copy comes from one.
-fn one_hand_over(handed: &[usize], event: &Event) -> bool {
-    if handed.len() == 1 {
-        // in real time the line that tells it can come after the first request's
-        return true;
+/// Copies that librdkafka made itself: those that one hand-over brought into the log under a second
+/// epoch of its producer, while it was not over. Where no request is on record, the log alone tells
+/// it of an event that was handed over once.
+fn own_copies(index: &Index<'_>, handed: &[HandOver], event: &Event) -> usize {
+    let mut sent = event.transmissions.iter().filter(|t| t.route == Route::Main).peekable();
+    if sent.peek().is_none() {
+        let alone = handed.len() == 1 && across_epochs(event);
+        return if alone { event.main.len() - 1 } else { 0 };
     }
-    let mut of: Option<usize> = None;
-    for sent in event.transmissions.iter().filter(|t| t.route == Route::Main && t.appended) {
-        let hand_over = handed.partition_point(|line| *line < sent.at.line);
-        if hand_over == 0 || of.is_some_and(|first| first != hand_over) {
-            return false;
+    let slack = slack_us(index);
+    let mut epochs: BTreeMap<(usize, i64), BTreeSet<i16>> = BTreeMap::new();
+    for request in sent.filter(|t| t.pid >= 0 && t.may_be_appended()) {
+        // in real time the line that tells of the first one can come after its first request's
+        let of = handed.partition_point(|h| h.line < request.at.line).max(1);
+        let Some(hand_over) = handed.get(of - 1) else { continue };
+        let over = hand_over.over_us.map_or(u64::MAX, |over| over.saturating_add(slack));
+        let kept = event.main.iter().any(|p| (p.pid, p.epoch) == (request.pid, request.epoch));
+        if kept && request.at.t_us <= over {
+            epochs.entry((of, request.pid)).or_default().insert(request.epoch);
         }
-        of = Some(hand_over);
     }
-    of.is_some()
+    epochs.values().map(|epochs| epochs.len() - 1).sum()
+}
+
+/// How long after its delivery a request of a hand-over may come to the record: longer where a
+/// fault lets requests wait on their way.
+fn slack_us(index: &Index<'_>) -> u64 {
+    let waits = |fault: &Fault| {
+        let kind = &fault.kind;
+        matches!(kind, FaultKind::Throttle { .. })
+            || matches!(kind, FaultKind::Link(LinkFault::Bandwidth { .. }))
+    };
+    if index.scenario.faults.iter().any(waits) {
+        return u64::MAX;
+    }
+    ON_ITS_WAY_US.saturating_add(index.stall_us)
 }
 
 /// In main and in the DLQ only when main was possibly persisted: when the event was first handed
 /// to the DLQ, some main attempt was open or had ended without knowing.
 fn both(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
-    let explained = resent_after_restart(index, event)
+    let explained = unsure_lives(index, event) > 0
         || index.lives_of(event).any(|life| {
             let Some(letter) = index.attempts_of(life, Route::Dlq).next() else { return false };
             index.attempts_of(life, Route::Main).any(|attempt| {

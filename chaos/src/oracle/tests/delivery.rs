@@ -308,6 +308,51 @@ fn a_copy_under_a_second_epoch_is_librdkafkas_own_but_not_one_under_the_same() {
     assert_eq!(twice([1, 1]), (true, false));
 }
 
+/// What D5 says of this story on a lane with librdkafka: violated, not judged.
+fn said_of_copies(s: &Story) -> (bool, bool) {
+    let judgement = s.judge();
+    let unjudged = judgement.unjudged.iter().any(|(law, ..)| *law == D5);
+    (judgement.violations.iter().any(|v| v.law == D5), unjudged)
+}
+
+#[test]
+fn a_copy_that_comes_after_its_hand_over_is_over_is_not_librdkafkas_own() {
+    let late = |at| {
+        let mut s = Story::on(LaneName::Wire, "saboteur:duplicates");
+        s.at(10).taken(0);
+        let attempt = s.at(20).attempt(Main, 0);
+        let offset = s.at(25).appended_to(Main, 0, 0, Some(0), 0);
+        s.at(30).delivered(attempt, Main, offset).outcome(0, acked(offset));
+        s.at(at).appended_to(Main, 0, 0, Some(0), 1);
+        s.at(900).close();
+        said_of_copies(&s)
+    };
+    assert_eq!(late(60), (false, true));
+    assert_eq!(late(400), (true, false));
+}
+
+#[test]
+fn one_doubt_explains_one_copy_and_not_the_next_though_librdkafka_may_add_its_own() {
+    let copies = |epochs: &[i16]| {
+        let mut s = Story::on(LaneName::Wire, "reference");
+        s.scenario.producer = json!({ "retry": { "retry_possibly_persisted": true } });
+        s.at(10).taken(0);
+        let first = s.at(20).attempt(Main, 0);
+        s.at(25).appended_to(Main, 0, 0, None, 0);
+        s.at(30).failed(first, Main, -192, Possibly);
+        let second = s.at(150).attempt(Main, 0);
+        let mut offset = 0;
+        for epoch in epochs {
+            offset = s.at(160).appended_to(Main, 0, 0, Some(0), *epoch);
+        }
+        s.at(170).delivered(second, Main, offset).outcome(0, acked(offset)).at(900).close();
+        said_of_copies(&s)
+    };
+    assert_eq!(copies(&[1]), (false, false));
+    assert_eq!(copies(&[1, 2]), (false, true));
+    assert_eq!(copies(&[1, 1]), (true, false));
+}
+
 #[test]
 fn the_mock_keeps_a_resent_copy_which_is_not_judged_but_a_second_hand_over_is() {
     copied(LaneName::Mock, [0, 0]).breaks(D5, "twice");

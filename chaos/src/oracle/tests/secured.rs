@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::story::*;
-use crate::history::{CONNECTED, DeliveryError, ErrorClass, FaultPhase, Kind, Src, Trouble};
+use crate::history::{
+    CONNECTED, DeliveryError, ErrorClass, FaultPhase, Kind, Src, Trouble, WATCHED,
+};
 use crate::oracle::LawId::{S1, S2, S3};
 use crate::scenario::model::{At, Fault, FaultKind, LaneName, Listener, Refused, TopicSel, Why};
 use crate::subject::secrets::{LEAKED, SEARCHED};
@@ -26,6 +28,12 @@ fn must_be_refused(why: Why) -> Story {
 /// A client connects to the broker.
 fn came(s: &mut Story) {
     let (what, value) = (CONNECTED.to_owned(), 1);
+    s.line(Src::Proxy, Kind::Proc { what, value, text: String::new() });
+}
+
+/// The proxy says that it puts connections on record.
+fn watched(s: &mut Story) {
+    let (what, value) = (WATCHED.to_owned(), 0);
     s.line(Src::Proxy, Kind::Proc { what, value, text: String::new() });
 }
 
@@ -227,6 +235,7 @@ fn what_is_refused_when_it_opens_is_measured_from_there() {
 fn at_open(why: Why, error: &str, connects: bool, settings: serde_json::Value) -> Story {
     let mut s = on(Listener::SaslTls).producer(settings);
     s.scenario.expect.refused = Some(Refused { why, within: Duration::from_secs(2) });
+    watched(&mut s);
     let open = s.at(10).call("open", None);
     if connects {
         came(s.at(20));
@@ -242,6 +251,19 @@ fn who_says_that_it_was_refused_without_having_connected_breaks_s2() {
     insta::assert_snapshot!(at_open(Why::Authentication, SAID, false, json!({})).broken(S2));
     let untrusted = at_open(Why::Tls, "certificate verify failed", false, json!({}));
     assert!(untrusted.broken(S2).contains("without having connected"));
+}
+
+#[test]
+fn a_history_that_puts_no_connections_on_record_is_not_judged_by_them() {
+    let mut s = on(Listener::SaslTls);
+    let within = Duration::from_secs(2);
+    s.scenario.expect.refused = Some(Refused { why: Why::Authentication, within });
+    let open = s.at(10).call("open", None);
+    s.at(30).returned(open, "open", Some("SASL authentication failed"));
+    let judgement = s.judge();
+    assert_eq!(judgement.violations, []);
+    let mut unjudged = judgement.unjudged.iter().filter(|(law, ..)| *law == S2);
+    assert!(unjudged.any(|(_, why, _)| why.contains("no connections on record")));
 }
 
 #[test]

@@ -357,7 +357,7 @@ mod tests {
         let state = ConnectionState::new(Vec::new(), Some(TokenFile::new(&path)));
         state.token(1_000).ok().unwrap();
         assert_eq!(state.problem(), None);
-        state.token(4_000).ok().unwrap();
+        state.token(4_200).ok().unwrap();
         state.confirmed();
         let problem = state.problem().unwrap();
         assert_eq!(problem.trouble, T::Token);
@@ -366,7 +366,7 @@ mod tests {
         assert_eq!(state.problem().unwrap().trouble, T::Token);
         state.confirmed();
         write("token-number-two", 9_000);
-        state.token(4_500).ok().unwrap();
+        state.token(4_600).ok().unwrap();
         assert_eq!(state.problem(), None);
         let shown = state.redact("token-number-one, then token-number-two");
         assert_eq!(shown, "***, then ***");

@@ -242,6 +242,54 @@ async fn a_cluster_that_answers_is_reached() {
     transport.shutdown(Duration::from_secs(5)).await;
 }
 
+/// Stands before a cluster: ends the first connections at once, as a broker may that is starting,
+/// and passes the later ones on.
+fn starting(cluster: &str, refused: usize) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    let cluster = cluster.to_owned();
+    std::thread::spawn(move || {
+        for (n, client) in listener.incoming().enumerate() {
+            let mut client = client.unwrap();
+            if n < refused {
+                // it has asked before it is ended
+                let _ = std::io::Read::read(&mut client, &mut [0; 512]);
+                continue;
+            }
+            let mut broker = std::net::TcpStream::connect(&cluster).unwrap();
+            let (mut back, mut to) = (broker.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut client, &mut broker));
+            std::thread::spawn(move || std::io::copy(&mut back, &mut to));
+        }
+    });
+    at
+}
+
+#[tokio::test]
+async fn open_that_waits_outlives_a_broker_that_turns_its_first_clients_away() {
+    let cluster = MockCluster::new(1).unwrap();
+    let config = fast(&starting(&cluster.bootstrap_servers(), 3));
+    let connect = RdkafkaConnect::new(&config);
+    let transport = connect.connect(Route::Main).await.unwrap();
+    transport.reach(Duration::from_secs(10)).await.unwrap();
+    assert_eq!(connect.problem(Route::Main), None, "it is over");
+    transport.shutdown(Duration::from_secs(5)).await;
+}
+
+#[cfg(any(feature = "tls", feature = "tls-vendored"))]
+#[tokio::test]
+async fn open_that_waits_uses_all_of_its_time_though_it_has_seen_a_specific_problem() {
+    let mut config = fast(NOBODY);
+    config.security.protocol = Protocol::SaslPlaintext;
+    config.security.sasl.mechanism = Some(Mechanism::OauthBearer);
+    config.security.sasl.token_location = Some("/nowhere/token.json".to_owned());
+    let transport = RdkafkaConnect::new(&config).connect(Route::Main).await.unwrap();
+    let began = std::time::Instant::now();
+    let problem = transport.reach(Duration::from_secs(2)).await.unwrap_err();
+    assert!(began.elapsed() >= Duration::from_millis(1_900), "{:?}", began.elapsed());
+    assert_eq!(problem.trouble, ConnectionTrouble::Token, "{problem}");
+}
+
 #[tokio::test]
 async fn open_that_waits_fails_with_what_is_wrong_and_a_flush_says_it_too() {
     let at = mute();

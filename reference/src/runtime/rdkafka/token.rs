@@ -24,10 +24,27 @@ pub(super) struct Fetched {
     pub(super) stale: Option<String>,
 }
 
+/// The token of the last time.
+struct Held {
+    token: Token,
+    /// When it was first taken, milliseconds since the Unix epoch.
+    since_ms: i64,
+}
+
+impl Held {
+    /// True once a newer token should be there: when the client asks anew by itself, with a fifth
+    /// of what was left of its life when it was first taken. A client that is made anew asks before
+    /// that, and finds the same token with nothing wrong.
+    fn is_due(&self, now_ms: i64) -> bool {
+        let life = self.token.expires_at_ms.saturating_sub(self.since_ms);
+        now_ms.saturating_sub(self.since_ms).saturating_mul(5) >= life.saturating_mul(4)
+    }
+}
+
 /// Where the token is.
 pub(super) struct TokenFile {
     path: PathBuf,
-    held: Mutex<Option<Token>>,
+    held: Mutex<Option<Held>>,
 }
 
 impl TokenFile {
@@ -35,11 +52,12 @@ impl TokenFile {
         Self { path: path.into(), held: Mutex::default() }
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<Token>> {
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The token of the file or, as long as it is valid, the one of the last time.
+    /// The token of the file or, as long as it is valid, the one of the last time. The same one as
+    /// the last time is stale only when it was to be renewed by now.
     ///
     /// # Errors
     /// Why there is none. Never holds a token.
@@ -50,21 +68,22 @@ impl TokenFile {
             if age >= 0 { Err(expired()) } else { Ok(token) }
         });
         let mut held = self.held();
-        let old = held.as_ref().filter(|token| token.expires_at_ms > now_ms);
-        let left = |old: &Token| seconds(old.expires_at_ms.saturating_sub(now_ms));
+        let old = held.as_ref().filter(|old| old.token.expires_at_ms > now_ms);
+        let left = |old: &Held| seconds(old.token.expires_at_ms.saturating_sub(now_ms));
         let place = self.path.display();
         match (read, old) {
-            (Ok(token), Some(old)) if token == *old => {
-                let stale = format!("{place}: the token was not renewed; {} of it left", left(old));
-                Ok(Fetched { token, stale: Some(stale) })
+            (Ok(token), Some(old)) if token == old.token => {
+                let why =
+                    || format!("{place}: the token was not renewed; {} of it left", left(old));
+                Ok(Fetched { token, stale: old.is_due(now_ms).then(why) })
             }
             (Ok(token), _) => {
-                *held = Some(token.clone());
+                *held = Some(Held { token: token.clone(), since_ms: now_ms });
                 Ok(Fetched { token, stale: None })
             }
             (Err(why), Some(old)) => {
                 let stale = format!("{place}: {why}; {} of the old token left", left(old));
-                Ok(Fetched { token: old.clone(), stale: Some(stale) })
+                Ok(Fetched { token: old.token.clone(), stale: Some(stale) })
             }
             (Err(why), None) => Err(format!("{place}: {why}")),
         }
@@ -146,8 +165,8 @@ mod tests {
     fn without_a_newer_token_the_old_one_serves_to_its_end_and_the_reason_is_told() {
         let (path, tokens) = file(&json("first", 5_000));
         tokens.fetch(1_000).unwrap();
-        let same = tokens.fetch(4_000).unwrap();
-        assert!(same.stale.unwrap().ends_with("not renewed; 1.0 s of it left"));
+        let same = tokens.fetch(4_200).unwrap();
+        assert!(same.stale.unwrap().ends_with("not renewed; 0.8 s of it left"));
         std::fs::write(&path, "{}").unwrap();
         let broken = tokens.fetch(4_500).unwrap();
         assert_eq!(broken.token.text, "first");
@@ -155,6 +174,18 @@ mod tests {
         std::fs::remove_file(path).unwrap();
         let told = tokens.fetch(5_000).err().unwrap();
         assert!(told.contains("No such file"), "{told}");
+    }
+
+    #[test]
+    fn a_client_that_is_made_anew_finds_the_same_token_and_nothing_is_wrong() {
+        let (path, tokens) = file(&json("first", 5_000));
+        tokens.fetch(1_000).unwrap();
+        // four fifths of its life are over at 4.2 s
+        for early in [1_001, 2_500, 4_199] {
+            assert_eq!(tokens.fetch(early).unwrap().stale, None, "{early}");
+        }
+        assert!(tokens.fetch(4_200).unwrap().stale.is_some());
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

@@ -118,7 +118,11 @@ fn refused_by_config(error: &KafkaError) -> Refused {
     Refused::new(code, ErrorClass::Permanent, reason)
 }
 
-/// Asks for the topic's metadata until a broker answers.
+/// Asks for the topic's metadata until a broker answers, or the time is over. Nothing that is seen
+/// before ends it: another broker may serve, and the one that refuses may still be starting.
+///
+/// # Errors
+/// What says the most of what was seen, the last of several.
 fn reach(
     producer: &BaseProducer<Context>,
     topic: &str,
@@ -126,30 +130,41 @@ fn reach(
     stop: &AtomicBool,
 ) -> Result<(), ConnectionProblem> {
     let began = Instant::now();
+    let mut seen: Option<ConnectionProblem> = None;
     loop {
         let left = within.saturating_sub(began.elapsed());
         let turn = left.clamp(Duration::from_millis(1), REACH_TURN);
+        let over = left <= turn || stop.load(Ordering::Acquire);
+        let state = &producer.context().state;
         let error = match producer.client().fetch_metadata(Some(topic), turn) {
             Ok(metadata) => {
+                // whatever kept the client from the brokers is over
+                state.confirmed();
                 let code = metadata.topics().iter().find_map(|t| Some(t.error()? as i32));
                 // a topic that is not there yet may be made when the first record comes
-                let denied = code.filter(|code| errors::trouble(*code).is_some());
-                let Some(code) = denied else { return Ok(()) };
-                let trouble = errors::trouble(code).unwrap_or(ConnectionTrouble::Other);
+                let denied = code.and_then(|code| Some((code, errors::trouble(code)?)));
+                let Some((code, trouble)) = denied else { return Ok(()) };
                 let text = format!("topic {topic}: {}", errors::name(code));
-                return Err(ConnectionProblem { trouble, text });
+                seen = Some(ConnectionProblem { trouble, text });
+                if !over {
+                    std::thread::sleep(turn);
+                }
+                None
             }
-            Err(error) => error,
+            Err(error) => Some(error),
         };
-        let problem = producer.context().state.problem();
-        let over = left <= turn || stop.load(Ordering::Acquire);
-        match problem {
-            Some(problem) if over || problem.trouble.is_specific() => return Err(problem),
-            None if over => {
-                let text = format!("no broker has answered within {within:?}: {error}");
-                return Err(ConnectionProblem { trouble: ConnectionTrouble::Unreachable, text });
-            }
-            _ => {}
+        let told = error.is_some().then(|| state.problem()).flatten();
+        // what says less does not hide what says more
+        let weight = |problem: &ConnectionProblem| problem.trouble.weight();
+        if told.as_ref().is_some_and(|t| seen.as_ref().is_none_or(|s| weight(t) >= weight(s))) {
+            seen = told;
+        }
+        if over {
+            return Err(seen.unwrap_or_else(|| {
+                let error = error.map_or_else(String::new, |error| format!(": {error}"));
+                let text = format!("no broker has answered within {within:?}{error}");
+                ConnectionProblem { trouble: ConnectionTrouble::Unreachable, text }
+            }));
         }
     }
 }

@@ -1,7 +1,7 @@
-use kafka_protocol::messages::MetadataRequest;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{MetadataRequest, SaslHandshakeRequest};
 
 use super::*;
 use crate::scenario::model::{ProcessFault, Strike};
@@ -294,4 +294,61 @@ async fn a_broker_that_is_elsewhere_is_found_there_by_the_next_connection() {
     rig.reconnect().await;
     assert_eq!(rig.offer(1).await, Some((0, 1)));
     assert_eq!(rig.logged().await, 2);
+}
+
+#[tokio::test]
+async fn a_broker_is_mute_when_it_was_asked_and_not_when_somebody_is_merely_connected() {
+    let (proxy, listener, _) = super::passing::alone().await;
+    let mut client = client(&proxy, 1).await;
+    let (_broker, _) = listener.accept().await.unwrap();
+    let mute = async |brokers: &[i32]| {
+        let patience = Duration::from_millis(100);
+        timeout(Duration::from_millis(300), proxy.until_mute(brokers, patience)).await.is_ok()
+    };
+    assert!(!mute(&[1]).await, "nobody has asked it anything");
+    client.send(0, &ApiVersionsRequest::default()).await.unwrap();
+    assert!(!mute(&[2, 3]).await, "it is about other brokers");
+    assert!(mute(&[1]).await);
+}
+
+#[tokio::test]
+async fn a_broker_that_answers_is_not_mute() {
+    let mut rig = rig(none()).await;
+    let proxy = Arc::clone(&rig.proxy);
+    let asked = async {
+        for n in 0..20 {
+            rig.offer(n).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = proxy.until_mute(&[1], Duration::from_millis(200)) => panic!("it answers"),
+        () = asked => {}
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_is_nowhere_is_not_looked_for_where_it_was() {
+    let mut rig = rig(none()).await;
+    assert_eq!(rig.offer(0).await, Some((0, 0)));
+    rig.proxy.nowhere(1);
+    rig.reconnect().await;
+    assert_eq!(rig.offer(1).await, None, "whoever listens there now is another one");
+}
+
+#[tokio::test]
+async fn a_stale_token_is_met_by_who_sets_out_to_authenticate_and_by_nothing_else() {
+    let mut rig = rig(FaultKind::TokenStale).await;
+    rig.world.begin(0);
+    rig.proxy.met_by_tokens(0, &FaultKind::TokenStale);
+    rig.offer(0).await.unwrap();
+    assert_eq!(rig.phases(), [BEGIN]);
+    rig.client.send(1, &SaslHandshakeRequest::default()).await.unwrap();
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        if rig.phases() == [BEGIN, EFFECT] {
+            return;
+        }
+    }
+    panic!("{:?}", rig.phases());
 }

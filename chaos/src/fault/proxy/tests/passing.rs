@@ -20,7 +20,7 @@ async fn echo(listener: TcpListener, kept: Arc<std::sync::Mutex<Vec<u8>>>) {
     }
 }
 
-async fn alone() -> (Proxy, TcpListener, Recorder) {
+pub(super) async fn alone() -> (Proxy, TcpListener, Recorder) {
     let recorder = wall();
     let proxy = Proxy::bind(proxy_config(Mode::Frames), recorder.clone(), 1).await.unwrap();
     let (listener, port) = bind_loopback().await.unwrap();
