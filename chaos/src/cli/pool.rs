@@ -17,6 +17,9 @@ use crate::scenario::model::LaneName;
 
 /// Real-time cells at once where nothing else is said: they mostly wait.
 const REAL_TIME_JOBS: usize = 20;
+/// The same of cells on real brokers, which take processors for themselves: a broker that gets none
+/// for some seconds would be a fault that no scenario asked for.
+const REAL_BROKER_JOBS: usize = 4;
 /// Runs of a cell on a lane in real time whose marks are not reached.
 const TRIES: u32 = 3;
 
@@ -36,11 +39,11 @@ pub(crate) fn run(
     // the long ones first, so that none is alone at the end
     real.sort_by_key(|cell| std::cmp::Reverse(cell.scenario.budget));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let (simulating, attending) = (jobs.unwrap_or(threads), jobs.unwrap_or(REAL_TIME_JOBS));
+    let simulating = jobs.unwrap_or(threads);
     if real.is_empty() || simulated.is_empty() || !can_stand_back() {
         // First what is virtual: it takes every processor and would stall the others' clocks.
         on_threads(&simulated, simulating, false, &mut on_result);
-        return in_real_time(real, attending, bootstrap, &mut on_result);
+        return in_real_time(real, jobs, bootstrap, &mut on_result);
     }
     // Real time mostly waits. What is virtual takes what it leaves, and stands back for it.
     let (results, received) = mpsc::channel();
@@ -52,7 +55,7 @@ pub(crate) fn run(
             });
         });
         let attended = scope.spawn(move || {
-            in_real_time(real, attending, bootstrap, &mut |result| drop(results.send(result)))
+            in_real_time(real, jobs, bootstrap, &mut |result| drop(results.send(result)))
         });
         for result in received {
             on_result(result);
@@ -201,11 +204,11 @@ fn tell(line: &str) {
     Ui::new().complain(line);
 }
 
-/// Cells that harm brokers' processes come last and one by one: a broker that starts takes every
-/// processor, and would be a stall of all others.
+/// Embedded brokers first, then real ones. Cells that harm brokers' processes come last and one by
+/// one: a broker that starts takes every processor, and would be a stall of all others.
 fn in_real_time(
     cells: Vec<Cell>,
-    jobs: usize,
+    jobs: Option<usize>,
     bootstrap: Option<Bootstrap>,
     on_result: &mut impl FnMut(CellResult),
 ) -> Result<(), Failure> {
@@ -214,13 +217,16 @@ fn in_real_time(
     }
     let needs_own = |cell: &Cell| cell.lane == LaneName::Kafka && cell.scenario.is_alone();
     let (mut alone, beside): (Vec<_>, Vec<_>) = cells.into_iter().partition(needs_own);
+    let is_real = |cell: &Cell| matches!(cell.lane, LaneName::Kafka | LaneName::External);
+    let (on_real, embedded): (Vec<_>, Vec<_>) = beside.into_iter().partition(is_real);
     // those that can go on with the cluster of the one before
     alone.sort_by_key(|cell| (cell.scenario.brokers, cell.scenario.small_disks()));
     let runtime = runtime()?;
     let outside = bootstrap.map(|named| Outside::new(named, tell));
     let fleet = Arc::new(Fleet::default().and(outside));
     let told = catch_unwind(AssertUnwindSafe(|| {
-        attend_all(&runtime, &fleet, beside, jobs, on_result);
+        attend_all(&runtime, &fleet, embedded, jobs.unwrap_or(REAL_TIME_JOBS), on_result);
+        attend_all(&runtime, &fleet, on_real, jobs.unwrap_or(REAL_BROKER_JOBS), on_result);
         if !alone.is_empty() {
             runtime.block_on(fleet.leave_shared());
             attend_all(&runtime, &fleet, alone, 1, on_result);
