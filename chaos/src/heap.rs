@@ -29,8 +29,8 @@ pub struct Heap {
 
 /// An allocator that counts what each thread holds: two additions per call.
 ///
-/// The memory is mimalloc's: cells allocate much and small, on several threads, and took a fifth more
-/// time with the C library's.
+/// The memory is mimalloc's: cells allocate much and small, on several threads, and took a fifth
+/// more time with the C library's.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counting;
 

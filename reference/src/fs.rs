@@ -91,10 +91,10 @@ pub trait Fs: Send + Sync + fmt::Debug + 'static {
     /// `FileTooLarge` when it is longer than `limit` bytes; nothing is read then.
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>>;
 
-    /// As [`Self::read`], to the start of a buffer that grows if it must; says how many bytes there are.
-    /// What follows them in the buffer means nothing. For callers that read often: memory that is new
-    /// each time costs more than a file's bytes. A file that has the `expected` length takes one call
-    /// less; any other is read as well.
+    /// As [`Self::read`], to the start of a buffer that grows if it must; says how many bytes there
+    /// are. What follows them in the buffer means nothing. For callers that read often: memory that
+    /// is new each time costs more than a file's bytes. A file that has the `expected` length takes
+    /// one call less; any other is read as well.
     ///
     /// # Errors
     /// As [`Self::read`].

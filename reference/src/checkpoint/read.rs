@@ -26,8 +26,8 @@ const FIRST_READ: usize = 512;
 const KEPT: usize = 1 << 20;
 
 thread_local! {
-    /// For the bytes of a file while it is decoded. Taken out meanwhile: a state's own code may read
-    /// another checkpoint.
+    /// For the bytes of a file while it is decoded. Taken out meanwhile: a state's own code may
+    /// read another checkpoint.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 

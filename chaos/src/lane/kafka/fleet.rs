@@ -2,8 +2,8 @@
 //! the end.
 //!
 //! Cells that harm the processes of brokers have a cluster of their own, one at a time. The next
-//! such cell gets it too if it is of the right shape, every fault on it is known to be over, and it has
-//! become whole again.
+//! such cell gets it too if it is of the right shape, every fault on it is known to be over, and it
+//! has become whole again.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
