@@ -3,14 +3,12 @@
 //! Only an allocator can tell, and a program has one. The `dashproof` binary makes [`Counting`] its
 //! own; a program that does not measures nothing, and R3 is then undecided, never green.
 //!
-//! What is counted are the sizes that are asked for, not what the allocator below rounds them up
+//! What is counted are the sizes that are asked for, not what the system's allocator rounds them up
 //! to: the same calls give the same numbers on any machine.
 
-use std::alloc::{GlobalAlloc, Layout};
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
-
-use mimalloc::MiMalloc;
 
 thread_local! {
     // Constant and without a destructor: reading them never allocates, at any time of a thread.
@@ -27,10 +25,7 @@ pub struct Heap {
     pub kept: i64,
 }
 
-/// An allocator that counts what each thread holds: two additions per call.
-///
-/// The memory is mimalloc's: cells allocate much and small, on several threads, and took a fifth
-/// more time with the C library's.
+/// The system's allocator, which counts what each thread holds. Two additions per call.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counting;
 
@@ -47,12 +42,12 @@ fn sub(bytes: usize) {
 }
 
 #[expect(unsafe_code, reason = "a global allocator cannot be written without it")]
-// SAFETY: every call goes to mimalloc unchanged. Growing in place counts as old and
+// SAFETY: every call goes to the system's allocator unchanged. Growing in place counts as old and
 // new at once, which is the most that it can take.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise is passed on.
-        let new = unsafe { MiMalloc.alloc(layout) };
+        let new = unsafe { System.alloc(layout) };
         if !new.is_null() {
             add(layout.size());
         }
@@ -61,7 +56,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise is passed on.
-        let new = unsafe { MiMalloc.alloc_zeroed(layout) };
+        let new = unsafe { System.alloc_zeroed(layout) };
         if !new.is_null() {
             add(layout.size());
         }
@@ -71,12 +66,12 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         sub(layout.size());
         // SAFETY: the caller's promise is passed on.
-        unsafe { MiMalloc.dealloc(ptr, layout) }
+        unsafe { System.dealloc(ptr, layout) }
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller's promise is passed on.
-        let new = unsafe { MiMalloc.realloc(ptr, layout, new_size) };
+        let new = unsafe { System.realloc(ptr, layout, new_size) };
         if !new.is_null() {
             add(new_size);
             sub(layout.size());
