@@ -27,6 +27,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::exit;
+use crate::saboteur::Saboteur;
 use crate::scenario::{Library, Selection, load_dir, suggest};
 pub(crate) use args::Cli;
 use args::Command;
@@ -85,15 +86,18 @@ fn execute(ui: Ui, cli: &Cli) -> Result<u8, Failure> {
 
 /// Serves the driver protocol until its input ends.
 fn driver(args: &args::DriverArgs) -> Result<u8, Failure> {
-    let unknown = args.saboteur.as_deref().filter(|name| crate::saboteur::find(name).is_none());
-    if let Some(name) = unknown {
-        let help = suggest(name, crate::saboteur::all().map(|saboteur| saboteur.name));
-        let help = help.unwrap_or_default();
-        return Err(Failure::usage(format!("unknown saboteur `{name}`: {help}")));
-    }
+    args.saboteur.as_deref().map(saboteur).transpose()?;
     crate::subject::driver::main(args.saboteur.as_deref())
         .map(|()| exit::PROVEN)
         .map_err(|error| Failure::environment(error.to_string()))
+}
+
+/// The saboteur of this name; the nearest one is named where there is none.
+fn saboteur(name: &str) -> Result<&'static Saboteur, Failure> {
+    crate::saboteur::find(name).ok_or_else(|| {
+        let help = suggest(name, crate::saboteur::all().map(|saboteur| saboteur.name));
+        Failure::usage(format!("unknown saboteur `{name}`: {}", help.unwrap_or_default()))
+    })
 }
 
 /// The folder of scenario files: the one given, or the nearest `scenarios` from here upwards.

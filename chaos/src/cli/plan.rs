@@ -16,7 +16,7 @@ use crate::report::cell::Cell;
 use crate::report::summary::LeftOut;
 use crate::saboteur::Saboteur;
 use crate::scenario::model::{LaneName, Scenario};
-use crate::scenario::{self, Explanation, select, suggest};
+use crate::scenario::{self, Explanation, select};
 
 /// What is to be run, and what is not.
 pub(super) struct Plan {
@@ -304,10 +304,8 @@ fn driver(command: &str) -> Result<SubjectSpec, Failure> {
 }
 
 fn subject(saboteur: Option<&str>) -> Result<SubjectSpec, Failure> {
-    let Some(name) = saboteur else { return Ok(SubjectSpec::Reference) };
-    if crate::saboteur::find(name).is_some() {
-        return Ok(SubjectSpec::Saboteur(name.to_owned()));
+    match saboteur {
+        None => Ok(SubjectSpec::Reference),
+        Some(name) => Ok(SubjectSpec::Saboteur(super::saboteur(name)?.name.to_owned())),
     }
-    let help = suggest(name, crate::saboteur::all().map(|saboteur| saboteur.name));
-    Err(Failure::usage(format!("unknown saboteur `{name}`: {}", help.unwrap_or_default())))
 }

@@ -1,9 +1,8 @@
 //! Executes cells: virtual lanes on threads, lanes in real time a few at once on a runtime.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::failure::Failure;
@@ -38,45 +37,96 @@ pub(crate) fn run(
         cells.into_iter().partition(|cell| cell.lane.is_real_time());
     // the long ones first, so that none is alone at the end
     real.sort_by_key(|cell| std::cmp::Reverse(cell.scenario.budget));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let simulating = jobs.unwrap_or(threads);
-    if real.is_empty() || simulated.is_empty() || !can_stand_back() {
-        // First what is virtual: it takes every processor and would stall the others' clocks.
-        on_threads(&simulated, simulating, false, &mut on_result);
-        return in_real_time(real, jobs, bootstrap, &mut on_result);
-    }
-    // Real time mostly waits. What is virtual takes what it leaves, and stands back for it.
+    let simulating = jobs.unwrap_or_else(threads);
+    let mixed = !real.is_empty() && !simulated.is_empty();
     let (results, received) = mpsc::channel();
+    let simulated_results = results.clone();
     std::thread::scope(|scope| {
-        let simulated_results = results.clone();
-        scope.spawn(move || {
-            on_threads(&simulated, simulating, true, &mut |result| {
-                drop(simulated_results.send(result));
-            });
-        });
-        let attended = scope.spawn(move || {
-            in_real_time(real, jobs, bootstrap, &mut |result| drop(results.send(result)))
+        let work = scope.spawn(move || {
+            let virtually = move |stands_back| {
+                each(simulated, simulating, stands_back, &|cell| {
+                    interrupt::hold();
+                    simulated_results.send(simulate(cell)).is_ok()
+                });
+            };
+            let really = move || {
+                in_real_time(real, jobs, bootstrap, &mut |result| drop(results.send(result)))
+            };
+            beside(mixed, virtually, really)
         });
         for result in received {
             on_result(result);
         }
-        attended.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Does what is virtual, and what is in real time. That mostly waits: what is virtual takes what it
+/// leaves and stands back for it, which it is told by its argument. Where the system cannot let it,
+/// or there are not both kinds, one comes after the other, first what is virtual: it takes every
+/// processor and would stall the others' clocks.
+pub(super) fn beside<T>(
+    mixed: bool,
+    simulate: impl FnOnce(bool) + Send,
+    attend: impl FnOnce() -> T,
+) -> T {
+    if !mixed || !can_stand_back() {
+        simulate(false);
+        return attend();
+    }
+    std::thread::scope(|scope| {
+        let simulated = scope.spawn(|| simulate(true));
+        let attended = attend();
+        simulated.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        attended
+    })
+}
+
+/// Threads that work at the same time on this machine.
+pub(super) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Does the work of each item on so many threads, in the order of the items, for as long as it is
+/// true.
+pub(super) fn each<T: Send>(
+    items: Vec<T>,
+    jobs: usize,
+    stands_back: bool,
+    work: &(dyn Fn(T) -> bool + Sync),
+) {
+    let jobs = jobs.clamp(1, items.len().max(1));
+    let waiting = Mutex::new(items.into_iter());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                if stands_back {
+                    stand_back();
+                }
+                while let Some(item) = next() {
+                    if !work(item) {
+                        return;
+                    }
+                }
+            });
+        }
+    });
 }
 
 /// Gives the calling thread the least share of the processors; false where the system cannot.
 #[cfg(target_os = "linux")]
-pub(super) fn stand_back() -> bool {
+fn stand_back() -> bool {
     // of the thread alone: its id is asked for, and children are started by others
     rustix::process::setpriority_process(Some(rustix::thread::gettid()), 19).is_ok()
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn stand_back() -> bool {
+fn stand_back() -> bool {
     false
 }
 
-pub(super) fn can_stand_back() -> bool {
+fn can_stand_back() -> bool {
     std::thread::spawn(stand_back).join().unwrap_or(false)
 }
 
@@ -108,36 +158,6 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("the harness panicked: {}", text.unwrap_or("without a message"))
-}
-
-fn on_threads(
-    cells: &[Cell],
-    jobs: usize,
-    stands_back: bool,
-    on_result: &mut impl FnMut(CellResult),
-) {
-    let next = AtomicUsize::new(0);
-    let (results, received) = mpsc::channel();
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, cells.len().max(1)) {
-            let (next, results) = (&next, results.clone());
-            scope.spawn(move || {
-                if stands_back {
-                    stand_back();
-                }
-                while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    interrupt::hold();
-                    if results.send(simulate(cell.clone())).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(results);
-        for result in received {
-            on_result(result);
-        }
-    });
 }
 
 /// Runs one cell in real time, again where a mark was not reached. A violation is never retried.

@@ -19,8 +19,8 @@ use crate::report::agreement::{Absent, Board, names};
 use crate::report::cell::{Cell, CellResult};
 use crate::report::table::aligned;
 use crate::saboteur::{self, AGREE, Saboteur};
+use crate::scenario::Library;
 use crate::scenario::model::{LaneName, Scenario};
-use crate::scenario::{Library, suggest};
 
 /// What came of one saboteur in one scenario.
 #[derive(Clone, Debug)]
@@ -136,13 +136,7 @@ fn chosen(
     asked: &[String],
     lanes: &[LaneName],
 ) -> Result<(Vec<&'static Saboteur>, Vec<NotRun>), Failure> {
-    let one = |name: &String| {
-        saboteur::find(name).ok_or_else(|| {
-            let help = suggest(name, saboteur::all().map(|saboteur| saboteur.name));
-            Failure::usage(format!("unknown saboteur `{name}`: {}", help.unwrap_or_default()))
-        })
-    };
-    let own: Vec<_> = asked.iter().map(one).collect::<Result<_, _>>()?;
+    let own: Vec<_> = asked.iter().map(|name| super::saboteur(name)).collect::<Result<_, _>>()?;
     let all = if asked.is_empty() { saboteur::all().collect() } else { own };
     let mut looked = BTreeMap::new();
     let (mut chosen, mut not_run, mut elsewhere) = (Vec::new(), Vec::new(), 0);
@@ -327,18 +321,9 @@ fn attempt_all(ui: Ui, prover: &Prover<'_>, trials: Vec<Trial>) -> Result<Vec<Tr
     };
     let (virtual_time, real_time): (Vec<Trial>, Vec<Trial>) =
         trials.into_iter().partition(|trial| !trial.saboteur.lane.is_real_time());
-    // As in a run: real time mostly waits, and what is virtual takes what it leaves.
-    if real_time.is_empty() || virtual_time.is_empty() || !pool::can_stand_back() {
-        simulate_all(prover, virtual_time, false, &finish);
-        attend_all(prover, real_time, &finish)?;
-    } else {
-        std::thread::scope(|scope| {
-            let simulated = scope.spawn(|| simulate_all(prover, virtual_time, true, &finish));
-            let attended = attend_all(prover, real_time, &finish);
-            simulated.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            attended
-        })?;
-    }
+    let mixed = !real_time.is_empty() && !virtual_time.is_empty();
+    let simulate = |stands_back| simulate_all(prover, virtual_time, stands_back, &finish);
+    pool::beside(mixed, simulate, || attend_all(prover, real_time, &finish))?;
     let mut finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
     let place = |trial: &Trial| saboteur::all().position(|s| s.name == trial.saboteur.name);
     finished.sort_by_key(|trial| (place(trial), trial.scenario));
@@ -352,28 +337,16 @@ fn simulate_all(
     stands_back: bool,
     finish: &(dyn Fn(Trial) + Sync),
 ) {
-    let waiting = Mutex::new(trials.into_iter());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                if stands_back {
-                    pool::stand_back();
-                }
-                loop {
-                    let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some(mut trial) = next else { return };
-                    for seed in prover.seeds.clone() {
-                        interrupt::hold();
-                        prover.simulate(&mut trial, seed);
-                        if trial.caught.is_some() {
-                            break;
-                        }
-                    }
-                    finish(trial);
-                }
-            });
+    pool::each(trials, pool::threads(), stands_back, &|mut trial| {
+        for seed in prover.seeds.clone() {
+            interrupt::hold();
+            prover.simulate(&mut trial, seed);
+            if trial.caught.is_some() {
+                break;
+            }
         }
+        finish(trial);
+        true
     });
 }
 

@@ -150,35 +150,33 @@ impl Shared {
 
     /// Serves a broker on this listener; the port that stands for it.
     pub(super) fn serve_on(self: &Arc<Self>, id: i32, listener: TcpListener) -> io::Result<u16> {
-        let port = listener.local_addr()?.port();
-        let mut core = self.core();
-        core.links.add(id);
-        core.ports.insert(id, port);
-        drop(core);
-        self.listen(id, listener);
-        Ok(port)
-    }
-
-    fn listen(self: &Arc<Self>, id: i32, listener: TcpListener) {
-        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.spawn(listen(Arc::clone(self), id, listener));
+        self.stand(self.core(), id, listener)
     }
 
     /// The port that stands for a broker: one that has none gets a listener, and no more than one,
     /// whoever asks at the same time.
     pub(super) fn front(self: &Arc<Self>, id: i32) -> io::Result<u16> {
-        let mut core = self.core();
+        let core = self.core();
         if let Some(port) = core.ports.get(&id) {
             return Ok(*port);
         }
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
+        self.stand(core, id, TcpListener::from_std(listener)?)
+    }
+
+    fn stand(
+        self: &Arc<Self>,
+        mut core: MutexGuard<'_, Core>,
+        id: i32,
+        listener: TcpListener,
+    ) -> io::Result<u16> {
         let port = listener.local_addr()?.port();
-        let listener = TcpListener::from_std(listener)?;
         core.links.add(id);
         core.ports.insert(id, port);
         drop(core);
-        self.listen(id, listener);
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.spawn(listen(Arc::clone(self), id, listener));
         Ok(port)
     }
 

@@ -5,14 +5,13 @@ use std::io;
 use std::str::FromStr;
 use std::time::Duration;
 
-use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse,
-};
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, MetadataResponse};
 use kafka_protocol::protocol::Request;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::broker::client::Client;
+use crate::broker::requests;
 use crate::lane::kafka::Missing;
 
 /// The environment variable that names a cluster.
@@ -138,9 +137,10 @@ async fn ask(address: &Address) -> Result<MetadataResponse, Missing> {
         let what = format!("{at} does not serve {api:?} in version {version}");
         return Err(missing(what, "name a cluster of Kafka 2.4 or newer"));
     }
-    let metadata = said(client.call(METADATA, &all_but_topics())).await.map_err(|error| {
-        missing(format!("{at} does not tell its brokers: {error}; it may want SASL"), PLAIN)
-    })?;
+    let metadata =
+        said(client.call(METADATA, &requests::metadata(Some(&[])))).await.map_err(|error| {
+            missing(format!("{at} does not tell its brokers: {error}; it may want SASL"), PLAIN)
+        })?;
     if metadata.brokers.is_empty() {
         let what = format!("{at} knows no broker of its cluster");
         return Err(missing(what, "wait until the cluster has started"));
@@ -151,10 +151,6 @@ async fn ask(address: &Address) -> Result<MetadataResponse, Missing> {
 async fn said<T>(answer: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {HELLO:?}"));
     timeout(HELLO, answer).await.map_err(late)?
-}
-
-fn all_but_topics() -> MetadataRequest {
-    MetadataRequest::default().with_topics(Some(Vec::new())).with_allow_auto_topic_creation(false)
 }
 
 /// The cluster, with a way to each of its brokers.

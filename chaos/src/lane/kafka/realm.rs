@@ -152,8 +152,7 @@ impl Realm {
     async fn serves(&self, port: u16) -> Result<(), Failed> {
         let until = Instant::now() + START;
         loop {
-            let log = fs::read(self.dir.path().join(LOG)).unwrap_or_default();
-            let log = String::from_utf8_lossy(&log);
+            let log = self.log();
             if log.contains("commencing operation") {
                 return Ok(());
             }
@@ -170,6 +169,11 @@ impl Realm {
         }
     }
 
+    fn log(&self) -> String {
+        let log = fs::read(self.dir.path().join(LOG)).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
     /// What a subject does first. Its own `kinit` says nothing to anybody.
     async fn gives_tickets(&self) -> Result<(), Failed> {
         let at = self.dir.path();
@@ -177,8 +181,7 @@ impl Realm {
         let (tickets, keytab) = (tickets.to_string_lossy(), keytab.to_string_lossy());
         let asked = run(at, "kinit", &["-c", &tickets, "-t", &keytab, "-k", USER], "").await;
         asked.map(drop).map_err(|told| {
-            let log = fs::read(at.join(LOG)).unwrap_or_default();
-            let log = tail(&String::from_utf8_lossy(&log));
+            let log = tail(&self.log());
             Failed::Otherwise(format!("the KDC gives no ticket: {told}; its log ends with: {log}"))
         })
     }
