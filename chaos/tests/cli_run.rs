@@ -244,6 +244,19 @@ fn a_run_of_nothing_tells_programs_its_code_and_why() {
 }
 
 #[test]
+fn a_named_lane_that_nothing_selected_is_written_for_is_told_and_not_green() {
+    let args = ["run", SMALL, "--lanes", "sim,files", "--seeds", "0"];
+    let output = dashproof(&args);
+    let text = stdout(&output);
+    assert_eq!(code(&output), exit::INCONCLUSIVE, "{text}");
+    let told = "NOT RUN: lane files: nothing of what is selected is written for it";
+    assert!(text.contains(told), "{text}");
+    assert!(text.lines().last().unwrap().contains("1 pass, lane files NOT RUN"), "{text}");
+    let allowed = dashproof(&[&args[..], &["--allow-not-run"]].concat());
+    assert_eq!(code(&allowed), exit::PROVEN, "{}", stdout(&allowed));
+}
+
+#[test]
 fn what_prove_does_not_run_can_be_allowed() {
     let args = ["prove", "flush-early", "broker-forgets", "--lanes", "sim", "--allow-not-run"];
     let output = dashproof(&args);

@@ -13,9 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 /// mounted.
 const SCENARIOS: [&str; 2] = ["checkpoint/crash-and-restart", "checkpoint/disk-full"];
 
-fn start(place: &Path, scenario: &str, more: &[&str]) -> Child {
+fn start(place: &Path, scenario: &str, lane: &str) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dashproof"));
-    command.args(["run", scenario, "--lane", "files"]).args(more);
+    command.args(["run", scenario, "--lane", lane]);
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).env("TMPDIR", place);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -32,7 +32,7 @@ fn is_mounted(place: &Path) -> bool {
 
 /// Starts a run and sends it this signal as soon as its cell has begun; its code, if it has one.
 fn signalled(place: &Path, scenario: &str, signal: Signal) -> Option<i32> {
-    let child = start(place, scenario, &[]);
+    let child = start(place, scenario, "files");
     let until = Instant::now() + Duration::from_secs(20);
     let begun = || {
         let begun = |dir: &PathBuf| dir.join("disk/store").exists() || dir.join("room").exists();
@@ -68,7 +68,7 @@ fn what_a_killed_run_left_is_gone_after_the_next() {
     assert_eq!(there(place.path()).len(), 1, "nothing was left, so nothing is shown");
     let own = place.path().join("dashproof-of-mine");
     std::fs::create_dir(&own).unwrap();
-    let next = start(place.path(), "codec/strict", &["--lane", "sim"]).wait_with_output().unwrap();
+    let next = start(place.path(), "codec/strict", "sim").wait_with_output().unwrap();
     assert_eq!(next.status.code(), Some(0));
     assert_eq!(there(place.path()), [own], "only what is ours and nobody's any more");
     assert!(!is_mounted(place.path()));

@@ -68,7 +68,8 @@ fn a_driver_that_ends_before_hello_is_blamed() {
 
 /// Ten events, and nothing goes wrong.
 const TINY: &str = "id = \"outage/tiny\"\nsummary = \"s\"\nlanes = [\"wire\"]\n\
-                    budget = \"2s\"\n[[load]]\nevents = 10\n";
+                    budget = \"2s\"\n[subject.producer]\nretry = { max_attempts = 3 }\n\
+                    [[load]]\nevents = 10\n";
 
 fn tiny(driver: &str) -> (u8, String) {
     let dir = tempfile::tempdir().unwrap();

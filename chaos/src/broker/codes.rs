@@ -50,6 +50,8 @@ pub const TOPIC_ALREADY_EXISTS: i16 = 36;
 pub const INVALID_PARTITIONS: i16 = 37;
 /// A replication factor that Kafka refuses.
 pub const INVALID_REPLICATION_FACTOR: i16 = 38;
+/// The broker that was asked is not the controller.
+pub const NOT_CONTROLLER: i16 = 41;
 /// A request whose fields make no sense.
 pub const INVALID_REQUEST: i16 = 42;
 /// Message sets older than record batches.

@@ -146,10 +146,32 @@ impl Filler<'_> {
         self.plan.left_out.asked_for |= !self.plan.left_out.named.is_empty();
         let idle = self.plan.absent.iter().filter(|(_, absent)| absent.scenarios == 0);
         self.plan.left_out.lanes = idle.map(|(lane, _)| lane.as_str().to_owned()).collect();
+        self.plan.left_out.idle = self.idle();
+        self.plan.left_out.asked_for |= !self.plan.left_out.idle.is_empty();
         let reasons: Vec<String> = reasons.into_iter().collect();
         self.plan.left_out.unfit = unfit;
         self.plan.left_out.selected = chosen.len();
         self.plan.left_out.why_unfit = reasons.join(", or ");
+    }
+
+    /// Lanes that were named and are there, and have no cell, each with why.
+    fn idle(&self) -> Vec<(String, String)> {
+        let Plan { cells, absent, .. } = &*self.plan;
+        let has_none = |lane: &&LaneName| {
+            !absent.contains_key(lane) && !cells.iter().any(|cell| cell.lane == **lane)
+        };
+        let why = |lane: LaneName| match self.saboteur {
+            _ if self.args.driver.is_some() && !lane.is_real_time() => {
+                "a driver is a process, and has no virtual time to run in".to_owned()
+            }
+            Some(saboteur) if !saboteur.acts_on(lane) && !self.args.agree => {
+                format!("{} does nothing wrong there", saboteur.name)
+            }
+            _ => "nothing of what is selected is written for it".to_owned(),
+        };
+        let named: BTreeSet<LaneName> = self.args.at.lane.iter().copied().collect();
+        let idle: Vec<LaneName> = named.iter().filter(has_none).copied().collect();
+        idle.into_iter().map(|lane| (lane.as_str().to_owned(), why(lane))).collect()
     }
 
     /// The lanes that a scenario is to run on; why there is none.

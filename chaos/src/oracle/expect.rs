@@ -68,6 +68,10 @@ fn pinned<'e>(
     }
 }
 
+/// Reasons that no cluster's pace gives an event or takes from it: what the subject knows before it
+/// asks anybody.
+const TIMELESS: [&str; 3] = ["oversize", "unserialisable", "rate_limited"];
+
 /// What time decides about on a cluster whose pace nobody here knows.
 struct Unsure {
     /// Events that a fault or a cut touched, or that stood behind such.
@@ -78,13 +82,21 @@ struct Unsure {
 
 impl Unsure {
     fn of(index: &Index<'_>) -> Self {
-        let touched = windows::touched(index);
+        let timeless = |slot: &usize| {
+            let ended = index.events.get(*slot).and_then(|event| index.disposition(event));
+            ended.is_some_and(|(_, outcome)| TIMELESS.contains(&outcome.reason()))
+        };
+        let mut touched = windows::touched(index);
+        touched.retain(|slot| !timeless(slot));
         let quiet = Ledger::without(index, &touched);
         Self { touched: touched.len() as u64, quiet }
     }
 
     /// True where the count could hold if the touched events had ended otherwise.
     fn explains(&self, name: &str, bound: Bound, offered: u64) -> bool {
+        if name.split('/').next_back().is_some_and(|reason| TIMELESS.contains(&reason)) {
+            return false;
+        }
         let least = self.quiet.count(name);
         let mut possible = least..=least.saturating_add(self.touched);
         possible.any(|count| holds(bound, count, offered))

@@ -93,6 +93,7 @@ pub fn summary(summary: &Summary, elapsed: std::time::Duration) -> Value {
         .collect();
     let left_out = &summary.left_out;
     let named = |(id, why): &(String, String)| json!({ "scenario": id, "why": why });
+    let idle = |(lane, why): &(String, String)| json!({ "lane": lane, "why": why });
     json!({
         "type": "summary",
         "rows": rows,
@@ -100,6 +101,7 @@ pub fn summary(summary: &Summary, elapsed: std::time::Duration) -> Value {
         "crash_states_survived": summary.survived,
         "not_run": summary.not_run(),
         "scenarios_not_run": left_out.named.iter().map(named).collect::<Vec<_>>(),
+        "lanes_without_cells": left_out.idle.iter().map(idle).collect::<Vec<_>>(),
         "left_out": { "scenarios": left_out.unfit, "why": left_out.why_unfit },
         "only": left_out.only,
         "elapsed_ms": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),

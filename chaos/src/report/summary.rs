@@ -98,6 +98,8 @@ pub struct LeftOut {
     pub not_there: u64,
     /// Lanes that were named, are not there, and that nothing selected is written for.
     pub lanes: Vec<String>,
+    /// Lanes that were named, are there, and have nothing to run, each with why.
+    pub idle: Vec<(String, String)>,
     /// Scenarios that were named and fit no lane of the run or not its subject, each with why.
     pub named: Vec<(String, String)>,
     /// A lane or scenario that was named is among what was not run: without it nothing is proven.
@@ -117,7 +119,8 @@ impl LeftOut {
     #[must_use]
     pub fn lines(&self) -> String {
         let named = self.named.iter().map(|(id, why)| format!("NOT RUN: {id}: {why}\n"));
-        let mut out: String = named.collect();
+        let idle = self.idle.iter().map(|(lane, why)| format!("NOT RUN: lane {lane}: {why}\n"));
+        let mut out: String = named.chain(idle).collect();
         if self.unfit > 0 {
             let Self { unfit, selected, why_unfit, .. } = self;
             out.push_str(&format!("left out: {unfit} of {selected} selected: {why_unfit}\n"));
@@ -255,7 +258,9 @@ impl Summary {
                 parts.push(format!("{n} {name}"));
             }
         }
-        parts.extend(self.left_out.lanes.iter().map(|lane| format!("lane {lane} NOT RUN")));
+        let idle = self.left_out.idle.iter().map(|(lane, _)| lane);
+        let lanes = self.left_out.lanes.iter().chain(idle);
+        parts.extend(lanes.map(|lane| format!("lane {lane} NOT RUN")));
         let mut work = vec![format!("{} scenarios", self.scenarios.len())];
         let counted = [
             (self.total.offered, "events offered"),

@@ -228,11 +228,14 @@ impl Director {
                 }
                 Ok(())
             }
-            // what a subject cannot be told to do it cannot do wrong
-            Some(Err(error)) if inc == 0 && error.code == UNSUPPORTED => Err(HarnessError {
-                blame: UNSUPPORTED,
-                message: format!("the subject does not know a setting: {}", text(&error)),
-            }),
+            // What a subject cannot be told to do it cannot do wrong. Every subject can be opened
+            // without settings: who cannot has no excuse.
+            Some(Err(error)) if inc == 0 && error.code == UNSUPPORTED && self.is_told_more() => {
+                Err(HarnessError {
+                    blame: UNSUPPORTED,
+                    message: format!("the subject does not know a setting: {}", text(&error)),
+                })
+            }
             Some(Err(error)) => Err(HarnessError {
                 // Refused already here, as a scenario may expect it: that is for the laws.
                 blame: match self.stage.scenario.expect.refused {
@@ -246,6 +249,12 @@ impl Director {
                 message: "open did not return".to_owned(),
             }),
         }
+    }
+
+    /// True where the scenario gives the producer a setting.
+    fn is_told_more(&self) -> bool {
+        let settings = self.stage.scenario.producer.as_object();
+        settings.is_some_and(|settings| !settings.is_empty())
     }
 
     /// Waits until a broker has answered `InitProducerId`: an idempotent client's first

@@ -90,7 +90,6 @@ impl Encoder {
         message: &mut DashStreamMessage,
         payload_len: usize,
     ) -> Result<Encoded, EncodeError> {
-        debug_assert_eq!(payload_len, message.encoded_len(), "the length that was measured");
         if payload_len > self.config.max_payload {
             let limit = self.config.max_payload;
             return Err(EncodeError::Oversize { size: payload_len, limit });

@@ -203,10 +203,25 @@ impl Cluster {
         version: i16,
         request: &R,
     ) -> io::Result<R::Response> {
+        self.call_unless(version, request, |_| false).await
+    }
+
+    /// As [`Cluster::call`]; a broker whose answer is that the controller is another now is one
+    /// that does not answer.
+    pub(super) async fn call_unless<R: Request>(
+        &self,
+        version: i16,
+        request: &R,
+        moved: impl Fn(&R::Response) -> bool,
+    ) -> io::Result<R::Response> {
         let mut last = io::Error::other("the cluster has no broker");
         let others = self.at.iter().filter(|(id, _)| **id != self.controller);
         for (_, address) in self.at.get_key_value(&self.controller).into_iter().chain(others) {
             match Self::one(address, version, request).await {
+                Ok(answer) if moved(&answer) => {
+                    let text = format!("{} is not the controller any more", shown(address));
+                    last = io::Error::other(text);
+                }
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
                     let text = format!("{}: {error}", shown(address));

@@ -39,6 +39,9 @@ const SLOTS: usize = 4;
 const FRESH: Duration = Duration::from_secs(30);
 /// Records that a fresh partition takes before the run begins.
 const ROUNDS: i32 = 3;
+/// How long topics that are being made are waited for, to be deleted: as long as the brokers may
+/// take to make them.
+const ABANDON: Duration = Duration::from_secs(15);
 /// Topics that are named one by one.
 const SHOWN: usize = 3;
 
@@ -84,7 +87,7 @@ impl Outside {
     /// Deletes what cells left; tells what stays.
     pub async fn end(&self) {
         if let Err(stays) = topics::delete_all().await {
-            (self.told)(&format!("note: topics are not deleted: {stays}"));
+            (self.told)(&format!("note: topics of this run stay on the cluster: {stays}"));
         }
     }
 }
@@ -110,10 +113,15 @@ fn notes(left: &Left) -> Vec<String> {
     notes
 }
 
-/// Deletes the topics of this process, from wherever it is.
+/// Deletes the topics of this process, from wherever it is, those that are being made too; it makes
+/// no others.
 pub async fn abandon() {
+    topics::make_no_more();
+    let until = Instant::now() + ABANDON;
     // what stays is named and removed by a later run
-    drop(topics::delete_all().await);
+    while topics::delete_all().await.is_err() && Instant::now() < until {
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Topics of this process.
@@ -225,9 +233,15 @@ impl Place<'_> {
             partitions,
             on: self.on.clone(),
             only: self.on.len() < self.cluster.ids().len(),
+            // all that a cluster's own defaults could let records vanish or change by
             settings: vec![
                 ("min.insync.replicas", in_sync.to_string()),
                 ("max.message.bytes", config.message_max_bytes.to_string()),
+                ("cleanup.policy", "delete".to_owned()),
+                ("retention.bytes", "-1".to_owned()),
+                ("unclean.leader.election.enable", "false".to_owned()),
+                ("compression.type", "producer".to_owned()),
+                ("message.timestamp.type", "CreateTime".to_owned()),
             ],
         };
         let wanted = [new(main, config.partitions), new(dlq, 1)];

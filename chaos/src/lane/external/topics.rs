@@ -14,7 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, MetadataResponse,
+    BrokerId, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    DescribeConfigsRequest, MetadataResponse,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -37,11 +38,29 @@ pub(super) const OLD: Duration = Duration::from_secs(6 * 60 * 60);
 const RETENTION_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 const MARK: &str = "retention.ms";
 
-/// Every topic that this process has made and not deleted, with its cluster.
-static MADE: Mutex<BTreeMap<String, Arc<Cluster>>> = Mutex::new(BTreeMap::new());
+/// The topics of this process.
+struct Own {
+    /// Those that it has made, or is making, and not deleted.
+    made: BTreeMap<String, Made>,
+    /// The process is about to end.
+    no_more: bool,
+}
 
-fn made() -> std::sync::MutexGuard<'static, BTreeMap<String, Arc<Cluster>>> {
-    MADE.lock().unwrap_or_else(PoisonError::into_inner)
+struct Made {
+    cluster: Arc<Cluster>,
+    /// Its request has no answer yet: that it is not there says nothing.
+    on_its_way: bool,
+}
+
+static OWN: Mutex<Own> = Mutex::new(Own { made: BTreeMap::new(), no_more: false });
+
+fn own() -> std::sync::MutexGuard<'static, Own> {
+    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From here on no topic is made.
+pub(super) fn make_no_more() {
+    own().no_more = true;
 }
 
 /// One run of this program, as it stands in names of topics.
@@ -142,15 +161,42 @@ impl NewTopic {
 /// Makes topics; ends when they are made, not yet when every broker knows their leaders.
 ///
 /// # Errors
-/// The cluster refuses.
+/// The cluster refuses, or the process is about to end.
 pub(super) async fn create(cluster: &Arc<Cluster>, topics: &[NewTopic]) -> io::Result<()> {
     // first, so that what a signal breaks off is known
-    made().extend(topics.iter().map(|topic| (topic.name.clone(), Arc::clone(cluster))));
+    {
+        let mut own = own();
+        if own.no_more {
+            return Err(io::Error::other("the run is being interrupted"));
+        }
+        let made = || Made { cluster: Arc::clone(cluster), on_its_way: true };
+        own.made.extend(topics.iter().map(|topic| (topic.name.clone(), made())));
+    }
+    let answer = asked_for(cluster, topics).await;
+    let mut own = own();
+    for topic in topics {
+        if let Some(made) = own.made.get_mut(&topic.name) {
+            made.on_its_way = false;
+        }
+    }
+    all_made(&answer?)
+}
+
+async fn asked_for(cluster: &Cluster, topics: &[NewTopic]) -> io::Result<CreateTopicsResponse> {
     let request = CreateTopicsRequest::default()
         .with_topics(topics.iter().map(NewTopic::request).collect())
         .with_timeout_ms(TIMEOUT_MS);
-    let answer = cluster.call(CREATE, &request).await?;
-    all_made(&answer)
+    let moved = |answer: &CreateTopicsResponse| {
+        answer.topics.iter().any(|topic| topic.error_code == codes::NOT_CONTROLLER)
+    };
+    let mut answer = cluster.call_unless(CREATE, &request, moved).await?;
+    // nobody else gives such a name: a broker before this one has made it and could not say so
+    for topic in &mut answer.topics {
+        if topic.error_code == codes::TOPIC_ALREADY_EXISTS {
+            topic.error_code = codes::NONE;
+        }
+    }
+    Ok(answer)
 }
 
 /// Deletes topics of this process, as far as they are there.
@@ -164,15 +210,21 @@ pub(super) async fn delete(cluster: &Cluster, topics: &[String]) -> io::Result<(
     let request = DeleteTopicsRequest::default()
         .with_topic_names(topics.iter().map(|name| topic(name)).collect())
         .with_timeout_ms(TIMEOUT_MS);
-    let answer = cluster.call(DELETE, &request).await?;
-    let gone = [codes::NONE, codes::UNKNOWN_TOPIC_OR_PARTITION];
+    let moved = |answer: &DeleteTopicsResponse| {
+        answer.responses.iter().any(|topic| topic.error_code == codes::NOT_CONTROLLER)
+    };
+    let answer = cluster.call_unless(DELETE, &request, moved).await?;
     let mut failed = None;
     for told in &answer.responses {
         let name = told.name.as_ref().map(|name| name.to_string()).unwrap_or_default();
-        if gone.contains(&told.error_code) {
-            made().remove(&name);
-        } else {
-            failed = Some(format!("topic {name} stays: Kafka error {}", told.error_code));
+        let mut own = own();
+        let on_its_way = own.made.get(&name).is_some_and(|made| made.on_its_way);
+        match told.error_code {
+            codes::UNKNOWN_TOPIC_OR_PARTITION if on_its_way => {
+                failed = Some(format!("topic {name} is being made"));
+            }
+            codes::NONE | codes::UNKNOWN_TOPIC_OR_PARTITION => drop(own.made.remove(&name)),
+            code => failed = Some(format!("topic {name} stays: Kafka error {code}")),
         }
     }
     failed.map_or(Ok(()), |text| Err(io::Error::other(text)))
@@ -180,7 +232,7 @@ pub(super) async fn delete(cluster: &Cluster, topics: &[String]) -> io::Result<(
 
 /// Topics of this process that are there.
 pub(super) fn count() -> usize {
-    made().len()
+    own().made.len()
 }
 
 /// Deletes every topic that this process has made.
@@ -189,14 +241,14 @@ pub(super) fn count() -> usize {
 /// Texts of what stays.
 pub(super) async fn delete_all() -> Result<(), String> {
     let mut of = BTreeMap::<String, (Arc<Cluster>, Vec<String>)>::new();
-    for (name, cluster) in made().iter() {
+    for (name, Made { cluster, .. }) in &own().made {
         let place = of.entry(cluster.id.clone());
         place.or_insert_with(|| (Arc::clone(cluster), Vec::new())).1.push(name.clone());
     }
     let mut failed = Vec::new();
     for (cluster, topics) in of.into_values() {
         if let Err(error) = delete(&cluster, &topics).await {
-            failed.push(format!("{} of them: {error}", topics.join(", ")));
+            failed.push(format!("some of {}: {error}", topics.join(", ")));
         }
     }
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }

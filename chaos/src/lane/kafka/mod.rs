@@ -68,6 +68,7 @@ pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
         }
     };
     let facts = vec![("kafka".to_owned(), docked.image.clone())];
+    let ground = Arc::clone(&lent.ground);
     let arena = async |scenario: Arc<Scenario>, recorder: Recorder| {
         let place = Place::prepare(&scenario, input, fleet.next_cell(), lent, recorder).await;
         let place = place.map_err(|error| environment(&error))?;
@@ -78,7 +79,15 @@ pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
         let variables = place.variables();
         Ok((Arena { scenario, bootstrap, world, secrets, variables }, (place, alone)))
     };
-    real::run(input, LaneName::Kafka, facts, arena).await
+    let mut output = real::run(input, LaneName::Kafka, facts, arena).await;
+    // a realm that has died refuses everybody, and would pass for one that refuses the wrong ones
+    if output.error.is_none()
+        && let Some(realm) = &ground.realm
+        && let Err(why) = realm.is_alive().await
+    {
+        output.error = Some(environment(&why));
+    }
+    output
 }
 
 /// Why no cluster of this lane is the one that a scenario is about.

@@ -186,6 +186,17 @@ impl Realm {
         })
     }
 
+    /// Whether the realm still gives tickets to those that it knows.
+    ///
+    /// # Errors
+    /// It does not, with what it says.
+    pub(super) async fn is_alive(&self) -> Result<(), String> {
+        self.gives_tickets().await.map_err(|failed| match failed {
+            Failed::Taken(port) => format!("the KDC lost its port {port}"),
+            Failed::Otherwise(why) => why,
+        })
+    }
+
     /// What a broker needs: its key, and how the realm is called.
     pub(super) fn of_broker(&self) -> io::Result<[(&'static str, Vec<u8>); 2]> {
         let read = |name: &str| fs::read(self.dir.path().join(name));
@@ -331,7 +342,7 @@ mod tests {
         let realm = Realm::start().await.unwrap();
         fs::copy(realm.dir.path().join("service.keytab"), realm.dir.path().join("user.keytab"))
             .unwrap();
-        let Err(Failed::Otherwise(why)) = realm.gives_tickets().await else { panic!("a ticket") };
+        let why = realm.is_alive().await.unwrap_err();
         assert!(why.contains("kinit: exit status: 1: "), "{why}");
         assert!(why.contains("its log ends with: "), "{why}");
     }

@@ -125,8 +125,14 @@ fn hand_overs(index: &Index<'_>, event: &Event) -> Vec<HandOver> {
 
 fn twice(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
     let copies = event.main.len();
-    let most = allowed(index, event);
-    if !index.settings.idempotence || most.is_none_or(|most| copies <= most) {
+    if !index.settings.idempotence {
+        return;
+    }
+    let Some(most) = allowed(index, event) else {
+        f.unjudged(D5, NO_ATTEMPTS);
+        return;
+    };
+    if copies <= most {
         return;
     }
     if hidden_by_client(index, event, Route::Main) {
@@ -143,7 +149,6 @@ fn twice(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
         f.unjudged(D5, NO_ATTEMPTS);
         return;
     }
-    let most = most.unwrap_or(1);
     if index.is_librdkafka() && copies <= most + own_copies(index, &handed, event) {
         f.unjudged(D5, TWO_EPOCHS);
         return;

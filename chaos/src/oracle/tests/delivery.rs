@@ -382,3 +382,22 @@ fn an_event_in_main_and_dlq_needs_a_doubt_about_main() {
     assert!(both(Not));
     assert!(!both(Possibly));
 }
+
+#[test]
+fn copies_that_only_attempts_could_explain_are_not_judged_where_none_are_told() {
+    let copies = |again: bool| {
+        let settings = json!({ "retry": { "retry_possibly_persisted": again } });
+        let mut s = Story::on(LaneName::Wire, "driver").producer(settings);
+        s.at(10).taken(0);
+        for _ in 0..2 {
+            s.at(20).appended(Main, 0, None);
+        }
+        let offset = s.at(30).appended(Main, 0, None);
+        s.outcome(0, acked(offset)).at(50).close();
+        s.judge()
+    };
+    let untold = copies(true);
+    assert!(untold.unjudged.iter().any(|(law, _, count)| (*law, *count) == (D5, 1)));
+    assert!(untold.violations.iter().all(|violation| violation.law != D5));
+    assert!(copies(false).violations.iter().any(|violation| violation.law == D5));
+}

@@ -108,3 +108,18 @@ fn the_reproducing_line_names_the_cluster() {
     assert_eq!(line(LaneName::External), told);
     assert!(!line(LaneName::Kafka).contains("--bootstrap"));
 }
+
+#[test]
+fn an_outcome_that_asks_no_broker_is_explained_by_no_cluster() {
+    let story = |name: &str, bound| {
+        let mut s = slow(LaneName::External, name, bound);
+        s.at(45).offered(9).outcome(9, rejected("oversize"));
+        s
+    };
+    // the faults met four events, and none of them could have ended like that
+    story("rejected/oversize", at_least(2)).breaks(Expect, "outcomes");
+    story("rejected/oversize", at_most(0)).breaks(Expect, "outcomes");
+    // those that it met may be rejected for other reasons
+    assert_eq!(story("rejected", at_least(2)).judge().notes.len(), 1);
+    story("rejected", at_most(0)).breaks(Expect, "outcomes");
+}

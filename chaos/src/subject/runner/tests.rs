@@ -300,3 +300,14 @@ async fn a_subject_that_does_not_know_a_setting_does_not_apply() {
     assert_eq!(why, "the subject does not know a setting: unsupported: no `retry`");
     assert!(calls(&lines, "send").is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_subject_that_cannot_even_be_opened_without_settings_has_no_excuse() {
+    let recorder = Recorder::new(Arc::new(Paused(Instant::now())));
+    let mut scenario = scenario(vec![load(3, 1, None)], vec![]);
+    scenario.producer = serde_json::json!({});
+    let (_, ended) = play_with(scenario, Arc::new(Choosy), recorder).await;
+    let error = ended.unwrap_err();
+    assert_eq!(error.blame, "implementation");
+    assert_eq!(error.message, "open failed: unsupported: no `retry`");
+}
