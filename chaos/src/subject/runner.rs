@@ -34,8 +34,10 @@ pub const GRACE: Duration = Duration::from_millis(500);
 pub const DEFAULT_CLOSE: Duration = Duration::from_secs(5);
 /// How long past its own deadline a call may take before the director goes on without it.
 const OVERTIME: Duration = Duration::from_secs(10);
-/// How long `open` waits for the broker to have answered `InitProducerId`.
+/// How long `open` waits for the subject to ask for a producer id, if it does so before it sends.
 const WARM: Duration = Duration::from_secs(3);
+/// How long `open` waits for the answer once it was asked for: a busy broker takes its time.
+const WARM_ANSWER: Duration = Duration::from_secs(10);
 
 /// The subject did not open, and the scenario expects it to be refused.
 const REFUSED: &str = "refused";
@@ -264,22 +266,27 @@ impl Director {
         if producer.get("idempotence").and_then(serde_json::Value::as_bool) == Some(false) {
             return;
         }
-        let until = self.now_us() + micros(WARM);
+        let (start, mut limit) = (self.now_us(), WARM);
         let mut seen = 0;
-        while self.now_us() < until {
-            let warm = self.stage.recorder.read(|lines| {
+        while self.now_us() < start + micros(limit) {
+            let (asked, warm) = self.stage.recorder.read(|lines| {
                 let new = lines.get(seen..).unwrap_or_default();
                 let asked = |line: &Line| {
                     matches!(&line.kind, Kind::Request { api, .. } if api == "InitProducerId")
                 };
                 // What has no answer yet is looked at again.
                 seen += new.iter().position(asked).unwrap_or(new.len());
-                new.iter().filter(|line| asked(line)).any(
-                    |line| matches!(&line.kind, Kind::Request { answered: Some(0), .. }),
-                )
+                let mut all = new.iter().filter(|line| asked(line)).peekable();
+                let any = all.peek().is_some();
+                let warm =
+                    |line: &Line| matches!(&line.kind, Kind::Request { answered: Some(0), .. });
+                (any, all.any(warm))
             });
             if warm {
                 return;
+            }
+            if asked {
+                limit = WARM_ANSWER;
             }
             sleep(Duration::from_millis(10)).await;
         }
