@@ -84,14 +84,12 @@ fn make_directory(dir: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> 
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    let made = match uninterrupted(|| builder.create(dir)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make_directory(above, sync)?;
-            // what is further up is synced already
-            return uninterrupted(|| builder.create(dir)).and_then(|()| sync(above));
-        }
-        made => made,
-    };
+    let mut made = uninterrupted(|| builder.create(dir));
+    let missing = made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    if missing {
+        make_directory(above, sync)?;
+        made = uninterrupted(|| builder.create(dir));
+    }
     match made {
         Ok(()) => sync(above)?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {
@@ -103,6 +101,9 @@ fn make_directory(dir: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> 
             }
         }
         Err(error) => return Err(error),
+    }
+    if missing {
+        return Ok(()); // what is further up is synced already
     }
     // whoever made those above may have died before its own sync of them; they are there, so that
     // one that cannot be synced ends it and fails nothing
