@@ -9,6 +9,9 @@ use super::format::Known;
 use super::name::{Digest, FileName};
 use super::v1::OldFile;
 
+/// More saves in a row than ever leave no file behind that can be read.
+const REACH: u64 = 1 << 32;
+
 /// A place in the order of all files: version 1 before version 2, then by generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Seat {
@@ -215,8 +218,20 @@ impl Catalog {
     }
 
     /// The next free generation, or `None` when they are used up.
+    ///
+    /// Behind the last intact header names alone count, but none that is out of reach of the one
+    /// before: a stray file must not end the order. Saves then come before it, as it is damaged.
     pub(super) fn next_generation(&self) -> Option<u64> {
-        let last = self.files.keys().next_back().map_or(0, |seat| seat.generation);
+        let intact = self.files.iter().rev().find(|(_, file)| file.known().is_some());
+        let intact = intact.map_or(0, |(seat, _)| seat.generation);
+        let behind = self.files.range(Seat { generation: intact, tie: 0 }..);
+        let last =
+            behind
+                .map(|(seat, _)| seat.generation)
+                .try_fold(intact, |last, generation| {
+                    if generation - last > REACH { Err(last) } else { Ok(generation) }
+                })
+                .unwrap_or_else(|last| last);
         Some(last + 1).filter(|g| *g < super::name::GENERATIONS)
     }
 }

@@ -46,7 +46,8 @@ fn is_hex(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// Generations stay below this, so that a stray name cannot use up the order.
+/// Generations stay below this, far from where numbers end. What a stray name claims below it is
+/// not believed by itself: see [`Catalog::next_generation`](super::catalog::Catalog).
 pub(super) const GENERATIONS: u64 = 1 << 62;
 
 /// The name of a version-2 file, taken apart.

@@ -27,8 +27,8 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
     /// state.
     ///
     /// # Errors
-    /// `Locked` with the holder when another store has it; what the system answers to locking and
-    /// listing.
+    /// `Locked` with the holder when another store has it; what the system answers to locking,
+    /// syncing and listing. A directory that may not be synced opens all the same.
     pub fn open(
         fs: Arc<dyn Fs>,
         dir: impl AsRef<Path>,
@@ -40,6 +40,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         let lock = fs
             .lock(&lock_path, &options.holder)
             .map_err(|e| CheckpointError::lock(&lock_path, e))?;
+        let unsynced = !synced(fs.as_ref(), &dir)?;
         let listing = fs.list(&dir).map_err(|e| CheckpointError::io("list", &dir, e))?;
         let (files, others): (Vec<_>, Vec<_>) = listing.into_iter().partition(|e| e.is_file);
         let names = |entries: Vec<DirEntry>| -> Vec<String> {
@@ -62,7 +63,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         let damage = store.fill(&names, &others);
         {
             let mut writer = store.writer();
-            *writer = Writer::new(store.catalog().next_generation());
+            *writer = Writer::new(store.catalog().next_generation(), unsynced);
             if !damage.is_empty() {
                 store.write_index(&mut writer);
             }
@@ -199,6 +200,23 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
             (place, Arc::clone(&file.name))
         });
         files
+    }
+}
+
+/// Makes durable what is in the directory, before anything of it is answered: its last holder may
+/// have died between a change and its sync. False where the system has no such sync for us, which
+/// is no reason to refuse reading; the next change asks for it again.
+fn synced(fs: &dyn Fs, dir: &Path) -> Result<bool, CheckpointError> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    match fs.sync_dir(dir) {
+        Ok(()) => Ok(true),
+        Err(error) => match error.kind() {
+            PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported => {
+                tracing::warn!(%error, dir = %dir.display(), "the directory cannot be synced");
+                Ok(false)
+            }
+            _ => Err(CheckpointError::io("sync_dir", dir, error)),
+        },
     }
 }
 

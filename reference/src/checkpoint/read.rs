@@ -177,9 +177,37 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
                 let payload = usize::try_from(known.header.payload_len).ok()?;
                 known.bytes.len().checked_add(payload).filter(|len| *len <= KEPT)
             });
-            let bytes = self.bytes(&self.path(file), expected, buffer)?;
+            let path = self.path(file);
+            let bytes = self.bytes(&path, expected, buffer).map_err(|trouble| {
+                match (&file.kind, trouble) {
+                    (Kind::New(name), Trouble::Fault(Fault::Reader(ErrorKind::Oversize, text))) => {
+                        self.oversize(&path, name, text)
+                    }
+                    (_, trouble) => trouble,
+                }
+            })?;
             self.decode_bytes(file, bytes).map_err(Trouble::Fault)
         })
+    }
+
+    /// What a file is that is longer than any state that may be read: a long state, or one that
+    /// something was put behind, which its header tells and no option mends.
+    fn oversize(&self, path: &Path, name: &FileName, text: String) -> Trouble {
+        let known = match read_head(self.fs.as_ref(), path, name) {
+            Ok(known) => known,
+            Err(trouble) => return trouble,
+        };
+        let len = (known.bytes.len() as u64).saturating_add(known.header.payload_len);
+        match self.fs.read_at(path, len, 1).map_err(Trouble::of_io) {
+            Ok(behind) if behind.is_empty() => {
+                Trouble::Fault(Fault::Reader(ErrorKind::Oversize, text))
+            }
+            Ok(_) => {
+                let message = format!("bytes follow the {len} that the header tells of");
+                Trouble::Fault(Fault::damage(Reason::Trailing, message))
+            }
+            Err(trouble) => trouble,
+        }
     }
 
     fn decode_bytes(&self, file: &File, bytes: &[u8]) -> Result<Checkpoint<S>, Fault> {

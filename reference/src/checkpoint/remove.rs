@@ -20,6 +20,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
     /// # Errors
     /// `SchemaMismatch`, with nothing deleted, when a newer format wrote it; what the system
     /// answers: then the checkpoint is gone or not, as `load` tells, and a crash may bring it back.
+    /// It fails as [`Store::save`] does while the file of a failed save cannot be removed.
     pub fn delete(&self, id: &str) -> Result<bool, CheckpointError> {
         let mut writer = self.writer();
         let seats = self.deletable(|catalog| {
@@ -72,7 +73,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         by: &'static str,
     ) -> Result<usize, CheckpointError> {
         if !files.is_empty() || writer.unsynced {
-            self.empty_limbo(writer);
+            self.empty_limbo(writer)?;
             writer.unsynced = true;
             for (seat, file) in files {
                 self.unlink(*seat, file, by)?;

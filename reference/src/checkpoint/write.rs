@@ -24,17 +24,17 @@ const KEPT_BUFFER: usize = 16 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     next_generation: Option<u64>,
-    /// Files whose save said `Err` after their rename: gone before the next `Ok`.
+    /// Files whose save said `Err` at or after their rename: gone before the next `Ok`.
     limbo: Vec<PathBuf>,
-    /// A directory sync failed: what it should have covered is not durable yet.
+    /// A directory sync failed or is still wanted: what it should cover is not durable yet.
     pub(super) unsynced: bool,
     /// Changes since the index was written.
     pub(super) changes: usize,
 }
 
 impl Writer {
-    pub(super) fn new(next_generation: Option<u64>) -> Self {
-        Self { next_generation, ..Self::default() }
+    pub(super) fn new(next_generation: Option<u64>, unsynced: bool) -> Self {
+        Self { next_generation, unsynced, ..Self::default() }
     }
 
     /// A generation that no file had or will have, used up even if its save fails.
@@ -60,8 +60,9 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
     /// # Errors
     /// `AlreadyExists`, `InvalidId`, `Oversize` and `SerializationFailed`; `StorageFull`,
     /// `PermissionDenied` and `Io` as the system answers. After any of them every earlier
-    /// checkpoint is intact and this one is in no answer; only a crash before the next successful
-    /// change may bring it back.
+    /// checkpoint is intact and this one is in no answer of this store; only a crash, or a later
+    /// open, before the next successful change may bring it back. No change succeeds while the file
+    /// of an earlier failed save cannot be removed; the error then names that file.
     pub fn save(&self, draft: &Draft<S>) -> Result<Info, CheckpointError> {
         let result = self.try_save(draft).map_err(|error| match &draft.id {
             Some(id) => error.thread(&draft.thread_id).id(id),
@@ -81,6 +82,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         let mut writer = self.writer();
         let generation = writer.take_generation()?;
         let id = self.new_id(draft, generation)?;
+        self.empty_limbo(&mut writer)?;
         let header = Header {
             info: Info {
                 id,
@@ -218,7 +220,6 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         temp: &Path,
         encoded: &Encoded,
     ) -> Result<(), CheckpointError> {
-        self.empty_limbo(writer);
         let path = self.dir.join(encoded.name.text());
         if let Err(error) = self.fs.rename(temp, &path) {
             let _ = self.fs.remove(temp);
@@ -238,14 +239,23 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
     fn abandon(&self, writer: &mut Writer, path: PathBuf) {
         let _ = self.fs.remove(&path);
         writer.limbo.push(path);
+        // even a change that finds nothing to do makes the removal durable before its Ok
+        writer.unsynced = true;
     }
 
     /// Removes again what may not have been removed; the next directory sync makes it durable.
-    pub(super) fn empty_limbo(&self, writer: &mut Writer) {
-        writer.limbo.retain(|path| match self.fs.remove(path) {
-            Ok(()) => false,
-            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
-        });
+    ///
+    /// Fails when one stays: a sync would make that durable, and an open would show it.
+    pub(super) fn empty_limbo(&self, writer: &mut Writer) -> Result<(), CheckpointError> {
+        while let Some(path) = writer.limbo.last() {
+            match self.fs.remove(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(CheckpointError::io("remove of a rejected save", path, error));
+                }
+                Ok(()) | Err(_) => drop(writer.limbo.pop()),
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn sync(&self, writer: &mut Writer) -> Result<(), CheckpointError> {

@@ -77,6 +77,46 @@ fn parent(path: &Path) -> Option<&Path> {
     path.parent().map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir })
 }
 
+/// Makes a directory and its missing parents; each of them, and each directory above, is known to
+/// be durable by a sync of the one that holds it.
+fn make_directory(dir: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    let Some(above) = parent(dir) else { return Ok(()) };
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    let mut made = uninterrupted(|| builder.create(dir));
+    let missing = made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    if missing {
+        make_directory(above, sync)?;
+        made = uninterrupted(|| builder.create(dir));
+    }
+    match made {
+        Ok(()) => sync(above)?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {
+            match sync(above) {
+                // a directory above that may not be read is not one that this process could have
+                // made it in
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+                synced => synced?,
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    if missing {
+        return Ok(()); // what is further up is synced already
+    }
+    // whoever made those above may have died before its own sync of them; they are there, so that
+    // one that cannot be synced ends it and fails nothing
+    let whole = std::path::absolute(above).unwrap_or_default();
+    for further in whole.ancestors().skip(1) {
+        if let Err(error) = sync(further) {
+            tracing::debug!(%error, dir = %further.display(), "not synced, nor what is above");
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// The first bytes of a buffer, which grows to have as many.
 fn grown(buffer: &mut Vec<u8>, len: usize) -> &mut [u8] {
     if buffer.is_empty() {
@@ -90,29 +130,7 @@ fn grown(buffer: &mut Vec<u8>, len: usize) -> &mut [u8] {
 
 impl Fs for StdFs {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        let Some(above) = parent(dir) else { return Ok(()) };
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        let made = match uninterrupted(|| builder.create(dir)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.create_dir(above)?;
-                uninterrupted(|| builder.create(dir))
-            }
-            made => made,
-        };
-        match made {
-            Ok(()) => sync_directory(above),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {
-                // whoever made it may have died before its own sync; a directory above that may
-                // not be read is not one that this process could have made it in
-                sync_directory(above).or_else(|error| match error.kind() {
-                    io::ErrorKind::PermissionDenied => Ok(()),
-                    _ => Err(error),
-                })
-            }
-            Err(error) => Err(error),
-        }
+        make_directory(dir, &mut sync_directory)
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
@@ -314,6 +332,47 @@ mod tests {
         StdFs.remove(&dir.at("b")).unwrap();
         assert_eq!(StdFs.list(&dir.0).unwrap(), [entry("d", false)]);
         assert!(StdFs.sync_dir(&dir.at("gone")).is_err());
+    }
+
+    /// What is synced to make a directory, if a sync of `bad` is forbidden.
+    fn synced(dir: &Path, bad: Option<&Path>) -> Vec<PathBuf> {
+        let mut synced = Vec::new();
+        let made = make_directory(dir, &mut |dir| {
+            if Some(dir) == bad {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
+            synced.push(dir.to_owned());
+            Ok(())
+        });
+        made.unwrap();
+        synced
+    }
+
+    #[test]
+    fn every_directory_above_is_synced_when_one_is_made_or_is_there() {
+        let dir = Dir::new("above");
+        let above = |path: &Path| -> Vec<PathBuf> {
+            path.ancestors().skip(1).map(Path::to_owned).collect()
+        };
+        let (one, three) = (dir.at("a"), dir.at("b/c/d"));
+        for round in ["made", "there"] {
+            assert_eq!(synced(&one, None), above(&one), "{round}");
+        }
+        let mut all = synced(&three, None);
+        all.sort();
+        let mut wanted = above(&three);
+        wanted.sort();
+        assert_eq!(all, wanted);
+        assert_eq!(synced(&three, None), above(&three));
+    }
+
+    #[test]
+    fn a_directory_above_that_may_not_be_synced_ends_the_syncs_and_fails_nothing() {
+        let dir = Dir::new("forbidden");
+        let top = dir.0.parent().unwrap();
+        assert_eq!(synced(&dir.at("a/b"), Some(top)), [dir.0.clone(), dir.at("a")]);
+        assert_eq!(synced(&dir.at("a/b"), Some(&dir.0)), [dir.at("a")]);
+        assert!(synced(&dir.at("a/b"), Some(&dir.at("a"))).is_empty());
     }
 
     #[test]

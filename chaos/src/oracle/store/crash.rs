@@ -87,9 +87,12 @@ fn thread_is_wrong(model: &Model, thread: &str, found: &Found) -> Option<Wrong> 
             let expected = format!("{id:?} has state {}", saved.sha);
             return Some((K2, "content", expected, format!("its load gave {sha}")));
         }
-        if saved.is_some_and(|saved| saved.stands == Stands::Gone) {
-            let expected = "what was deleted stays so".to_owned();
-            return Some((K1, "deleted", expected, format!("{id:?} is back")));
+        if let Some(saved) = saved.filter(|saved| saved.stands == Stands::Gone) {
+            let expected = match saved.failed_in {
+                Some(_) => "what was not saved stays away once a later change is acknowledged",
+                None => "what was deleted stays so",
+            };
+            return Some((K1, "deleted", expected.to_owned(), format!("{id:?} is back")));
         }
     }
     let ids: Vec<String> = found.listed.iter().map(|(id, _)| id.clone()).collect();

@@ -39,6 +39,8 @@ pub(super) struct Saved {
     pub(super) shadowed: bool,
     /// Its save failed while this open of the store had the directory: no answer of it may have it.
     pub(super) failed_in: Option<u64>,
+    /// The line that said so.
+    pub(super) failed_at: usize,
 }
 
 impl Saved {
@@ -51,6 +53,7 @@ impl Saved {
             optional: false,
             shadowed: false,
             failed_in: None,
+            failed_at: 0,
         }
     }
 
@@ -148,6 +151,16 @@ impl Model {
                 _ => saved.stands = done,
             }
         }
+    }
+
+    /// A change that was asked for on this line was acknowledged: what failed before it while the
+    /// same open of the store had the directory does not come back.
+    pub(super) fn acknowledged(&mut self, open: u64, asked: usize) {
+        let all = self.threads.values_mut().flatten();
+        let failed = all.filter(|saved| saved.failed_in == Some(open) && saved.failed_at < asked);
+        failed
+            .filter(|saved| saved.stands == Stands::Doubt)
+            .for_each(|saved| saved.stands = Stands::Gone);
     }
 
     /// After a crash what is in doubt is settled by what is there.

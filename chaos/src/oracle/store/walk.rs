@@ -147,6 +147,11 @@ pub(super) fn walk(index: &Index<'_>, f: &mut Findings) {
     }
 }
 
+/// Its Ok ends what failed before it.
+fn is_change(op: &str) -> bool {
+    matches!(op, "save" | "delete" | "delete_thread" | "retain")
+}
+
 impl<'a> Walk<'a, '_> {
     fn moment(&mut self) {
         if self.keeps {
@@ -295,10 +300,14 @@ impl<'a> Walk<'a, '_> {
         }
         let evidence = || Evidence::line(called).and(at);
         answers::errors(self, call, answer, &evidence());
+        // what a driver's store does about a save that failed is not seen
+        if self.sees && answer.error.is_none() && is_change(&call.op) {
+            self.model.acknowledged(self.opens, called.line);
+        }
         match (call.op.as_str(), &answer.error) {
             ("open", None) => self.holder = self.started,
             ("save", None) => self.saved(at, call, answer),
-            ("save", Some(_)) => self.not_saved(call, answer, &evidence()),
+            ("save", Some(_)) => self.not_saved(at, call, answer, &evidence()),
             ("delete", None) => {
                 let id = call.id.as_deref().unwrap_or_default();
                 self.places.each(&mut self.model, id, |saved| saved.stands = Stands::Gone);
@@ -363,7 +372,7 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    fn not_saved(&mut self, call: &StoreCall, answer: &StoreAnswer, evidence: &Evidence) {
+    fn not_saved(&mut self, at: At, call: &StoreCall, answer: &StoreAnswer, evidence: &Evidence) {
         let thread = call.thread.as_deref().unwrap_or_default();
         let opens = self.opens;
         let last = self.model.threads.get_mut(thread).and_then(|all| all.last_mut());
@@ -372,6 +381,7 @@ impl<'a> Walk<'a, '_> {
             // Nothing was written, or nobody knows.
             saved.stands = if harmless { Stands::Gone } else { Stands::Doubt };
             saved.failed_in = Some(opens);
+            saved.failed_at = at.line;
         }
         for saved in self.model.threads.get_mut(thread).into_iter().flatten() {
             saved.optional = false;

@@ -1,6 +1,6 @@
 //! File systems that leave out what makes a save durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +25,8 @@ enum Trick {
     OneError,
     /// A write that took a part is taken for one that took all.
     ShortIsWhole,
+    /// The file of a save that failed when it had its name stays.
+    KeptRejected,
 }
 
 pub(in crate::saboteur) fn no_dir_sync(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
@@ -45,6 +47,10 @@ pub(in crate::saboteur) fn retried_sync(setup: Setup) -> Answered<Box<dyn Checkp
 
 pub(in crate::saboteur) fn short_is_whole(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
     over(setup, Trick::ShortIsWhole)
+}
+
+pub(in crate::saboteur) fn kept_rejected(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
+    over(setup, Trick::KeptRejected)
 }
 
 pub(in crate::saboteur) fn one_error(setup: Setup) -> Answered<Box<dyn Checkpointer>> {
@@ -86,6 +92,10 @@ struct State {
     unsynced: BTreeMap<PathBuf, SharedFile>,
     /// What temporary files are really called.
     names: BTreeMap<PathBuf, PathBuf>,
+    /// The file that got its name last.
+    renamed: Option<PathBuf>,
+    /// Files that are not removed.
+    kept: BTreeSet<PathBuf>,
 }
 
 struct Cheating {
@@ -175,11 +185,17 @@ impl Fs for Cheating {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let renamed = self.inner.rename(&self.name(from), to);
         renamed.map_err(|error| self.trick.told(error))?;
-        let late = locked(&self.state).unsynced.remove(from);
+        let mut state = locked(&self.state);
+        state.renamed = Some(to.to_owned());
+        let late = state.unsynced.remove(from);
+        drop(state);
         late.map_or(Ok(()), |file| locked(&file).sync())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        if locked(&self.state).kept.contains(path) {
+            return Ok(());
+        }
         self.inner.remove(&self.name(path))
     }
 
@@ -191,6 +207,11 @@ impl Fs for Cheating {
                 Ok(())
             }
             Trick::RetriedSync => self.inner.sync_dir(dir).or_else(|_| self.inner.sync_dir(dir)),
+            Trick::KeptRejected => self.inner.sync_dir(dir).inspect_err(|_| {
+                let mut state = locked(&self.state);
+                let rejected = state.renamed.take();
+                state.kept.extend(rejected);
+            }),
             _ => self.inner.sync_dir(dir),
         }
     }

@@ -8,8 +8,8 @@ mod small;
 mod table;
 
 use fs::{
-    counted_names, ignored_sync, late_sync, no_dir_sync, one_error, private_variants, retried_sync,
-    short_is_whole,
+    counted_names, ignored_sync, kept_rejected, late_sync, no_dir_sync, one_error,
+    private_variants, retried_sync, short_is_whole,
 };
 use lies::{
     bad_file_blocks, by_wall_clock, clock_ids, corrupt_as_none, index_first, newer_passed_over,

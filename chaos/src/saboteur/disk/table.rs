@@ -105,6 +105,16 @@ pub(in super::super) const TABLE: &[Saboteur] = &[
         sabotage: Sabotage::Store(super::ignored_sync),
     },
     Saboteur {
+        name: "keeps-rejected-saves",
+        row: "",
+        law: "K1",
+        rule: "crash",
+        lane: Disk,
+        scenarios: &["checkpoint/sync-fails"],
+        about: "leaves the file of a save that failed, which the next Ok makes durable",
+        sabotage: Sabotage::Store(super::kept_rejected),
+    },
+    Saboteur {
         name: "order-by-wall-clock",
         row: "",
         law: "K5",

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::checkpoint::{ErrorKind, IndexDamage};
+use crate::checkpoint::{Compression, ErrorKind, IndexDamage};
 
 /// Two checkpoints of `t`, one of `u`, and the index.
 fn directory() -> MemoryFs {
@@ -76,6 +76,58 @@ fn garbage_stray_bytes_zeros_and_a_missing_file_are_found() {
     fs.remove(&path(&newest)).unwrap();
     fs.create_dir(&path(&newest)).unwrap();
     assert_newest_is_lost(&fs, "a directory");
+}
+
+#[test]
+fn garbage_behind_a_file_that_makes_it_longer_than_any_state_hides_nothing_older() {
+    for index in [true, false] {
+        let fs = directory();
+        let newest = files(&fs).pop().unwrap();
+        let mut longer = bytes(&fs, &newest);
+        longer.resize(longer.len() + (2 << 20), 0);
+        put(&fs, &newest, &longer);
+        if !index {
+            fs.remove(&path("index.dck")).unwrap();
+        }
+        let store = open_on(fs, options(7).max_state(1 << 20));
+        assert_eq!(latest(&store, "t").as_deref(), Some("older"));
+        let error = store.load("newest").unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::IntegrityCheckFailed, "{error}");
+        let reason = "dashstream_checkpoint_corrupt_files_total";
+        assert_eq!(store.counters().get(reason, "trailing"), 1);
+    }
+}
+
+#[test]
+fn a_stray_name_at_the_end_of_the_order_is_damage_and_stops_no_save() {
+    let fs = directory();
+    let zeros = "0".repeat(32);
+    put(&fs, &format!("3fffffffffffffff-{zeros}-{zeros}-00000000.dck"), b"");
+    for round in 0..3 {
+        let store = open(&fs);
+        assert_eq!(corrupt_files(&store), 1, "round {round}");
+        let info = save(&store, "t", "next");
+        assert_eq!(info.generation, 4 + round);
+        assert_eq!(latest(&store, "t").as_deref(), Some("next"));
+    }
+}
+
+#[test]
+fn a_damaged_file_keeps_its_generation_to_itself() {
+    let fs = directory();
+    put(&fs, &files(&fs).pop().unwrap(), b"");
+    assert_eq!(save(&open(&fs), "t", "next").generation, 4);
+}
+
+#[test]
+fn an_intact_file_that_is_longer_than_any_state_is_refused_and_not_passed_over() {
+    let fs = directory();
+    let store = open_on(fs.clone(), options(7).compression(Compression::None));
+    save(&store, "t", &"long".repeat(1 << 20));
+    store.close();
+    let store = open_on(fs, options(7).max_state(16));
+    assert_eq!(store.latest("t").unwrap_err().kind(), &ErrorKind::Oversize);
+    assert_eq!(corrupt_files(&store), 0);
 }
 
 #[test]

@@ -81,9 +81,37 @@ fn a_save_whose_undoing_fails_too_shows_in_no_answer_and_is_gone_before_the_next
     let before = fs.log().len();
     in_flight(&store).unwrap();
     let kinds: Vec<&str> = fs.log().split_off(before).iter().map(Op::kind).collect();
-    let order = ["create", "write", "write", "sync", "remove", "rename", "sync_dir"];
+    let order = ["remove", "create", "write", "write", "sync", "rename", "sync_dir"];
     assert_eq!(kinds, order, "gone by the sync that makes the next one durable");
     assert_eq!(files(&fs.inner).len(), 2);
+}
+
+#[test]
+fn no_change_succeeds_while_the_file_of_a_failed_save_cannot_be_removed() {
+    let (fs, store) = prepared();
+    fs.fail(5, EIO);
+    fs.fail_all(Some("remove"), EACCES);
+    in_flight(&store).unwrap_err();
+    let rejected = files(&fs.inner).pop().unwrap();
+    let other = Draft::new("other", "x".to_owned());
+    for error in [store.save(&other).unwrap_err(), store.delete("none").unwrap_err()] {
+        assert_eq!(error.kind(), &ErrorKind::PermissionDenied);
+        assert_eq!(error.path(), Some(path(&rejected).as_path()), "{error}");
+    }
+    assert_eq!(names(&fs.inner).len(), 4, "identity, lock, old and rejected: nothing is staged");
+    fs.fail_all(None, 0);
+    store.save(&other).unwrap();
+    drop(store);
+    assert_eq!(latest(&open(&fs.inner), "t").as_deref(), Some("old"));
+}
+
+#[test]
+fn a_change_without_anything_to_do_ends_a_failed_rename_durably() {
+    let (fs, store) = prepared();
+    fs.fail(4, EIO);
+    in_flight(&store).unwrap_err();
+    assert!(!store.delete("none").unwrap());
+    assert_eq!(fs.log().last(), Some(&Op::SyncDir));
 }
 
 #[test]
@@ -140,6 +168,35 @@ fn a_full_disk_keeps_nothing_from_being_opened_and_read() {
     assert_eq!(latest(&store, "t").unwrap(), "old");
     let failed = "dashstream_checkpoint_index_write_failures_total";
     assert_eq!(store.counters().get(failed, ""), 1);
+}
+
+#[test]
+fn an_open_makes_durable_what_it_shows_before_it_answers() {
+    let (fs, store) = prepared();
+    drop(store);
+    let before = fs.log().len();
+    let store = open_on(fs.clone(), options(8));
+    assert_eq!(fs.log().get(before), Some(&Op::SyncDir));
+    drop(store);
+    fs.fail_all(Some("sync_dir"), EIO);
+    let error = Store::<String>::open(Arc::new(fs.clone()), "/c", options(9)).unwrap_err();
+    assert_eq!((error.kind(), error.path()), (&ErrorKind::Io, Some(Path::new("/c"))));
+    fs.fail_all(None, 0);
+    assert_eq!(latest(&open_on(fs, options(9)), "t").as_deref(), Some("old"));
+}
+
+#[test]
+fn a_directory_that_may_not_be_synced_is_opened_and_no_change_is_said_to_be_durable() {
+    for errno in [EACCES, EROFS] {
+        let (fs, store) = prepared();
+        drop(store);
+        fs.fail_all(Some("sync_dir"), errno);
+        let store = open_on(fs.clone(), options(8));
+        assert_eq!(latest(&store, "t").as_deref(), Some("old"));
+        assert_eq!(store.delete("none").unwrap_err().kind(), &ErrorKind::PermissionDenied);
+        fs.fail_all(None, 0);
+        assert!(!store.delete("none").unwrap());
+    }
 }
 
 #[test]

@@ -48,6 +48,51 @@ fn k9_does_not_forgive_a_failed_sync_of_the_directory_because_the_next_says_ok()
     breaks(&Tale::new().saved_by(&steps, "t", "a", "s1"), "K9 ignored");
 }
 
+impl Tale {
+    /// A save of `b` in thread `t` that fails when its file has its name already: 5 operations.
+    fn not_saved(mut self) -> Self {
+        let (thread, sha) = (Some("t".to_owned()), Some("s2".to_owned()));
+        self.call(StoreCall { id: Some("b".into()), thread, sha, ..StoreCall::of("save") });
+        self.steps(&["create", "write", "sync", "rename", "sync_dir!EIO"]);
+        self.refused("save", "io")
+    }
+}
+
+fn not_saved() -> Tale {
+    Tale::new().saved("t", "a", "s1").not_saved()
+}
+
+#[test]
+fn k1_lets_a_failed_save_come_back_only_before_the_next_change_that_is_acknowledged() {
+    let back: &[_] = &[("b", "s2"), ("a", "s1")];
+    keeps(&not_saved().crash_state(10, back, &[]), "K1");
+    let later = || not_saved().saved("u", "c", "s3");
+    keeps(&later().crash_state(14, back, &[]), "K1");
+    keeps(&later().crash_state(15, &[("a", "s1")], &[]), "K1");
+    breaks(&later().crash_state(15, back, &[]), "K1 crash");
+    breaks(&later().crash_state(15, &[("a", "s1"), ("b", "s2")], &[]), "K1 deleted");
+    let mut deleted = not_saved();
+    deleted.call(StoreCall { id: Some("none".into()), ..StoreCall::of("delete") });
+    let deleted = deleted.answer("delete", StoreAnswer::default());
+    breaks(&deleted.crash_state(10, back, &[]), "K1 crash");
+}
+
+#[test]
+fn k1_lets_a_failed_save_come_back_after_an_ok_that_another_open_or_an_earlier_call_got() {
+    let back: &[_] = &[("b", "s2"), ("a", "s1")];
+    let reopened = not_saved().opened("file").saved("u", "c", "s3");
+    keeps(&reopened.crash_state(15, back, &[]), "K1");
+    let mut beside = Tale::new().saved("t", "a", "s1");
+    beside.saving("u", "s3");
+    let earlier = beside.calls;
+    beside = beside.not_saved();
+    let (op, id) = ("save".to_owned(), Some("c".to_owned()));
+    let answer = StoreAnswer { call: earlier, op, id, ..StoreAnswer::default() };
+    beside.line(Src::Subject, Kind::StoreAnswer(answer));
+    let judgement = judge(&beside.crash_state(10, back, &[]).lines, &scenario());
+    assert!(judgement.violations.iter().all(|v| v.law != LawId::K1), "{:?}", judgement.violations);
+}
+
 #[test]
 fn an_id_that_was_refused_because_it_is_taken_still_has_its_first_state() {
     let mut tale = Tale::new().saved("t", "a", "s1");
