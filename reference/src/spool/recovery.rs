@@ -11,9 +11,9 @@ use crate::fs::{Fs, FsError};
 
 /// No segment is longer than this.
 pub(super) const READ_LIMIT: u64 = 64 << 20;
-/// How far a file that shows nothing of ours but its name may be ahead of the one before it. It can
-/// be a segment that a crash left without its header; one further ahead is somebody else's, and must
-/// not use up the generations.
+/// How far a file that shows nothing of ours but its name may be ahead of the one before it. It
+/// can be a segment that a crash left without its header; one further ahead is somebody else's, and
+/// must not use up the generations.
 const NAME_AHEAD: u64 = 1 << 32;
 
 /// Files with these names belong to the spool without being read.
