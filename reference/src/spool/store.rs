@@ -336,7 +336,9 @@ impl Spool {
         current.bytes += bytes.len() as u64;
         current.is_new = false;
         self.current = Some(current);
-        owed.iter().for_each(|entry| self.end(entry));
+        for entry in &owed {
+            self.end(entry);
+        }
         entries.iter().zip(&ids).for_each(|(entry, id)| self.apply(entry, *id));
         Ok(ids)
     }
