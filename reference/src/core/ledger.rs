@@ -148,7 +148,7 @@ pub struct Counters {
     pub recovered: u64,
     /// Events that found the spool full.
     pub spool_full: u64,
-    /// Entries that the spool's file system did not take.
+    /// Entries that the spool's file system did not take, and recalls that failed.
     pub spool_failures: u64,
     /// Deliveries after close or drop had resolved their event.
     pub late_deliveries: PerRoute<u64>,

@@ -17,19 +17,36 @@ pub(super) struct Recall {
     next_bytes: usize,
     /// The shell is reading.
     asked: bool,
+    /// Failures since something was last given back.
+    failures: u32,
+    /// When it is asked again after a failure.
+    again: Option<Duration>,
+}
+
+impl Recall {
+    /// When there is something to do because time has passed.
+    pub(super) fn next_timeout(&self) -> Option<Duration> {
+        self.again.filter(|_| self.left > 0)
+    }
+
+    /// Time has passed.
+    pub(super) fn step(&mut self, now: Duration) {
+        self.again = self.again.filter(|at| *at > now);
+    }
 }
 
 impl Core {
     /// The spool holds so many events of earlier incarnations: they go before all new ones. Called
     /// once, before anything is offered.
     pub fn expect(&mut self, records: usize, next_bytes: usize) {
-        self.recall = Recall { left: records, next_bytes, asked: false };
+        self.recall = Recall { left: records, next_bytes, ..Recall::default() };
     }
 
     /// Asks for the next events of the spool when there is room for a fair share of them.
     pub(super) fn next_recall(&mut self) -> Option<Effect> {
-        let Recall { left, next_bytes, asked } = self.recall;
-        if left == 0 || asked || self.closing.has_begun() {
+        let Recall { left, next_bytes, asked, again, .. } = self.recall;
+        let waits = asked || again.is_some_and(|at| at > self.now);
+        if left == 0 || waits || self.closing.has_begun() {
             return None;
         }
         let rules = &self.rules;
@@ -43,20 +60,30 @@ impl Core {
         if events < share || bytes < next_bytes {
             return None;
         }
-        self.recall.asked = true;
+        (self.recall.asked, self.recall.again) = (true, None);
         Some(Effect::Recall { events, bytes })
     }
 
-    /// The spool has given back what it was asked for. Once `close` has begun it is not taken any
-    /// more: it is on the spool as before.
+    /// The spool has given back what it was asked for, or failed to, and is asked again after a
+    /// back-off as between attempts of an event. Once `close` has begun nothing is taken any more:
+    /// it is on the spool as before.
     pub fn recalled(&mut self, now: Duration, recalled: Recalled) {
         let now = self.advance(now);
         self.recall.asked = false;
+        if recalled.failed {
+            self.counters.spool_failures += 1;
+        }
         if self.closing.has_begun() {
             return;
         }
         self.recall.left = recalled.left;
         self.recall.next_bytes = recalled.next_bytes;
+        self.recall.failures =
+            if recalled.failed { self.recall.failures.saturating_add(1) } else { 0 };
+        if recalled.failed {
+            let back_off = self.rules.policy.main.back_off(self.recall.failures, &mut self.rng);
+            self.recall.again = Some(now + back_off);
+        }
         for event in recalled.events {
             self.take_back_in(now, event);
         }

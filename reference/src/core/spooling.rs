@@ -75,6 +75,8 @@ pub struct Recalled {
     pub left: usize,
     /// Protobuf bytes of the next of them.
     pub next_bytes: usize,
+    /// It could not give any back; it is asked again after a while.
+    pub failed: bool,
 }
 
 /// One thing to be made durable.

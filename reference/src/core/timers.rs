@@ -31,6 +31,7 @@ impl Core {
             self.store.next_deadline(),
             self.back_offs.first().map(|(at, _)| *at),
             self.dead_letters.next_timeout(),
+            self.recall.next_timeout(),
             self.links.main.next_timeout(self.now, main_waits),
             self.links.dlq.next_timeout(self.now, dlq_waits),
             self.closing.next().map(|(at, _)| at),
@@ -59,6 +60,7 @@ impl Core {
         }
         self.drop_resolved_heads();
         self.main_back_offs(now);
+        self.recall.step(now);
         while let Some(key) = self.dead_letters.overdue(now) {
             self.finish(key);
         }

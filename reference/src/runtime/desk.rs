@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 
 use super::pump::Report;
 use super::shared::Shared;
-use crate::core::{Core, Recalled, SpoolEntry, SpoolFault, SpoolTicket, SpoolWrite};
-use crate::spool::{Spool, SpoolStatus};
+use crate::core::{Core, Recalled, SpoolFault, SpoolTicket, SpoolWrite};
+use crate::spool::{self, Spool, SpoolStatus};
 
 /// Entries in one write; far more bytes than a sync costs time.
 const BATCH_BYTES: usize = 4 << 20;
@@ -84,6 +84,11 @@ impl Desk {
         }
         inner.busy = true;
         drop(inner);
+        self.start(owner, reports);
+    }
+
+    /// Begins to work; `busy` is set.
+    fn start(&self, owner: &Weak<Shared>, reports: &mut Vec<Report>) {
         match (&self.pool, owner.upgrade()) {
             (Some(pool), Some(owner)) => {
                 pool.spawn_blocking(move || work(&owner));
@@ -99,14 +104,19 @@ impl Desk {
     /// Does the next group of jobs; `None` when there are none, and then nobody is at it.
     fn next_group(&self) -> Option<Vec<Done>> {
         let mut inner = self.lock();
-        let group = take_group(&mut inner.jobs);
-        if group.is_empty() {
-            inner.busy = false;
+        let mut group = take_group(&mut inner.jobs);
+        while group.is_empty() {
             let gone = if inner.ending { inner.spool.take() } else { None };
+            let Some(gone) = gone else {
+                inner.busy = false;
+                drop(inner);
+                self.idle.notify_waiters();
+                return None;
+            };
             drop(inner);
-            drop(gone);
-            self.idle.notify_waiters();
-            return None;
+            let_go(gone);
+            inner = self.lock();
+            group = take_group(&mut inner.jobs);
         }
         let spool = inner.spool.take();
         drop(inner);
@@ -125,11 +135,22 @@ impl Desk {
         Some(done)
     }
 
-    /// The core is closed: the spool is let go as soon as nothing is left to do.
-    pub(super) fn end(&self) {
+    /// The core is closed: the spool is let go as soon as nothing is left to do. Ends that it could
+    /// not write are tried once more before.
+    pub(super) fn end(&self, owner: &Weak<Shared>) {
         let mut inner = self.lock();
         inner.ending = true;
-        let gone = if inner.busy { None } else { inner.spool.take() };
+        if inner.busy {
+            return;
+        }
+        if inner.spool.as_ref().is_some_and(Spool::is_owing) {
+            inner.busy = true;
+            drop(inner);
+            // there are no jobs, so there is nothing to report
+            self.start(owner, &mut Vec::new());
+            return;
+        }
+        let gone = inner.spool.take();
         drop(inner);
         drop(gone);
     }
@@ -161,17 +182,20 @@ fn work(owner: &Arc<Shared>) {
     }
 }
 
+fn let_go(mut spool: Spool) {
+    if let Err(error) = spool.settle() {
+        tracing::error!(%error, "events that have ended may be sent again after the next open");
+    }
+}
+
 /// Jobs that share one sync, or one recall.
-fn take_group(jobs: &mut VecDeque<Job>) -> Vec<Job> {
+pub(super) fn take_group(jobs: &mut VecDeque<Job>) -> Vec<Job> {
     let mut group = Vec::new();
     let mut bytes = 0;
     while let Some(job) = jobs.front() {
         let size = match job {
             Job::Recall { .. } => usize::MAX,
-            Job::Write(write) => match &write.entry {
-                SpoolEntry::Record(record) => record.frame.len(),
-                SpoolEntry::Claims(..) | SpoolEntry::Resolved(_) => 0,
-            },
+            Job::Write(write) => spool::len_of(&write.entry),
         };
         bytes = size.saturating_add(bytes);
         if !group.is_empty() && bytes > BATCH_BYTES {
@@ -202,12 +226,12 @@ fn perform(spool: &mut Spool, group: Vec<Job>) -> Vec<Done> {
 }
 
 fn recall(spool: &mut Spool, events: usize, bytes: usize) -> Done {
-    let events = spool.take(events, bytes).map_err(|error| {
-        tracing::error!(%error, "the spool gives nothing back; it is tried again at the next open");
+    let events = spool.take(events, bytes).inspect_err(|error| {
+        tracing::error!(%error, "the spool gives nothing back; it is tried again");
     });
-    let left = if events.is_ok() { spool.pending() } else { 0 };
+    let (failed, left) = (events.is_err(), spool.pending());
     let next_bytes = spool.next_bytes().unwrap_or_default();
-    Done::Recalled(Recalled { events: events.unwrap_or_default(), left, next_bytes })
+    Done::Recalled(Recalled { events: events.unwrap_or_default(), left, next_bytes, failed })
 }
 
 /// The spool is gone.

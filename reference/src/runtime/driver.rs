@@ -156,7 +156,7 @@ impl Driver {
     /// Ends the clients and the spool off the application's path.
     async fn end(&mut self) {
         if let Some(desk) = &self.shared.desk {
-            desk.end();
+            desk.end(&self.shared.me);
             desk.ended().await;
         }
         for task in self.rebuilds.drain(..) {

@@ -166,7 +166,7 @@ pub const METRICS: &[Metric] = &[
     }),
     counter(
         "dashstream_spool_failures_total",
-        "Entries that the file system of the spool did not take",
+        "Entries that the file system of the spool did not take, and reads back that failed",
         |s| s.counters.spool_failures,
     ),
     Metric {

@@ -85,7 +85,7 @@ impl Drop for Handle {
         let shared = &self.shared;
         shared.abandon();
         if let Some(desk) = &shared.desk {
-            desk.end();
+            desk.end(&shared.me);
         }
         shared.metrics.part(shared);
     }
@@ -233,7 +233,7 @@ fn closed(shared: &Shared, began: Instant, target: &mut Option<u64>) -> Option<C
     }
     if let Some(desk) = &shared.desk {
         // the next producer may have the directory as soon as this close has returned
-        desk.end();
+        desk.end(&shared.me);
     }
     let counts = counts(&state.core.counters().tally);
     let took = began.elapsed();

@@ -71,7 +71,7 @@ fn short(len: usize) -> [u8; 4] {
 }
 
 /// Bytes that an entry will take.
-pub(super) fn len_of(entry: &SpoolEntry) -> usize {
+pub(crate) fn len_of(entry: &SpoolEntry) -> usize {
     HEAD + match entry {
         SpoolEntry::Record(record) => 48 + record.thread.len() + record.frame.len(),
         SpoolEntry::Claims(..) => 19,

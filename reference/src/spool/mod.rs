@@ -31,6 +31,7 @@ mod store;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use entry::len_of;
 pub use segment::{Damage, MAGIC, VERSION};
 pub use store::{Spool, SpoolError, SpoolOptions, SpoolStatus};
 

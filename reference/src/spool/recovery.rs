@@ -9,8 +9,12 @@ use super::{Damage, epoch, segment};
 use crate::core::{PerRoute, Persistence, SpoolId};
 use crate::fs::{Fs, FsError};
 
-/// A segment is never much longer than this: one batch beyond the length at which it is full.
-const READ_LIMIT: u64 = 64 << 20;
+/// No segment is longer than this.
+pub(super) const READ_LIMIT: u64 = 64 << 20;
+/// How far a file that shows nothing of ours but its name may be ahead of the one before it. It
+/// can be a segment that a crash left without its header; one further ahead is somebody else's, and
+/// must not use up the generations.
+const NAME_AHEAD: u64 = 1 << 32;
 
 /// Files with these names belong to the spool without being read.
 pub(super) const LOCK: &str = "spool.lock";
@@ -32,6 +36,8 @@ pub(super) struct Segment {
     pub(super) bytes: u64,
     /// Records in it that are not resolved.
     pub(super) live: usize,
+    /// The system did not read it: it may hold records, and ends.
+    pub(super) unread: bool,
 }
 
 /// What a directory holds.
@@ -66,6 +72,16 @@ impl Recovery {
         );
     }
 
+    /// A file has the name of this generation, and perhaps more to show. True when it may be ours.
+    /// Called in the order of names.
+    fn take_name(&mut self, generation: u64, shows_more: bool) -> bool {
+        let is_near = generation.saturating_sub(self.last_generation) <= NAME_AHEAD;
+        if shows_more || is_near {
+            self.last_generation = self.last_generation.max(generation);
+        }
+        shows_more || is_near
+    }
+
     fn saw_epoch(&mut self, epoch: u32) {
         self.seen_epoch = self.seen_epoch.max(Some(epoch.min(epoch::LAST)));
     }
@@ -83,12 +99,14 @@ pub(super) fn recover(fs: &dyn Fs, dir: &Path) -> Result<Recovery, FsError> {
             out.epochs.push(epoch);
             out.saw_epoch(epoch);
         } else if let Some(generation) = segment::generation(&entry.name) {
-            out.last_generation = out.last_generation.max(generation);
             match fs.read(&path, READ_LIMIT) {
                 Ok(bytes) => read(&mut out, &mut found, &path, generation, &bytes),
                 Err(error) => {
                     tracing::warn!(path = %path.display(), %error, "a segment cannot be read");
                     out.note(Damage::Unreadable, &path, 1);
+                    out.take_name(generation, false);
+                    let segment = Segment { bytes: length(fs, &path), live: 0, unread: true };
+                    out.segments.insert(generation, segment);
                 }
             }
         } else if entry.name != LOCK {
@@ -99,6 +117,22 @@ pub(super) fn recover(fs: &dyn Fs, dir: &Path) -> Result<Recovery, FsError> {
     Ok(out)
 }
 
+/// Bytes of a file that was not read as a whole, as far as single ones can be.
+fn length(fs: &dyn Fs, path: &Path) -> u64 {
+    let has = |at: u64| fs.read_at(path, at, 1).is_ok_and(|bytes| !bytes.is_empty());
+    let (mut len, mut step) = (0, 1);
+    while has(step - 1) && step < 1 << 62 {
+        (len, step) = (step, step * 2);
+    }
+    while step > 1 {
+        step /= 2;
+        if has(len + step - 1) {
+            len += step;
+        }
+    }
+    len
+}
+
 fn read(
     out: &mut Recovery,
     found: &mut BTreeMap<SpoolId, Candidate>,
@@ -107,6 +141,11 @@ fn read(
     bytes: &[u8],
 ) {
     let scan = segment::scan(generation, bytes);
+    let shows_more = scan.epoch.is_some() || scan.newer || !scan.entries.is_empty();
+    if !out.take_name(generation, shows_more) {
+        out.note(Damage::Foreign, path, 1);
+        return;
+    }
     let mut counts: BTreeMap<Damage, u64> = BTreeMap::new();
     scan.damage.iter().for_each(|damage| *counts.entry(*damage).or_default() += 1);
     for (damage, count) in counts {
@@ -117,7 +156,8 @@ fn read(
         return;
     }
     scan.epoch.into_iter().for_each(|epoch| out.saw_epoch(epoch));
-    out.segments.insert(generation, Segment { bytes: bytes.len() as u64, live: 0 });
+    let segment = Segment { bytes: bytes.len() as u64, ..Segment::default() };
+    out.segments.insert(generation, segment);
     for (offset, entry) in scan.entries {
         match entry.body {
             Body::Record(record) => {

@@ -1,12 +1,12 @@
 //! The spool itself: opened once, then appended to in groups and drained in order.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io::ErrorKind;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::entry::{self, Body};
-use super::recovery::{self, LOCK, Live, Recovery, Segment};
+use super::recovery::{self, LOCK, Live, READ_LIMIT, Recovery, Segment};
 use super::{Damage, epoch, segment};
 use crate::core::{PerRoute, Persistence, Recovered, SpoolEntry, SpoolFault, SpoolId};
 use crate::fs::{Fs, FsError, FsFile, FsLock, LockError};
@@ -15,6 +15,10 @@ use crate::fs::{Fs, FsError, FsFile, FsLock, LockError};
 const SEGMENT: u64 = 8 << 20;
 /// What a record's own later entries take: claims when it is sent again, and its end.
 const RESERVE: u64 = 64;
+/// Most bytes of entries in one append: a segment must stay short enough to be read as a whole.
+const APPEND: usize = 32 << 20;
+/// Most ends of earlier failures that go with one append.
+const OWED: usize = 1 << 16;
 
 /// Where a spool is and how large it may become.
 #[derive(Clone, Debug)]
@@ -23,7 +27,7 @@ pub struct SpoolOptions {
     pub directory: PathBuf,
     /// Most bytes of all segments; a record that would exceed it is not taken.
     pub max_bytes: u64,
-    /// A segment of this many bytes is full.
+    /// A segment of this many bytes is full; one of 64 MiB is in any case.
     pub segment_bytes: u64,
 }
 
@@ -52,6 +56,14 @@ pub enum SpoolError {
     /// The file system refused.
     #[error("{0}; make the spool's directory usable, or leave `spool.directory` out")]
     Fs(#[from] FsError),
+    /// A segment has the last generation there is.
+    #[error(
+        "the spool in {} has used up its generations; take a new directory", directory.display()
+    )]
+    Generations {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// The directory was opened 2^24 times.
     #[error("the spool in {} has used up its epochs; take a new directory", directory.display())]
     Epochs {
@@ -92,8 +104,9 @@ pub struct Spool {
     claims: BTreeMap<SpoolId, PerRoute<Persistence>>,
     current: Option<Current>,
     next_generation: u64,
-    /// Records that may be on the disk although their append failed: to be resolved with the next.
-    voids: Vec<SpoolId>,
+    /// Ends that are not known to be durable, to go with the next append: those of an append that
+    /// failed, and those of its records, which may be on the disk all the same.
+    owed: BTreeSet<SpoolId>,
     /// Bytes of segments, of what other versions left, and kept free for the records' own ends.
     used: u64,
     reserved: u64,
@@ -129,8 +142,11 @@ impl Spool {
         if epoch > epoch::LAST {
             return Err(SpoolError::Epochs { directory: dir });
         }
+        let Some(next_generation) = recovery.last_generation.checked_add(1) else {
+            return Err(SpoolError::Generations { directory: dir });
+        };
         epoch::begin(fs.as_ref(), &dir, epoch, recovery.epochs.iter().copied())?;
-        let Recovery { segments, live, damage, last_generation, other_bytes, .. } = recovery;
+        let Recovery { segments, live, damage, other_bytes, .. } = recovery;
         let mut spool = Self {
             fs,
             options,
@@ -141,8 +157,8 @@ impl Spool {
             claims: live.iter().map(|live| (live.id, live.claims)).collect(),
             pending: live.into(),
             current: None,
-            next_generation: last_generation.saturating_add(1),
-            voids: Vec::new(),
+            next_generation,
+            owed: BTreeSet::new(),
             damage,
             _lock: lock,
         };
@@ -198,8 +214,8 @@ impl Spool {
             }
             out.push(recovered);
         }
-        if !begun.is_empty() {
-            self.append(&begun)?;
+        for part in parts(&begun, APPEND) {
+            self.append(part)?;
         }
         self.pending.drain(..taken);
         Ok(out)
@@ -227,83 +243,138 @@ impl Spool {
         self.options.directory.join(segment::name(generation))
     }
 
-    /// Makes entries durable, all with one sync. Each is answered: the record's id, or why it is
-    /// not on the spool. Claims and ends are taken also when the spool is full.
+    /// Makes entries durable, with one sync for up to 32 MiB. Each is answered: the record's id, or
+    /// why it is not on the spool. Claims and ends are taken also when the spool is full. An end
+    /// that fails is tried again with the next write, and by [`Spool::settle`].
     pub fn write(&mut self, entries: &[SpoolEntry]) -> Vec<Result<SpoolId, SpoolFault>> {
         let mut room = self.options.max_bytes.saturating_sub(self.used + self.reserved);
         let fits: Vec<bool> = entries
             .iter()
             .map(|entry| {
-                let SpoolEntry::Record(record) = entry else { return true };
-                let need = entry::len_of(entry) as u64 + RESERVE;
-                let fits = need <= room && record.frame.len() <= entry::MAX_BODY / 2;
+                let SpoolEntry::Record(_) = entry else { return true };
+                let (len, need) = (entry::len_of(entry), entry::len_of(entry) as u64 + RESERVE);
+                let fits = need <= room && len <= entry::HEAD + entry::MAX_BODY;
                 room -= if fits { need } else { 0 };
                 fits
             })
             .collect();
         let kept: Vec<SpoolEntry> =
             entries.iter().zip(&fits).filter(|(_, fits)| **fits).map(|(e, _)| e.clone()).collect();
-        let written = if kept.is_empty() { Ok(Vec::new()) } else { self.append(&kept) };
-        let mut ids = match written {
-            Ok(ids) => ids.into_iter(),
-            Err(error) => {
-                tracing::error!(%error, "the spool took nothing");
-                let answer = |fits: bool| if fits { SpoolFault::Failed } else { SpoolFault::Full };
-                return fits.into_iter().map(|fits| Err(answer(fits))).collect();
+        let mut written = Vec::with_capacity(kept.len());
+        for part in parts(&kept, APPEND) {
+            match self.append(part) {
+                Ok(ids) => written.extend(ids.into_iter().map(Ok)),
+                Err(error) => {
+                    tracing::error!(%error, entries = part.len(), "the spool did not take entries");
+                    written.extend(part.iter().map(|_| Err(SpoolFault::Failed)));
+                }
+            }
+        }
+        if written.iter().all(Result::is_ok) {
+            self.sweep();
+        }
+        let mut written = written.into_iter();
+        let mut answer = |fits: bool| {
+            if fits {
+                written.next().unwrap_or(Err(SpoolFault::Failed))
+            } else {
+                Err(SpoolFault::Full)
             }
         };
-        self.sweep();
-        fits.into_iter()
-            .map(
-                |fits| {
-                    if fits { ids.next().ok_or(SpoolFault::Failed) } else { Err(SpoolFault::Full) }
-                },
-            )
-            .collect()
+        fits.into_iter().map(&mut answer).collect()
+    }
+
+    /// Ends are left that no write has made durable yet.
+    #[must_use]
+    pub fn is_owing(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Makes the ends durable that earlier writes could not: for whoever lets the spool go.
+    ///
+    /// # Errors
+    /// [`SpoolError`]; the records of those ends may come back at the next open.
+    pub fn settle(&mut self) -> Result<(), SpoolError> {
+        if self.is_owing() {
+            self.sweep();
+        }
+        while self.is_owing() {
+            self.append(&[])?;
+            self.sweep();
+        }
+        Ok(())
     }
 
     /// Appends and syncs; returns an id for each entry.
     fn append(&mut self, entries: &[SpoolEntry]) -> Result<Vec<SpoolId>, FsError> {
-        let voids = std::mem::take(&mut self.voids);
-        let voids: Vec<SpoolEntry> = voids.into_iter().map(SpoolEntry::Resolved).collect();
-        let mut current = match self.current.take() {
-            Some(current) if current.bytes < self.options.segment_bytes => current,
-            _ => self.create()?,
-        };
+        let owed: Vec<SpoolEntry> =
+            self.owed.iter().take(OWED).copied().map(SpoolEntry::Resolved).collect();
+        let size: usize = owed.iter().chain(entries).map(entry::len_of).sum();
+        let mut current = self.room_for(size as u64).inspect_err(|_| self.owe(entries, &[]))?;
         let (from, mut bytes) = (current.bytes, Vec::new());
         if current.is_new {
             bytes.extend(segment::header(current.generation, self.epoch));
         }
-        let mut ids = Vec::with_capacity(entries.len());
-        for entry in voids.iter().chain(entries) {
+        let mut ids = Vec::with_capacity(owed.len() + entries.len());
+        for entry in owed.iter().chain(entries) {
             let (segment, ordinal) = (current.generation, current.ordinal);
             let at = from + bytes.len() as u64;
             entry::encode(&mut bytes, at, segment, ordinal, entry);
             ids.push(SpoolId { segment, ordinal });
             current.ordinal += 1;
         }
-        let ids = ids.split_off(voids.len());
+        let ids = ids.split_off(owed.len());
         let result = self.commit(&mut current, &bytes);
         self.used += bytes.len() as u64;
         let place = self.segments.entry(current.generation).or_default();
         place.bytes += bytes.len() as u64;
         if let Err(error) = result {
             // nothing is known of this file any more: what may be in it must not come back
-            self.voids = resolved(&voids);
-            self.voids.extend(records(entries, &ids));
+            self.owe(entries, &ids);
             return Err(error);
         }
         current.bytes += bytes.len() as u64;
         current.is_new = false;
         self.current = Some(current);
+        for entry in &owed {
+            self.end(entry);
+        }
         entries.iter().zip(&ids).for_each(|(entry, id)| self.apply(entry, *id));
         Ok(ids)
     }
 
+    /// An append failed: its ends are owed, and those of its records, which may come to the disk.
+    /// Owed ends that were in it stay owed.
+    fn owe(&mut self, entries: &[SpoolEntry], ids: &[SpoolId]) {
+        self.owed.extend(entries.iter().filter_map(|entry| match entry {
+            SpoolEntry::Resolved(id) => Some(*id),
+            SpoolEntry::Record(_) | SpoolEntry::Claims(..) => None,
+        }));
+        let written = entries.iter().zip(ids);
+        let records = written.filter(|(entry, _)| matches!(entry, SpoolEntry::Record(_)));
+        self.owed.extend(records.map(|(_, id)| *id));
+    }
+
+    /// The segment that takes so many bytes of entries.
+    fn room_for(&mut self, size: u64) -> Result<Current, FsError> {
+        match self.current.take() {
+            Some(current)
+                if current.bytes < self.options.segment_bytes
+                    && current.bytes + size <= READ_LIMIT =>
+            {
+                Ok(current)
+            }
+            _ => self.create(),
+        }
+    }
+
     fn create(&mut self) -> Result<Current, FsError> {
         let generation = self.next_generation;
-        self.next_generation += 1;
         let path = self.path(generation);
+        let next = generation.checked_add(1).ok_or_else(|| {
+            FsError::new("create", &path, io::Error::other("its generations are used up"))
+        })?;
+        self.next_generation = next;
         let file = self.fs.create_new(&path).map_err(|e| FsError::new("create", &path, e))?;
         Ok(Current { generation, file, bytes: 0, ordinal: 0, is_new: true })
     }
@@ -334,21 +405,28 @@ impl Spool {
                     *known = *claims;
                 }
             }
-            SpoolEntry::Resolved(id) => {
-                if self.claims.remove(id).is_some() {
-                    self.reserved = self.reserved.saturating_sub(RESERVE);
-                    if let Some(segment) = self.segments.get_mut(&id.segment) {
-                        segment.live = segment.live.saturating_sub(1);
-                    }
-                }
+            SpoolEntry::Resolved(_) => self.end(entry),
+        }
+    }
+
+    /// An end is durable.
+    fn end(&mut self, entry: &SpoolEntry) {
+        let SpoolEntry::Resolved(id) = entry else { return };
+        self.owed.remove(id);
+        if self.claims.remove(id).is_some() {
+            self.reserved = self.reserved.saturating_sub(RESERVE);
+            if let Some(segment) = self.segments.get_mut(&id.segment) {
+                segment.live = segment.live.saturating_sub(1);
             }
         }
     }
 
     /// Removes segments that hold nothing live, from the oldest on. In this order, and each durably
-    /// before the next: an end must not go before the record that it is about.
+    /// before the next: an end must not go before the record that it is about. Nobody knows what a
+    /// segment holds that was not read: it stays, and so does all that may be about its records.
     fn sweep(&mut self) {
-        while let Some((&generation, &Segment { bytes, live: 0 })) = self.segments.first_key_value()
+        while let Some((&generation, &Segment { bytes, live: 0, unread: false })) =
+            self.segments.first_key_value()
         {
             if self.current.as_ref().is_some_and(|current| current.generation == generation) {
                 return;
@@ -364,23 +442,22 @@ impl Spool {
                 return;
             }
             self.segments.pop_first();
+            self.owed.retain(|id| id.segment != generation);
             self.used = self.used.saturating_sub(bytes);
         }
     }
 }
 
-fn resolved(entries: &[SpoolEntry]) -> Vec<SpoolId> {
-    let id = |entry: &SpoolEntry| match entry {
-        SpoolEntry::Resolved(id) => Some(*id),
-        _ => None,
-    };
-    entries.iter().filter_map(id).collect()
-}
-
-fn records<'a>(
-    entries: &'a [SpoolEntry],
-    ids: &'a [SpoolId],
-) -> impl Iterator<Item = SpoolId> + 'a {
-    let pairs = entries.iter().zip(ids);
-    pairs.filter(|(entry, _)| matches!(entry, SpoolEntry::Record(_))).map(|(_, id)| *id)
+/// Entries in runs that take at most so many bytes; one that takes more is alone.
+fn parts(entries: &[SpoolEntry], most: usize) -> impl Iterator<Item = &[SpoolEntry]> {
+    let mut size = 0;
+    entries.chunk_by(move |one, next| {
+        if size == 0 {
+            size = entry::len_of(one);
+        }
+        size += entry::len_of(next);
+        let fits = size <= most;
+        size = if fits { size } else { 0 };
+        fits
+    })
 }

@@ -97,6 +97,8 @@ pub(super) struct SpoolPart {
     /// Events to give back.
     pub(super) stock: VecDeque<Recovered>,
     pub(super) recalls: Vec<(usize, usize)>,
+    /// Recalls that fail before one succeeds.
+    pub(super) failing_recalls: usize,
 }
 
 pub(super) const WALL_US: i64 = 1_735_689_600_000_000;
@@ -282,10 +284,12 @@ impl Pair {
 
     fn recall(&mut self, events: usize, bytes: usize) {
         self.spool.recalls.push((events, bytes));
-        let count = events.min(bytes / 100).min(self.spool.stock.len());
+        let failed = self.spool.failing_recalls > 0;
+        self.spool.failing_recalls = self.spool.failing_recalls.saturating_sub(1);
+        let count = if failed { 0 } else { events.min(bytes / 100).min(self.spool.stock.len()) };
         let events = self.spool.stock.drain(..count).collect();
         let left = self.spool.stock.len();
-        self.core.recalled(self.now, Recalled { events, left, next_bytes: 100 });
+        self.core.recalled(self.now, Recalled { events, left, next_bytes: 100, failed });
     }
 
     fn submit(&mut self, route: Route, record: Record) {

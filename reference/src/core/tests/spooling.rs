@@ -270,3 +270,17 @@ fn a_recovered_event_that_came_from_a_dlq_is_not_dead_lettered() {
     assert_eq!(pair.times(Route::Dlq), []);
     assert_eq!(pair.told(), [spooled(Persistence::Not, Persistence::Not)]);
 }
+
+#[test]
+fn a_recall_that_failed_is_counted_and_tried_again_while_new_events_wait() {
+    let mut pair = Pair::new(spool());
+    pair.spool.failing_recalls = 2;
+    pair.stock("a", 3, NEVER);
+    let Admission::Waiting(ticket) = pair.offer("a", 100) else { panic!() };
+    assert_eq!((pair.spool.recalls.len(), pair.handed(Route::Main).len()), (1, 0));
+    pair.run(ms(60_000));
+    assert_eq!(pair.spool.recalls.len(), 3);
+    assert_eq!(pair.handed(Route::Main), [1000, 1001, 1002]);
+    assert_eq!(pair.admitted, [ticket]);
+    assert_eq!(pair.core.counters().spool_failures, 2);
+}

@@ -5,6 +5,7 @@ use super::*;
 use crate::core::{ErrorClass, Persistence};
 use crate::fs::Fs;
 use crate::runtime::OpenError;
+use crate::runtime::desk::{Job, take_group};
 use crate::spool::tests::mem::MemFs;
 
 fn config() -> ProducerConfig {
@@ -157,4 +158,62 @@ async fn a_file_system_that_fails_leaves_events_dropped_and_counted() {
     let report = life.producer.close(10 * SECOND).await;
     assert_eq!(report.counts.keys().next().unwrap().0, "dropped");
     assert_eq!(life.metric("dashstream_spool_failures_total"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_whose_write_failed_is_written_by_close() {
+    for inline in [true, false] {
+        let fs = MemFs::default();
+        let first = Life::open(&fs, inline).await;
+        first.main.treat(REFUSED);
+        first.producer.send(event("a")).await.unwrap();
+        first.producer.close(10 * SECOND).await;
+        // the epoch's is the first sync of a life, then comes the one of the claims
+        fs.fail_sync_after(2);
+        let second = Life::open(&fs, inline).await;
+        second.producer.send(event("a")).await.unwrap();
+        second.producer.close(10 * SECOND).await;
+        assert_eq!(second.metric("dashstream_spool_failures_total"), 1);
+        let third = Life::open(&fs, inline).await;
+        assert!(third.producer.close(SECOND).await.counts.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_failed_recall_does_not_end_the_drain() {
+    let fs = MemFs::default();
+    let first = Life::open(&fs, true).await;
+    first.main.treat(REFUSED);
+    first.producer.send(event("a")).await.unwrap();
+    first.producer.close(10 * SECOND).await;
+    // the first creation of a life is its epoch, the second the segment of its claims
+    fs.fail_create_after(1);
+    let second = Life::open(&fs, true).await;
+    second.producer.send(event("a")).await.unwrap();
+    let report = second.producer.close(10 * SECOND).await;
+    assert_eq!(report.counts, [(("acked", ""), 2)].into());
+    assert_eq!(second.metric("dashstream_spool_failures_total"), 1);
+}
+
+#[test]
+fn jobs_share_a_write_by_what_they_take_on_the_disk() {
+    use crate::core::{MessageId, PerRoute, SpoolEntry, SpoolRecord, SpoolTicket, SpoolWrite};
+    let thread: Arc<str> = "a".repeat(3 << 20).into();
+    let not = Persistence::Not;
+    let job = |n: u64| {
+        let record = SpoolRecord {
+            message_id: MessageId([0; 16]),
+            thread: Arc::clone(&thread),
+            sequence: n,
+            accepted_us: 0,
+            bytes: 1,
+            from_dlq: false,
+            claims: PerRoute { main: not, dlq: not },
+            frame: "x".into(),
+        };
+        let entry = SpoolEntry::Record(Box::new(record));
+        Job::Write(SpoolWrite { ticket: SpoolTicket::End, entry })
+    };
+    let mut jobs = (0..3).map(job).collect();
+    assert_eq!(take_group(&mut jobs).len(), 1);
 }

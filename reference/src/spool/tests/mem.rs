@@ -24,8 +24,14 @@ struct Inner {
     ops: usize,
     /// Operations that still work.
     left: Option<usize>,
-    /// The next syncs fail.
+    /// The next syncs fail, after so many that do not.
     failing_syncs: usize,
+    sound_syncs: usize,
+    /// The next creations fail, after so many that do not.
+    failing_creates: usize,
+    sound_creates: usize,
+    /// Reads of this file as a whole fail.
+    unreadable: Option<PathBuf>,
     capacity: Option<usize>,
 }
 
@@ -68,6 +74,26 @@ impl MemFs {
 
     pub(crate) fn fail_syncs(&self, n: usize) {
         self.lock().failing_syncs = n;
+    }
+
+    pub(crate) fn fail_creates(&self, n: usize) {
+        self.lock().failing_creates = n;
+    }
+
+    /// One sync fails after so many.
+    pub(crate) fn fail_sync_after(&self, n: usize) {
+        let mut inner = self.lock();
+        (inner.sound_syncs, inner.failing_syncs) = (n, 1);
+    }
+
+    /// One creation fails after so many.
+    pub(crate) fn fail_create_after(&self, n: usize) {
+        let mut inner = self.lock();
+        (inner.sound_creates, inner.failing_creates) = (n, 1);
+    }
+
+    pub(crate) fn unreadable(&self, name: Option<&str>) {
+        self.lock().unreadable = name.map(|name| Path::new("/spool").join(name));
     }
 
     pub(crate) fn capacity(&self, bytes: Option<usize>) {
@@ -140,7 +166,9 @@ impl FsFile for File {
 
     fn sync(&mut self) -> io::Result<()> {
         let mut inner = self.fs.op()?;
-        if inner.failing_syncs > 0 {
+        if inner.sound_syncs > 0 {
+            inner.sound_syncs -= 1;
+        } else if inner.failing_syncs > 0 {
             inner.failing_syncs -= 1;
             return Err(io::Error::other("EIO"));
         }
@@ -167,6 +195,12 @@ impl Fs for MemFs {
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn FsFile>> {
         let mut inner = self.op()?;
+        if inner.sound_creates > 0 {
+            inner.sound_creates -= 1;
+        } else if inner.failing_creates > 0 {
+            inner.failing_creates -= 1;
+            return Err(io::Error::other("EIO"));
+        }
         if inner.live.contains_key(path) {
             return Err(ErrorKind::AlreadyExists.into());
         }
@@ -182,8 +216,12 @@ impl Fs for MemFs {
         Ok(data.bytes[from..(from + len).min(data.bytes.len())].to_vec())
     }
 
-    fn read(&self, path: &Path, _limit: u64) -> io::Result<Vec<u8>> {
-        Ok(self.node(path)?.lock().unwrap().bytes.clone())
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        if self.lock().unreadable.as_deref() == Some(path) {
+            return Err(io::Error::other("EIO"));
+        }
+        let bytes = self.node(path)?.lock().unwrap().bytes.clone();
+        if bytes.len() as u64 > limit { Err(ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 mod damage;
 mod entries;
+mod failing;
 pub(crate) mod mem;
 mod storing;
 
