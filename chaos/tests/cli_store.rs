@@ -194,3 +194,48 @@ fn verify_tells_a_broken_name_of_the_directory_and_what_lies_in_a_checkpoints_pl
     assert_eq!(named("identity.dck"), Some(("damaged".into(), "corrupt".into())));
     assert_eq!(named("somebody-elses"), None);
 }
+
+/// A directory that the original wrote.
+fn original(variant: &str) -> String {
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../reference/tests/data");
+    data.join("checkpoints-v1").join(variant).join("dir").to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_order_of_version_1_is_not_told_where_only_the_type_of_the_state_tells_it() {
+    for (variant, told) in [("bare", false), ("compressed", false), ("versioned", true)] {
+        let threads =
+            json(&dashproof(&["checkpoint", "ls", &original(variant), "--format", "json"]));
+        let many = |thread: &&serde_json::Value| {
+            thread["thread"].is_string() && thread["checkpoints"].as_array().unwrap().len() > 1
+        };
+        let thread = threads.iter().find(many).unwrap();
+        assert_eq!(thread["latest"].is_string(), told, "{variant}: {thread}");
+        assert_eq!(thread["latest_unknown"].is_null(), told, "{variant}: {thread}");
+        let first = &thread["checkpoints"][0]["checkpoint"];
+        assert!(first["generation"].is_null(), "{first}");
+        assert_eq!(first["secs"].is_u64(), told, "{first}");
+    }
+}
+
+#[test]
+fn verify_does_not_call_proven_what_it_cannot_prove() {
+    let verified = dashproof(&["checkpoint", "verify", &original("bare")]);
+    let text = stdout(&verified);
+    assert_eq!(code(&verified), exit::INCONCLUSIVE, "{text}");
+    assert!(text.contains("unproven (no_checksum: "), "{text}");
+    assert!(text.trim_end().ends_with("that nothing here proves: inconclusive"), "{text}");
+}
+
+#[test]
+fn a_newest_file_that_cannot_be_given_has_no_older_one_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, disk) = recorded(dir.path());
+    let path = disk.to_str().unwrap();
+    let args = ["checkpoint", "ls", path, "--max-state", "0"];
+    let listed = stdout(&dashproof(&args));
+    assert!(listed.contains("latest unknown: "), "{listed}");
+    assert!(listed.contains("refused (oversize: "), "{listed}");
+    let threads = json(&dashproof(&[&args[..], &["--format", "json"]].concat()));
+    assert!(threads.iter().all(|thread| thread["latest"].is_null()), "{threads:?}");
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use dashproof_reference::checkpoint::MAX_STATE;
 
 use super::decode::DecodeArgs;
 use crate::scenario::model::LaneName;
@@ -275,6 +276,9 @@ pub(crate) struct LookArgs {
     /// The directory.
     #[arg(value_name = "DIR")]
     pub(crate) dir: PathBuf,
+    /// Most bytes of a state that is read or inflated.
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_STATE)]
+    pub(crate) max_state: u64,
     /// Output.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

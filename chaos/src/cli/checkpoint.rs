@@ -17,23 +17,31 @@ pub(crate) fn checkpoint(args: &CheckpointArgs) -> Result<u8, Failure> {
     let (Look::Ls(look) | Look::Show(look) | Look::Verify(look)) = &args.look;
     let reports = reports(look)?;
     let ill: Vec<&FileReport> = reports.iter().filter(|report| is_ill(report)).collect();
+    let unproven: Vec<&FileReport> =
+        reports.iter().filter(|report| report.health == Health::Unproven).collect();
     let (text, code) = match (&args.look, look.format) {
         (Look::Ls(_), Format::Human) => (threads(&reports), exit::PROVEN),
         (Look::Ls(_), Format::Json) => (lines(threads_json(&reports)), exit::PROVEN),
         (Look::Show(_), Format::Human) => (reports.iter().map(told).collect(), exit::PROVEN),
         (Look::Show(_), Format::Json) => (lines(reports.iter().map(as_json)), exit::PROVEN),
         (Look::Verify(_), format) => {
-            let code = if ill.is_empty() { exit::PROVEN } else { exit::VIOLATION };
+            let code = match (ill.is_empty(), unproven.is_empty()) {
+                (true, true) => exit::PROVEN,
+                (true, false) => exit::INCONCLUSIVE,
+                (false, _) => exit::VIOLATION,
+            };
             let text = match format {
-                Format::Human => verified(&reports, &ill, code),
+                Format::Human => verified(&reports, &ill, &unproven, code),
                 Format::Json => {
                     let summary = json!({
                         "type": "summary",
                         "checkpoints": checkpoints(&reports),
                         "ill": ill.len(),
+                        "unproven": unproven.len(),
                         "exit": code,
                     });
-                    lines(ill.iter().map(|report| as_json(report)).chain([summary]))
+                    let told = ill.iter().chain(&unproven);
+                    lines(told.map(|report| as_json(report)).chain([summary]))
                 }
             };
             (text, code)
@@ -48,7 +56,8 @@ fn reports(look: &LookArgs) -> Result<Vec<FileReport>, Failure> {
     if !dir.is_dir() {
         return Err(Failure::no_folder(dir));
     }
-    let reports = inspect(&StdFs, dir).map_err(|error| Failure::environment(error.to_string()))?;
+    let reports = inspect(&StdFs, dir, look.max_state)
+        .map_err(|error| Failure::environment(error.to_string()))?;
     if !reports.iter().any(|report| report.role == Role::Checkpoint) {
         return Err(Failure::inconclusive(format!(
             "no checkpoint in {}: there is nothing to look at\nhelp: name the directory that a \
@@ -68,36 +77,50 @@ fn lines(values: impl IntoIterator<Item = Value>) -> String {
     values.into_iter().map(|value| format!("{value}\n")).collect()
 }
 
-/// Each thread's checkpoints, newest first.
-fn by_thread(reports: &[FileReport]) -> BTreeMap<&str, Vec<(&FileReport, &Info)>> {
-    let mut threads: BTreeMap<&str, Vec<(&FileReport, &Info)>> = BTreeMap::new();
-    for report in reports {
-        if let Some(info) = &report.info {
-            threads.entry(&info.thread_id).or_default().push((report, info));
+/// Each thread's checkpoints, newest first as far as the files tell.
+fn by_thread(reports: &[FileReport]) -> BTreeMap<&str, Vec<&FileReport>> {
+    let mut threads: BTreeMap<&str, Vec<&FileReport>> = BTreeMap::new();
+    for report in reports.iter().filter(|report| report.role == Role::Checkpoint) {
+        if let Some(thread) = &report.thread {
+            threads.entry(thread).or_default().push(report);
         }
     }
     for all in threads.values_mut() {
-        let place =
-            |(_, info): &(&FileReport, &Info)| (info.generation, info.timestamp, info.id.clone());
-        all.sort_by_key(|entry| std::cmp::Reverse(place(entry)));
+        all.sort_by_key(|report| {
+            let place = (report.generation, report.saved.map(|saved| (saved.secs, saved.nanos)));
+            std::cmp::Reverse((place, &report.name))
+        });
     }
     threads
+}
+
+/// What a store answers to `latest`, as far as that shows without the state's type: the newest that
+/// is not damaged. One that cannot be given now is not passed over.
+fn latest<'a>(all: &[&'a FileReport]) -> Result<&'a str, String> {
+    let mut sound = all.iter().filter(|report| report.health != Health::Damaged);
+    let newest = sound.next().ok_or("all its files are damaged")?;
+    if is_ill(newest) {
+        let (name, health) = (&newest.name, health(newest));
+        return Err(format!("{name} is {health}, and an older one would be the wrong one"));
+    }
+    let is_untold = |report: &&FileReport| report.generation.is_none() && report.saved.is_none();
+    let others = sound.filter(|report| report.generation.is_none());
+    let rivals = others.chain([newest]).copied().collect::<Vec<_>>();
+    if newest.generation.is_none() && rivals.len() > 1 && rivals.iter().any(is_untold) {
+        return Err("version 1 tells the order only to who knows the state's type".to_owned());
+    }
+    newest.info.as_ref().map(|info| info.id.as_str()).ok_or_else(|| "it has no id".to_owned())
 }
 
 fn threads(reports: &[FileReport]) -> String {
     let mut out = String::new();
     for (thread, all) in by_thread(reports) {
-        out.push_str(&format!("{thread:?}: {}\n", count(all.len(), "checkpoint")));
-        for (report, info) in all {
-            out.push_str(&format!(
-                "  {:?}  generation {}, {}, format {}, {}\n",
-                info.id,
-                info.generation,
-                report.variant.unwrap_or("?"),
-                report.format.map_or("?".to_owned(), |format| format.to_string()),
-                health(report)
-            ));
-        }
+        let latest = match latest(&all) {
+            Ok(id) => format!("latest {id:?}"),
+            Err(why) => format!("latest unknown: {why}"),
+        };
+        out.push_str(&format!("{thread:?}: {}, {latest}\n", count(all.len(), "checkpoint")));
+        all.iter().for_each(|report| out.push_str(&row(report)));
     }
     let unknown = reports.iter().filter(|report| is_unknown(report));
     let unknown: String = unknown.map(|report| format!("  {}\n", line(report))).collect();
@@ -108,21 +131,41 @@ fn threads(reports: &[FileReport]) -> String {
     out
 }
 
+/// A checkpoint in the list of its thread.
+fn row(report: &FileReport) -> String {
+    let name = match &report.info {
+        Some(info) => format!("{:?}", info.id),
+        None => report.name.clone(),
+    };
+    let told = [
+        report.generation.map(|generation| format!("generation {generation}")),
+        report.variant.map(str::to_owned),
+        report.format.map(|format| format!("format {format}")),
+        Some(health(report)),
+    ];
+    let told: Vec<String> = told.into_iter().flatten().collect();
+    format!("  {name}  {}\n", told.join(", "))
+}
+
 /// A checkpoint's file that does not say whose it is.
 fn is_unknown(report: &FileReport) -> bool {
-    report.role == Role::Checkpoint && report.info.is_none()
+    report.role == Role::Checkpoint && report.thread.is_none()
 }
 
 fn threads_json(reports: &[FileReport]) -> Vec<Value> {
-    let thread = |(thread, all): (&str, Vec<(&FileReport, &Info)>)| {
-        let good = all.iter().find(|(report, _)| !is_ill(report));
-        let latest = good.map(|(_, info)| info.id.clone());
-        let all: Vec<Value> = all.iter().map(|(report, _)| as_json(report)).collect();
-        json!({ "thread": thread, "latest": latest, "checkpoints": all })
+    let thread = |(thread, all): (&str, Vec<&FileReport>)| {
+        let (latest, why) = match latest(&all) {
+            Ok(id) => (Some(id), None),
+            Err(why) => (None, Some(why)),
+        };
+        let all: Vec<Value> = all.iter().map(|report| as_json(report)).collect();
+        json!({ "thread": thread, "latest": latest, "latest_unknown": why, "checkpoints": all })
     };
     let unknown: Vec<Value> = reports.iter().filter(|r| is_unknown(r)).map(as_json).collect();
-    let rest = (!unknown.is_empty())
-        .then(|| json!({ "thread": null, "latest": null, "checkpoints": unknown }));
+    let rest = (!unknown.is_empty()).then(|| {
+        let why = "the files do not tell whose they are";
+        json!({ "thread": null, "latest": null, "latest_unknown": why, "checkpoints": unknown })
+    });
     by_thread(reports).into_iter().map(thread).chain(rest).collect()
 }
 
@@ -140,10 +183,19 @@ fn line(report: &FileReport) -> String {
 fn told(report: &FileReport) -> String {
     let mut out = format!("{}\n", line(report));
     if let Some(info) = &report.info {
-        let Info { id, thread_id, node, timestamp, parent_id, metadata, generation, schema } = info;
+        let Info { id, thread_id, node, parent_id, metadata, schema, .. } = info;
         out.push_str(&format!("  id          {id:?}\n  thread      {thread_id:?}\n"));
-        out.push_str(&format!("  generation  {generation}, schema {schema}\n"));
-        out.push_str(&format!("  saved       {} s since 1970\n", timestamp.secs));
+        if let Some(generation) = report.generation {
+            out.push_str(&format!("  generation  {generation}\n"));
+        }
+        // without the state's type version 1 tells neither, but for a wrapper
+        match report.saved {
+            Some(saved) => {
+                out.push_str(&format!("  schema      {schema}\n"));
+                out.push_str(&format!("  saved       {} s since 1970\n", saved.secs));
+            }
+            None => out.push_str("  saved       only the state's type tells\n"),
+        }
         if !node.is_empty() {
             out.push_str(&format!("  node        {node:?}\n"));
         }
@@ -161,10 +213,20 @@ fn checkpoints(reports: &[FileReport]) -> usize {
     reports.iter().filter(|report| report.role == Role::Checkpoint).count()
 }
 
-fn verified(reports: &[FileReport], ill: &[&FileReport], code: u8) -> String {
-    let mut out: String = ill.iter().map(|report| format!("{}\n", line(report))).collect();
+fn verified(
+    reports: &[FileReport],
+    ill: &[&FileReport],
+    unproven: &[&FileReport],
+    code: u8,
+) -> String {
+    let told = ill.iter().chain(unproven);
+    let mut out: String = told.map(|report| format!("{}\n", line(report))).collect();
+    let open = match unproven.len() {
+        0 => String::new(),
+        n => format!(", {} that nothing here proves", count(n, "file")),
+    };
     out.push_str(&format!(
-        "dashproof checkpoint verify: {}, {} not healthy: {}\n",
+        "dashproof checkpoint verify: {}, {} not healthy{open}: {}\n",
         count(checkpoints(reports), "checkpoint"),
         count(ill.len(), "file"),
         exit::name(code)
@@ -178,12 +240,12 @@ fn as_json(report: &FileReport) -> Value {
             "id": info.id,
             "thread": info.thread_id,
             "node": info.node,
-            "secs": info.timestamp.secs,
-            "nanos": info.timestamp.nanos,
+            "secs": report.saved.map(|saved| saved.secs),
+            "nanos": report.saved.map(|saved| saved.nanos),
             "parent": info.parent_id,
             "metadata": info.metadata,
-            "generation": info.generation,
-            "schema": info.schema,
+            "generation": report.generation,
+            "schema": report.saved.map(|_| info.schema),
         })
     });
     json!({

@@ -1,5 +1,6 @@
 //! The health of every file: with the state's type ([`Store::verify`]) or without ([`inspect`]).
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -10,10 +11,10 @@ use super::catalog::{File, Head, Kind};
 use super::damage::{Fault, Reason};
 use super::error::{CheckpointError, ErrorKind};
 use super::format::{self, Header, Stored, VERSION};
-use super::model::Info;
+use super::model::{Info, Timestamp};
 use super::name::{self, Digest, FileName};
 use super::open::NO_FILE;
-use super::read::{Trouble, named};
+use super::read::{Trouble, file_limit, oversize, read_head};
 use super::store::Store;
 use super::v1::{self, OldFile, OldKind};
 use super::{index, payload};
@@ -94,6 +95,13 @@ pub struct FileReport {
     pub format: Option<u32>,
     /// `plain` or `zstd`; for version 1 `file`, `bare`, `compressed`, `versioned`, `versioned-gz`.
     pub variant: Option<&'static str>,
+    /// Whose it is: by its header or, where that cannot be read, by its name, which holds a digest
+    /// of a thread that another file of the directory names.
+    pub thread: Option<String>,
+    /// Its place in the order, which its name tells; version 1 has none.
+    pub generation: Option<u64>,
+    /// When it was saved; version 1 tells that of a wrapper, and else only with the state's type.
+    pub saved: Option<Timestamp>,
     /// What its header says, as far as it can be read; for version 1 without the state's type only
     /// the ids, and all else empty.
     pub info: Option<Info>,
@@ -110,6 +118,9 @@ impl FileReport {
             role,
             format: None,
             variant: None,
+            thread: None,
+            generation: None,
+            saved: None,
             info: None,
             health: Health::Healthy,
             reason: None,
@@ -141,7 +152,13 @@ impl FileReport {
                 Stored::Zstd => "zstd",
             });
         }
-        self.info = Some(header.info);
+        self.about(header.info)
+    }
+
+    fn about(mut self, info: Info) -> Self {
+        self.thread = Some(info.thread_id.clone());
+        self.saved = Some(info.timestamp);
+        self.info = Some(info);
         self
     }
 }
@@ -253,6 +270,7 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
         let (kind, id) = match (FileName::parse(name), OldFile::parse(name)) {
             (Some(new), _) => {
                 report.format = Some(VERSION);
+                report.generation = Some(new.generation);
                 (Kind::New(new), new.id)
             }
             (None, Some(old)) => {
@@ -285,41 +303,93 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
 }
 
 /// Says how every file of a directory is without knowing the state's type, without a lock and
-/// without changing anything: what another process does meanwhile may show as missing files.
+/// without changing anything: what another process does meanwhile may show as missing files. One
+/// file is held at a time, and no state of more than `max_state` bytes is read or inflated.
 ///
 /// # Errors
 /// What the system answers to listing the directory; a file's own trouble is in its report.
-pub fn inspect(fs: &dyn Fs, dir: &Path) -> Result<Vec<FileReport>, CheckpointError> {
-    each(fs, dir, |name| untyped(fs, dir, name))
+pub fn inspect(
+    fs: &dyn Fs,
+    dir: &Path,
+    max_state: u64,
+) -> Result<Vec<FileReport>, CheckpointError> {
+    let mut reports = each(fs, dir, |name| untyped(fs, dir, name, max_state))?;
+    let threads = reports.iter().filter_map(|report| report.thread.clone());
+    let threads: BTreeMap<Digest, String> =
+        threads.map(|thread| (Digest::thread(&thread), thread)).collect();
+    for report in reports.iter_mut().filter(|report| report.thread.is_none()) {
+        let name = FileName::parse(&report.name);
+        report.thread = name.and_then(|name| threads.get(&name.thread).cloned());
+    }
+    Ok(reports)
 }
 
-fn untyped(fs: &dyn Fs, dir: &Path, name: &str) -> FileReport {
-    let mut report = FileReport::new(name, Role::Checkpoint);
-    let bytes = match fs.read(&dir.join(name), u64::MAX) {
+fn untyped(fs: &dyn Fs, dir: &Path, name: &str, max_state: u64) -> FileReport {
+    let report = FileReport::new(name, Role::Checkpoint);
+    if let Some(name) = FileName::parse(name) {
+        return untyped_new(fs, dir, &name, report, max_state);
+    }
+    match OldFile::parse(name) {
+        Some(old) => untyped_old(fs, dir, &old, report, max_state),
+        None => report,
+    }
+}
+
+fn too_long(max_state: u64) -> String {
+    format!("longer than any file of a state of {max_state} bytes, and no larger one is read")
+}
+
+fn untyped_new(
+    fs: &dyn Fs,
+    dir: &Path,
+    name: &FileName,
+    mut report: FileReport,
+    max_state: u64,
+) -> FileReport {
+    report.format = Some(VERSION);
+    report.generation = Some(name.generation);
+    let path = dir.join(&report.name);
+    let known = match read_head(fs, &path, name) {
+        Ok(known) => known,
+        Err(trouble) => return report.trouble(trouble),
+    };
+    let report = report.describe(known.header.clone());
+    let bytes = match fs.read(&path, file_limit(max_state)) {
         Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            return report.trouble(oversize(fs, &path, &known, too_long(max_state)));
+        }
         Err(error) => return report.trouble(Trouble::System(error)),
     };
-    if let Some(name) = FileName::parse(name) {
-        report.format = Some(VERSION);
-        return match named(format::parse(&bytes), &name) {
-            Ok(parsed) => {
-                let report = report.describe(parsed.header.clone());
-                let stored = bytes.get(parsed.len..).unwrap_or_default();
-                match untyped_payload(&parsed.header, stored) {
-                    Ok(()) => report,
-                    Err(fault) => report.trouble(Trouble::Fault(fault)),
-                }
-            }
-            Err(fault) => report.trouble(Trouble::Fault(fault)),
-        };
+    let stored = bytes.get(known.bytes.len()..).unwrap_or_default();
+    match untyped_payload(&known.header, stored, max_state) {
+        Ok(()) => report,
+        Err(fault) => report.trouble(Trouble::Fault(fault)),
     }
-    let Some(old) = OldFile::parse(name) else { return report };
+}
+
+fn untyped_old(
+    fs: &dyn Fs,
+    dir: &Path,
+    old: &OldFile,
+    mut report: FileReport,
+    max_state: u64,
+) -> FileReport {
     report.format = Some(1);
+    let bytes = match fs.read(&dir.join(&report.name), file_limit(max_state)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            let fault = Fault::Reader(ErrorKind::Oversize, too_long(max_state));
+            return report.trouble(Trouble::Fault(fault));
+        }
+        Err(error) => return report.trouble(Trouble::System(error)),
+    };
     let variant = old_variant(old.kind, &bytes);
     report.variant = Some(variant);
-    match v1::untyped(&old, &bytes, u64::MAX) {
+    match v1::untyped(old, &bytes, max_state) {
         Ok(info) => {
-            report.info = Some(info);
+            let mut report = report.about(info);
+            report.saved = report.saved.filter(|_| old.kind.versioned);
             if matches!(variant, "bare" | "versioned") {
                 report.health = Health::Unproven;
                 let text = "this variant has no checksum; its state's type proves more";
@@ -331,9 +401,9 @@ fn untyped(fs: &dyn Fs, dir: &Path, name: &str) -> FileReport {
     }
 }
 
-fn untyped_payload(header: &Header, stored: &[u8]) -> Result<(), Fault> {
+fn untyped_payload(header: &Header, stored: &[u8], max_state: u64) -> Result<(), Fault> {
     payload::check(header, stored)?;
-    payload::with_state(header, stored, u64::MAX, |encoded| {
+    payload::with_state(header, stored, max_state, |encoded| {
         payload::whole::<IgnoredAny>(encoded)
             .map(drop)
             .map_err(|text| Fault::Reader(ErrorKind::DeserializationFailed, text))

@@ -75,7 +75,7 @@ pub use index::IndexDamage;
 pub use inspect::{FileReport, Health, Role, inspect};
 pub use memory::MemoryFs;
 pub use model::{Checkpoint, Draft, Info, ThreadInfo, Timestamp};
-pub use options::Options;
+pub use options::{MAX_STATE, Options};
 pub use payload::Compression;
 pub use schema::Schema;
 pub use seam::{Clock, Entropy, SeededEntropy, SystemClock, SystemEntropy};

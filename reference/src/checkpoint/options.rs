@@ -8,6 +8,9 @@ use super::payload::Compression;
 use super::schema::Schema;
 use super::seam::{Clock, Entropy, SystemClock, SystemEntropy};
 
+/// Bytes of the largest state that is read or inflated where nobody says otherwise: 1 GiB.
+pub const MAX_STATE: u64 = 1 << 30;
+
 /// Settings of a store. They say how new files are written; what is there is read under any of
 /// them, so that a setting may change from one open to the next.
 #[derive(Clone, Debug)]
@@ -30,7 +33,7 @@ impl Default for Options {
             schema: Schema::default(),
             keep: None,
             verify: true,
-            max_state: 1 << 30,
+            max_state: MAX_STATE,
             holder: format!("pid {}", std::process::id()),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),

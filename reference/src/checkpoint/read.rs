@@ -82,7 +82,7 @@ impl Trouble {
 }
 
 /// Reads a file's header alone.
-fn read_head(fs: &dyn Fs, path: &Path, name: &FileName) -> Result<Known, Trouble> {
+pub(super) fn read_head(fs: &dyn Fs, path: &Path, name: &FileName) -> Result<Known, Trouble> {
     let mut bytes = fs.read_at(path, 0, FIRST_READ).map_err(Trouble::of_io)?;
     if let Some(len) = format::header_len(&bytes)
         && len > bytes.len()
@@ -93,6 +93,26 @@ fn read_head(fs: &dyn Fs, path: &Path, name: &FileName) -> Result<Known, Trouble
     let parsed = named(format::parse(&bytes), name).map_err(Trouble::Fault)?;
     bytes.truncate(parsed.len);
     Ok(Known { header: parsed.header, bytes: bytes.into() })
+}
+
+/// Most bytes of a file whose state takes at most `max_state`.
+pub(super) fn file_limit(max_state: u64) -> u64 {
+    // what zstd cannot squeeze grows by less than one part in 128
+    max_state.saturating_add(max_state / 128).saturating_add((FIXED + MAX_FIELDS + 1024) as u64)
+}
+
+/// What a file is that is longer than any state that may be read: a long state, or one that
+/// something was put behind, which its header tells and no option mends.
+pub(super) fn oversize(fs: &dyn Fs, path: &Path, known: &Known, text: String) -> Trouble {
+    let len = (known.bytes.len() as u64).saturating_add(known.header.payload_len);
+    match fs.read_at(path, len, 1).map_err(Trouble::of_io) {
+        Ok(behind) if behind.is_empty() => Trouble::Fault(Fault::Reader(ErrorKind::Oversize, text)),
+        Ok(_) => {
+            let message = format!("bytes follow the {len} that the header tells of");
+            Trouble::Fault(Fault::damage(Reason::Trailing, message))
+        }
+        Err(trouble) => trouble,
+    }
 }
 
 /// A header under the name that it makes.
@@ -107,9 +127,7 @@ pub(super) fn named(parsed: Result<Parsed, Fault>, name: &FileName) -> Result<Pa
 
 impl<S: Serialize + DeserializeOwned> Store<S> {
     fn file_limit(&self) -> u64 {
-        // what zstd cannot squeeze grows by less than one part in 128
-        let state = self.options.max_state;
-        state.saturating_add(state / 128).saturating_add((FIXED + MAX_FIELDS + 1024) as u64)
+        file_limit(self.options.max_state)
     }
 
     /// A whole file, in the buffer.
@@ -181,33 +199,16 @@ impl<S: Serialize + DeserializeOwned> Store<S> {
             let bytes = self.bytes(&path, expected, buffer).map_err(|trouble| {
                 match (&file.kind, trouble) {
                     (Kind::New(name), Trouble::Fault(Fault::Reader(ErrorKind::Oversize, text))) => {
-                        self.oversize(&path, name, text)
+                        match read_head(self.fs.as_ref(), &path, name) {
+                            Ok(known) => oversize(self.fs.as_ref(), &path, &known, text),
+                            Err(trouble) => trouble,
+                        }
                     }
                     (_, trouble) => trouble,
                 }
             })?;
             self.decode_bytes(file, bytes).map_err(Trouble::Fault)
         })
-    }
-
-    /// What a file is that is longer than any state that may be read: a long state, or one that
-    /// something was put behind, which its header tells and no option mends.
-    fn oversize(&self, path: &Path, name: &FileName, text: String) -> Trouble {
-        let known = match read_head(self.fs.as_ref(), path, name) {
-            Ok(known) => known,
-            Err(trouble) => return trouble,
-        };
-        let len = (known.bytes.len() as u64).saturating_add(known.header.payload_len);
-        match self.fs.read_at(path, len, 1).map_err(Trouble::of_io) {
-            Ok(behind) if behind.is_empty() => {
-                Trouble::Fault(Fault::Reader(ErrorKind::Oversize, text))
-            }
-            Ok(_) => {
-                let message = format!("bytes follow the {len} that the header tells of");
-                Trouble::Fault(Fault::damage(Reason::Trailing, message))
-            }
-            Err(trouble) => trouble,
-        }
     }
 
     fn decode_bytes(&self, file: &File, bytes: &[u8]) -> Result<Checkpoint<S>, Fault> {

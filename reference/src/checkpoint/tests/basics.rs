@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::checkpoint::{ErrorKind, Health, Role, inspect};
+use crate::checkpoint::{ErrorKind, Health, MAX_STATE, Role, inspect};
 
 #[test]
 fn what_was_saved_is_loaded_by_id_and_as_latest_after_a_reopen() {
@@ -196,7 +196,7 @@ fn verify_and_inspect_tell_the_health_of_every_file() {
     put(&fs, "notes.txt", b"?");
     let store = open(&fs);
     let by_type = store.verify().unwrap();
-    let without = inspect(&fs, std::path::Path::new("/c")).unwrap();
+    let without = inspect(&fs, std::path::Path::new("/c"), MAX_STATE).unwrap();
     for reports in [by_type, without] {
         let summary: Vec<_> = reports
             .iter()
@@ -236,6 +236,37 @@ fn verify_and_inspect_tell_a_broken_name_of_the_directory() {
         put(&fs, "identity.dck", &bytes);
         let ill = Some((Health::Damaged, Some("corrupt")));
         assert_eq!(identity(store.verify().unwrap()), ill);
-        assert_eq!(identity(inspect(&fs, std::path::Path::new("/c")).unwrap()), ill);
+        assert_eq!(identity(inspect(&fs, std::path::Path::new("/c"), MAX_STATE).unwrap()), ill);
     }
+}
+
+#[test]
+fn inspect_holds_no_more_than_it_may_and_tells_a_long_state_from_what_was_put_behind_one() {
+    let fs = MemoryFs::new();
+    let store = open(&fs);
+    save(&store, "t", &"long".repeat(1 << 16));
+    save(&store, "t", "short");
+    let mut short = bytes(&fs, &files(&fs)[1]);
+    short.resize(short.len() + (1 << 18), 0);
+    put(&fs, &files(&fs)[1].clone(), &short);
+    let reports = inspect(&fs, std::path::Path::new("/c"), 64).unwrap();
+    let told: Vec<_> = reports
+        .iter()
+        .filter(|report| report.role == Role::Checkpoint)
+        .map(|report| (report.health, report.reason.as_ref().map(|(reason, _)| *reason)))
+        .collect();
+    let long = (Health::Refused, Some("oversize"));
+    assert_eq!(told, [long, (Health::Damaged, Some("trailing"))]);
+}
+
+#[test]
+fn inspect_finds_the_thread_of_a_file_whose_header_is_broken_by_its_name() {
+    let fs = MemoryFs::new();
+    let store = open(&fs);
+    save(&store, "t", "1");
+    save(&store, "t", "2");
+    put(&fs, &files(&fs)[1].clone(), b"broken");
+    let reports = inspect(&fs, std::path::Path::new("/c"), MAX_STATE).unwrap();
+    assert_eq!((reports[1].health, &reports[1].info), (Health::Damaged, &None));
+    assert_eq!((reports[1].thread.as_deref(), reports[1].generation), (Some("t"), Some(2)));
 }
