@@ -76,8 +76,8 @@ pub struct DirEntry {
 
 /// A file system. Paths are used as given; nothing is followed that the system does not follow.
 pub trait Fs: Send + Sync + fmt::Debug + 'static {
-    /// Makes a directory and its missing parents, durably, readable by its owner only. What is there
-    /// of them is made durable too, as far as this process may.
+    /// Makes a directory and its missing parents, durably, readable by its owner only. What is
+    /// there of them is made durable too, as far as this process may.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// Creates a file that must not exist, readable and writable by its owner only.
