@@ -262,11 +262,12 @@ pub(crate) struct CheckpointArgs {
 /// What to look at in a directory of checkpoints.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Look {
-    /// Threads with their checkpoints, newest first.
+    /// Threads with their checkpoints, newest first, and which is the latest.
     Ls(LookArgs),
     /// Everything that is known of every file.
     Show(LookArgs),
-    /// Files that are not healthy; exit code 1 if one is damaged or refused.
+    /// Files that are not healthy; exit code 1 if one is damaged, refused or unreadable, 3 if one
+    /// is unproven.
     Verify(LookArgs),
 }
 

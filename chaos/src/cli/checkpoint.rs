@@ -239,11 +239,11 @@ fn as_json(report: &FileReport) -> Value {
         json!({
             "id": info.id,
             "thread": info.thread_id,
-            "node": info.node,
+            "node": report.saved.map(|_| &info.node),
             "secs": report.saved.map(|saved| saved.secs),
             "nanos": report.saved.map(|saved| saved.nanos),
             "parent": info.parent_id,
-            "metadata": info.metadata,
+            "metadata": report.saved.map(|_| &info.metadata),
             "generation": report.generation,
             "schema": report.saved.map(|_| info.schema),
         })

@@ -326,6 +326,8 @@ impl Play {
                 self.session.audit();
                 self.session.close();
             }
+            // what it would end did not open: a fault may have been there for that
+            ActionKind::Close { .. } if std::mem::take(&mut self.session.refused) => {}
             ActionKind::Store(StoreAction::Delete { newest }) => {
                 let mut of_first = self.session.known.iter().filter(|k| k.thread == first);
                 let chosen = if *newest { of_first.next_back() } else { of_first.next() };

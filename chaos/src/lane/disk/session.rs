@@ -62,6 +62,8 @@ pub(super) struct Session {
     pub(super) variant: &'static str,
     pub(super) ground: Box<dyn Ground>,
     pub(super) store: Option<Box<dyn Checkpointer>>,
+    /// The last open failed.
+    pub(super) refused: bool,
     pub(super) noticed: Arc<Mutex<Noticed>>,
     pub(super) known: Vec<Known>,
     /// Checkpoints whose files were damaged and are there.
@@ -108,6 +110,7 @@ impl Session {
             variant,
             ground,
             store: None,
+            refused: false,
             noticed: Arc::default(),
             known: Vec::new(),
             damaged: Vec::new(),
@@ -220,6 +223,7 @@ impl Session {
             |_, _| {},
         );
         self.store = opened.ok();
+        self.refused = self.store.is_none();
         if self.store.is_some() && !self.ground.is_dead() {
             self.look_for_leftovers();
         }
