@@ -120,7 +120,8 @@ fn threads(reports: &[FileReport]) -> String {
             Err(why) => format!("latest unknown: {why}"),
         };
         out.push_str(&format!("{thread:?}: {}, {latest}\n", count(all.len(), "checkpoint")));
-        all.iter().for_each(|report| out.push_str(&row(report)));
+        let rows: String = all.iter().map(|report| row(report)).collect();
+        out.push_str(&rows);
     }
     let unknown = reports.iter().filter(|report| is_unknown(report));
     let unknown: String = unknown.map(|report| format!("  {}\n", line(report))).collect();
