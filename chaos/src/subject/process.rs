@@ -195,6 +195,8 @@ impl ProcessSubject {
     ) -> io::Result<Self> {
         let mut child = Command::new(program)
             .args(args)
+            // a backtrace reads all debug information: half a second in which a runtime stands still
+            .env("RUST_BACKTRACE", "0")
             .envs(variables)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
