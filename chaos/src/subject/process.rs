@@ -195,7 +195,7 @@ impl ProcessSubject {
     ) -> io::Result<Self> {
         let mut child = Command::new(program)
             .args(args)
-            // a backtrace reads all debug information: half a second in which a runtime stands still
+            // a backtrace reads all debug information, and a runtime stands still meanwhile
             .env("RUST_BACKTRACE", "0")
             .envs(variables)
             .stdin(Stdio::piped())
