@@ -97,16 +97,15 @@ fn by_thread(reports: &[FileReport]) -> BTreeMap<&str, Vec<&FileReport>> {
 /// What a store answers to `latest`, as far as that shows without the state's type: the newest that
 /// is not damaged. One that cannot be given now is not passed over.
 fn latest<'a>(all: &[&'a FileReport]) -> Result<&'a str, String> {
-    let mut sound = all.iter().filter(|report| report.health != Health::Damaged);
-    let newest = sound.next().ok_or("all its files are damaged")?;
+    let sound: Vec<_> = all.iter().filter(|report| report.health != Health::Damaged).collect();
+    let newest = sound.first().ok_or("all its files are damaged")?;
     if is_ill(newest) {
         let (name, health) = (&newest.name, health(newest));
         return Err(format!("{name} is {health}, and an older one would be the wrong one"));
     }
-    let is_untold = |report: &&FileReport| report.generation.is_none() && report.saved.is_none();
-    let others = sound.filter(|report| report.generation.is_none());
-    let rivals = others.chain([newest]).copied().collect::<Vec<_>>();
-    if newest.generation.is_none() && rivals.len() > 1 && rivals.iter().any(is_untold) {
+    // where the newest is of version 1 all are: that comes before version 2
+    let untold = sound.iter().any(|report| report.saved.is_none());
+    if newest.generation.is_none() && sound.len() > 1 && untold {
         return Err("version 1 tells the order only to who knows the state's type".to_owned());
     }
     newest.info.as_ref().map(|info| info.id.as_str()).ok_or_else(|| "it has no id".to_owned())

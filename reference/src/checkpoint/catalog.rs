@@ -224,14 +224,13 @@ impl Catalog {
     pub(super) fn next_generation(&self) -> Option<u64> {
         let intact = self.files.iter().rev().find(|(_, file)| file.known().is_some());
         let intact = intact.map_or(0, |(seat, _)| seat.generation);
-        let behind = self.files.range(Seat { generation: intact, tie: 0 }..);
-        let last =
-            behind
-                .map(|(seat, _)| seat.generation)
-                .try_fold(intact, |last, generation| {
-                    if generation - last > REACH { Err(last) } else { Ok(generation) }
-                })
-                .unwrap_or_else(|last| last);
+        let mut last = intact;
+        for (seat, _) in self.files.range(Seat { generation: intact, tie: 0 }..) {
+            if seat.generation - last > REACH {
+                break;
+            }
+            last = seat.generation;
+        }
         Some(last + 1).filter(|g| *g < super::name::GENERATIONS)
     }
 }
