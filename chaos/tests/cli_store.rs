@@ -236,6 +236,8 @@ fn a_newest_file_that_cannot_be_given_has_no_older_one_in_its_place() {
     let listed = stdout(&dashproof(&args));
     assert!(listed.contains("latest unknown: "), "{listed}");
     assert!(listed.contains("refused (oversize: "), "{listed}");
+    let told = String::from_utf8(dashproof(&args).stderr).unwrap();
+    assert!(told.contains("more than 0 bytes\nhelp: `--max-state BYTES` lets"), "{told}");
     let threads = json(&dashproof(&[&args[..], &["--format", "json"]].concat()));
     assert!(threads.iter().all(|thread| thread["latest"].is_null()), "{threads:?}");
 }

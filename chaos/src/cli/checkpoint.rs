@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use dashproof_reference::checkpoint::{FileReport, Health, Info, Role, inspect};
+use dashproof_reference::checkpoint::{ErrorKind, FileReport, Health, Info, Role, inspect};
 use dashproof_reference::runtime::StdFs;
 use serde_json::{Value, json};
 
@@ -11,6 +11,9 @@ use super::args::{CheckpointArgs, Format, Look, LookArgs};
 use super::failure::{Failure, count};
 use super::ui;
 use crate::exit;
+
+/// The reason of a file that is larger than may be read.
+const OVERSIZE: &str = ErrorKind::Oversize.as_str();
 
 /// Runs the verb. Nothing in the directory is changed, and no lock is taken.
 pub(crate) fn checkpoint(args: &CheckpointArgs) -> Result<u8, Failure> {
@@ -48,7 +51,22 @@ pub(crate) fn checkpoint(args: &CheckpointArgs) -> Result<u8, Failure> {
         }
     };
     ui::print(&text);
+    if let Some(note) = too_large(&reports, look.max_state) {
+        ui::Ui::new().complain(&note);
+    }
     Ok(code)
+}
+
+/// Files that are larger than was allowed, which may be what somebody meant to keep.
+fn too_large(reports: &[FileReport], most: u64) -> Option<String> {
+    let is_large = |report: &&FileReport| report.reason.as_ref().is_some_and(|r| r.0 == OVERSIZE);
+    let names: Vec<&str> = reports.iter().filter(is_large).map(|r| r.name.as_str()).collect();
+    let (first, n) = (names.first()?, names.len());
+    let files = count(n, "file");
+    Some(format!(
+        "{files} not read, {first} among them: the state takes more than {most} bytes\nhelp: \
+         `--max-state BYTES` lets larger ones be read, each as a whole in memory"
+    ))
 }
 
 fn reports(look: &LookArgs) -> Result<Vec<FileReport>, Failure> {

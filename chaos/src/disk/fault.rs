@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use crate::scenario::model::FsFault;
+
 pub(super) const EBADF: i32 = 9;
 pub(super) const ENOENT: (i32, &str) = (2, "ENOENT");
 pub(super) const EEXIST: (i32, &str) = (17, "EEXIST");
@@ -75,6 +77,14 @@ pub struct Break {
 }
 
 impl Break {
+    /// What a fault of a scenario breaks; `None` where that is no single operation.
+    #[must_use]
+    pub fn by(fault: usize, what: &FsFault) -> Option<Self> {
+        let FsFault::Error { op, error, nth, from_then_on } = what else { return None };
+        let (failure, from_then_on) = (Failure::named(error)?, *from_then_on);
+        Some(Self { fault, op: op.clone(), nth: *nth, from_then_on, failure })
+    }
+
     /// Counts an operation; true when it is the one. A failure that its operation cannot have is
     /// never met.
     pub(super) fn meets(&mut self, op: &str) -> bool {

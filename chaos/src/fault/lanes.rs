@@ -91,8 +91,12 @@ pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> 
             | FsFault::Index { .. }
             | FsFault::Leftovers { .. } => Ok(()),
         },
+        (LaneName::Sim, FaultKind::Fs(FsFault::Error { .. } | FsFault::Full { .. })) => Ok(()),
+        (_, FaultKind::Fs(FsFault::Error { .. } | FsFault::Full { .. })) => {
+            Err("only the file systems of the lanes sim, disk and files can be broken")
+        }
         (_, FaultKind::DiffLost { .. }) => Err("only the disk lane has state diffs to lose"),
-        (_, FaultKind::Fs(_)) => Err("only the lanes disk and files have a file system to break"),
+        (_, FaultKind::Fs(_)) => Err("only the lanes disk and files have a store to break"),
         (_, FaultKind::AclDenied { .. } | FaultKind::TokenStale) => {
             Err("only the brokers of the lane kafka have users, ACLs and tokens")
         }

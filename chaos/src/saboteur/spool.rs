@@ -18,6 +18,8 @@ enum Trick {
     HideEpoch,
     /// Segments are never synced.
     NoSync,
+    /// A sync of a segment that failed is said to have gone well.
+    IgnoreSync,
     /// The directory is not synced after a segment was made.
     NoName,
     /// The directory is not synced after an epoch was begun.
@@ -38,6 +40,10 @@ pub(super) fn no_epoch(inner: Arc<dyn Fs>) -> Arc<dyn Fs> {
 
 pub(super) fn no_sync(inner: Arc<dyn Fs>) -> Arc<dyn Fs> {
     wrap(inner, Trick::NoSync)
+}
+
+pub(super) fn ignored_sync(inner: Arc<dyn Fs>) -> Arc<dyn Fs> {
+    wrap(inner, Trick::IgnoreSync)
 }
 
 pub(super) fn no_segment_name(inner: Arc<dyn Fs>) -> Arc<dyn Fs> {
@@ -77,15 +83,21 @@ fn is_epoch(name: &str) -> bool {
     name.starts_with("epoch-")
 }
 
-/// A file whose syncs say that they went well.
-struct Unsynced(Box<dyn FsFile>);
+/// A file whose syncs say that they went well, whether they are left out or failed.
+struct Unsynced {
+    file: Box<dyn FsFile>,
+    left_out: bool,
+}
 
 impl FsFile for Unsynced {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        self.file.write(bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        if !self.left_out {
+            drop(self.file.sync());
+        }
         Ok(())
     }
 }
@@ -125,8 +137,9 @@ impl Fs for Meddled {
         };
         self.skip.store(skip, Ordering::Relaxed);
         let file = self.inner.create_new(path)?;
-        let synced = self.trick != Trick::NoSync || !is_segment(path);
-        Ok(if synced { file } else { Box::new(Unsynced(file)) })
+        let left_out = self.trick == Trick::NoSync;
+        let lies = is_segment(path) && (left_out || self.trick == Trick::IgnoreSync);
+        Ok(if lies { Box::new(Unsynced { file, left_out }) } else { file })
     }
 
     fn read_at(&self, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {

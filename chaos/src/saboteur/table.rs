@@ -205,6 +205,16 @@ pub(super) const TABLE: &[Saboteur] = &[
         sabotage: Sabotage::Disk(spool::no_sync),
     },
     Saboteur {
+        name: "spool-ignores-failed-sync",
+        row: "RES-3",
+        law: "D11",
+        rule: "crash_lost",
+        lane: Sim,
+        scenarios: &["shutdown/spool-sync-fails"],
+        about: "an event is told to be spooled although the sync of its record failed",
+        sabotage: Sabotage::Disk(spool::ignored_sync),
+    },
+    Saboteur {
         name: "spool-segment-unnamed",
         row: "RES-3",
         law: "D11",

@@ -55,6 +55,9 @@ impl Who {
     const fn meets(self, kind: &FaultKind) -> bool {
         match kind {
             FaultKind::SubjectCrash(_) => !matches!(self, Self::Differ),
+            FaultKind::Fs(FsFault::Error { .. } | FsFault::Full { .. }) => {
+                matches!(self, Self::Store | Self::Producer)
+            }
             FaultKind::Fs(_) => matches!(self, Self::Store),
             FaultKind::DiffLost { .. } => matches!(self, Self::Differ),
             _ => matches!(self, Self::Producer),
@@ -123,6 +126,9 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
             let help = "the manual's table of faults lists the lanes of each".to_owned();
             walker.refuse(&fields.place("kind"), message, Some(help));
         }
+        if who == Who::Producer && matches!(fault.kind, FaultKind::Fs(_)) {
+            without_spool(walker, fields, scenario);
+        }
         nowhere(walker, fields, &fault.kind, (who, scenario));
         match &fault.kind {
             FaultKind::Fs(FsFault::Error { op, error, .. }) => fits(walker, fields, op, error),
@@ -139,6 +145,16 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
         }
         reported(walker, fields, &fault.kind, scenario);
     }
+}
+
+/// The only files of a producer are those of its spool.
+fn without_spool(walker: &mut Walker<'_>, fields: &Fields, scenario: &Scenario) {
+    if scenario.producer.pointer("/spool/directory").is_some_and(|dir| dir.is_string()) {
+        return;
+    }
+    let message = "a producer without a spool has no files that could fail".to_owned();
+    let help = "give it one: spool = { directory = \"/spool\" }".to_owned();
+    walker.refuse(&fields.place("kind"), message, Some(help));
 }
 
 /// A fault that no lane of the file can inject.

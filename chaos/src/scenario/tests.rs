@@ -274,6 +274,7 @@ fn what_a_store_and_a_producer_cannot_do_is_refused_each_for_itself() {
         text(false, "[[load]]\nsaves = 1"),
         text(true, "[[fault]]\nat = \"1s\"\nkind = \"net.reset\""),
         text(false, "[[fault]]\nat = \"1s\"\nkind = \"fs.index\"\nhow = \"bit\""),
+        text(false, "[[fault]]\nat = \"1s\"\nkind = \"fs.full\"\nfree = 9"),
         text(true, "[[action]]\nat = \"1s\"\nkind = \"metrics\""),
         text(false, "[[action]]\nat = \"1s\"\nkind = \"delete\""),
         text(false, "").replace("sim", "disk"),

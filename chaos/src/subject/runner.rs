@@ -24,7 +24,7 @@ use super::Subject;
 use super::protocol::{Answer, Op, OpError};
 use crate::history::{EventId, Kind, Line, Outcome, Recorder, Src, Trouble};
 use crate::lane::{HarnessError, spool};
-use crate::scenario::model::{ActionKind, At, Scenario, SpoolDamage};
+use crate::scenario::model::{ActionKind, At, FsFault, Scenario, SpoolDamage};
 
 use board::{Board, Phase, Sending};
 
@@ -73,6 +73,14 @@ pub trait Control: Send + Sync {
     fn damage_spool(&self, what: SpoolDamage) -> bool {
         let _ = what;
         false
+    }
+    /// Breaks the file system that the subject's spool is on.
+    fn break_disk(&self, fault: usize, what: &FsFault) {
+        let _ = (fault, what);
+    }
+    /// Takes that back.
+    fn mend_disk(&self, fault: usize) {
+        let _ = fault;
     }
     /// Files of the subject's spool, if it has one.
     fn spool(&self) -> BTreeMap<PathBuf, Vec<u8>> {

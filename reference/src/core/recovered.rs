@@ -191,7 +191,7 @@ impl Core {
         match result {
             Ok(_) => {}
             Err(SpoolFault::Full) => self.counters.spool_full += 1,
-            Err(SpoolFault::Failed) => self.counters.spool_failures += 1,
+            Err(SpoolFault::Failed | SpoolFault::Unsure) => self.counters.spool_failures += 1,
         }
         let (key, record) = match ticket {
             SpoolTicket::Keep(key) => (key, result.ok()),
@@ -199,7 +199,9 @@ impl Core {
             SpoolTicket::End => return,
         };
         let kept = matches!(ticket, SpoolTicket::Update(_)) || result.is_ok();
-        match self.earned(key) {
+        let earned = self.earned(key);
+        let earned = if result == Err(SpoolFault::Unsure) { earned.map(doubted) } else { earned };
+        match earned {
             Some(Outcome::InDoubt { .. } | Outcome::Dropped { .. }) if kept => {
                 let Some(entry) = self.store.get(key) else { return };
                 let PerRoute { main, dlq } = entry.claims();
@@ -220,4 +222,15 @@ impl Core {
             }
         }
     }
+}
+
+/// The next open may find the event's record and send it.
+fn doubted(earned: Outcome) -> Outcome {
+    let (reason, main, dlq) = match earned {
+        Outcome::Dropped { reason } => (reason, Persistence::Not, Persistence::Not),
+        Outcome::InDoubt { reason, main, dlq } => (reason, main, dlq),
+        other => return other,
+    };
+    let possibly = Persistence::Possibly;
+    Outcome::InDoubt { reason, main: main.max(possibly), dlq: dlq.max(possibly) }
 }

@@ -41,8 +41,10 @@ pub struct SpoolRecord {
 pub enum SpoolFault {
     /// There is no room under the settings.
     Full,
-    /// The file system refused, or the spool is closed.
+    /// The file system refused, or the spool is closed. The entry has no effect.
     Failed,
+    /// The file system refused, and could not be made to forget: the next open may find the entry.
+    Unsure,
 }
 
 /// What an entry is for: the shell gives it back with the answer.

@@ -12,6 +12,9 @@ use crate::core::{MessageId, PerRoute, Persistence, SpoolEntry, SpoolId, SpoolRe
 pub(super) const MARKER: [u8; 4] = *b"DSPE";
 /// Marker, length, CRC.
 pub(super) const HEAD: usize = 12;
+/// Bytes of claims, and of an end, with their heads.
+pub(super) const CLAIMS_LEN: usize = HEAD + 19;
+pub(super) const RESOLVED_LEN: usize = HEAD + 17;
 /// Longest body: the largest frame of the format and its fields.
 pub(super) const MAX_BODY: usize = 16 << 20;
 
@@ -72,10 +75,10 @@ fn short(len: usize) -> [u8; 4] {
 
 /// Bytes that an entry will take.
 pub(crate) fn len_of(entry: &SpoolEntry) -> usize {
-    HEAD + match entry {
-        SpoolEntry::Record(record) => 48 + record.thread.len() + record.frame.len(),
-        SpoolEntry::Claims(..) => 19,
-        SpoolEntry::Resolved(_) => 17,
+    match entry {
+        SpoolEntry::Record(record) => HEAD + 48 + record.thread.len() + record.frame.len(),
+        SpoolEntry::Claims(..) => CLAIMS_LEN,
+        SpoolEntry::Resolved(_) => RESOLVED_LEN,
     }
 }
 

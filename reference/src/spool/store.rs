@@ -13,8 +13,10 @@ use crate::fs::{Fs, FsError, FsFile, FsLock, LockError};
 
 /// A segment this long is full; the next batch begins another.
 const SEGMENT: u64 = 8 << 20;
-/// What a record's own later entries take: claims when it is sent again, and its end.
-const RESERVE: u64 = 64;
+/// What the end of a record takes, in a segment of its own if need be.
+const END: u64 = (segment::HEADER + entry::RESOLVED_LEN) as u64;
+/// What its claims take, when it is sent again.
+const CLAIM: u64 = (segment::HEADER + entry::CLAIMS_LEN) as u64;
 /// Most bytes of entries in one append: a segment must stay short enough to be read as a whole.
 const APPEND: usize = 32 << 20;
 /// Most ends of earlier failures that go with one append.
@@ -25,7 +27,9 @@ const OWED: usize = 1 << 16;
 pub struct SpoolOptions {
     /// Its directory, made when it is missing. One producer at a time.
     pub directory: PathBuf,
-    /// Most bytes of all segments; a record that would exceed it is not taken.
+    /// Most bytes of all segments; a record that would exceed it, with what its own end will take,
+    /// is not taken. On top of it may come what failed writes left on the disk, and 55 bytes for a
+    /// record that turned out to be persisted.
     pub max_bytes: u64,
     /// A segment of this many bytes is full; one of 64 MiB is in any case.
     pub segment_bytes: u64,
@@ -100,7 +104,7 @@ pub struct Spool {
     segments: BTreeMap<u64, Segment>,
     /// Recovered and not taken yet.
     pending: VecDeque<Live>,
-    /// Unresolved records that later entries may speak of.
+    /// Unresolved records that later entries may speak of, with the least that the disk says.
     claims: BTreeMap<SpoolId, PerRoute<Persistence>>,
     current: Option<Current>,
     next_generation: u64,
@@ -152,7 +156,7 @@ impl Spool {
             options,
             epoch,
             used: other_bytes + segments.values().map(|s| s.bytes).sum::<u64>(),
-            reserved: live.len() as u64 * RESERVE,
+            reserved: live.iter().map(|live| reserve(live.claims)).sum(),
             segments,
             claims: live.iter().map(|live| (live.id, live.claims)).collect(),
             pending: live.into(),
@@ -205,12 +209,9 @@ impl Spool {
                 continue;
             };
             size += live.bytes;
-            let claims = PerRoute {
-                main: live.claims.main.max(Persistence::Possibly),
-                dlq: live.claims.dlq.max(Persistence::Possibly),
-            };
-            if claims != live.claims {
-                begun.push(SpoolEntry::Claims(live.id, claims));
+            let known = self.claims.get(&live.id).copied().unwrap_or(live.claims);
+            if !is_begun(known) {
+                begun.push(SpoolEntry::Claims(live.id, begin(known)));
             }
             out.push(recovered);
         }
@@ -244,44 +245,83 @@ impl Spool {
     }
 
     /// Makes entries durable, with one sync for up to 32 MiB. Each is answered: the record's id, or
-    /// why it is not on the spool. Claims and ends are taken also when the spool is full. An end
-    /// that fails is tried again with the next write, and by [`Spool::settle`].
+    /// why it is not on the spool. Ends are taken also when the spool is full; of claims only those
+    /// that make a record possibly persisted are, and others that do not fit are left out: what the
+    /// disk says is then more than is so, never less. An end that fails is tried again with the
+    /// next write, and by [`Spool::settle`].
     pub fn write(&mut self, entries: &[SpoolEntry]) -> Vec<Result<SpoolId, SpoolFault>> {
         let mut room = self.options.max_bytes.saturating_sub(self.used + self.reserved);
-        let fits: Vec<bool> = entries
-            .iter()
-            .map(|entry| {
-                let SpoolEntry::Record(_) = entry else { return true };
-                let (len, need) = (entry::len_of(entry), entry::len_of(entry) as u64 + RESERVE);
-                let fits = need <= room && len <= entry::HEAD + entry::MAX_BODY;
-                room -= if fits { need } else { 0 };
-                fits
-            })
-            .collect();
-        let kept: Vec<SpoolEntry> =
-            entries.iter().zip(&fits).filter(|(_, fits)| **fits).map(|(e, _)| e.clone()).collect();
-        let mut written = Vec::with_capacity(kept.len());
+        let mut answers: Vec<Result<SpoolId, SpoolFault>> = Vec::with_capacity(entries.len());
+        let (mut kept, mut places) = (Vec::with_capacity(entries.len()), Vec::new());
+        for (place, entry) in entries.iter().enumerate() {
+            let (need, otherwise) = self.need(entry);
+            answers.push(otherwise);
+            if need.is_none_or(|need| need > room) {
+                continue;
+            }
+            room -= need.unwrap_or(0);
+            places.push(place);
+            kept.push(entry.clone());
+        }
+        let mut places = places.into_iter();
+        let mut all = true;
         for part in parts(&kept, APPEND) {
-            match self.append(part) {
-                Ok(ids) => written.extend(ids.into_iter().map(Ok)),
-                Err(error) => {
-                    tracing::error!(%error, entries = part.len(), "the spool did not take entries");
-                    written.extend(part.iter().map(|_| Err(SpoolFault::Failed)));
+            let written = self.write_part(part);
+            for (place, result) in places.by_ref().zip(written) {
+                all &= result.is_ok();
+                if let Some(answer) = answers.get_mut(place) {
+                    *answer = result;
                 }
             }
         }
-        if written.iter().all(Result::is_ok) {
+        if all {
             self.sweep();
         }
-        let mut written = written.into_iter();
-        let mut answer = |fits: bool| {
-            if fits {
-                written.next().unwrap_or(Err(SpoolFault::Failed))
-            } else {
-                Err(SpoolFault::Full)
+        answers
+    }
+
+    /// The room that an entry must find to be written, none when it need not be, and the answer when
+    /// it is not.
+    fn need(&self, entry: &SpoolEntry) -> (Option<u64>, Result<SpoolId, SpoolFault>) {
+        match entry {
+            SpoolEntry::Record(record) => {
+                let len = entry::len_of(entry);
+                let need = (segment::HEADER + len) as u64 + reserve(record.claims);
+                let is_readable = len <= entry::HEAD + entry::MAX_BODY;
+                (is_readable.then_some(need), Err(SpoolFault::Full))
             }
+            SpoolEntry::Claims(id, claims) => {
+                let known = self.claims.get(id).filter(|known| *known != claims);
+                let need = known.map(|known| match is_more(*claims, *known) {
+                    true => 0,
+                    false => CLAIM + reserve(*claims),
+                });
+                (need, Ok(*id))
+            }
+            SpoolEntry::Resolved(id) => {
+                let is_known = self.claims.contains_key(id) || self.owed.contains(id);
+                (is_known.then_some(0), Ok(*id))
+            }
+        }
+    }
+
+    /// Appends entries. Where that fails, nobody knows which of their records are on the disk: they
+    /// are ended at once, in another segment.
+    fn write_part(&mut self, part: &[SpoolEntry]) -> Vec<Result<SpoolId, SpoolFault>> {
+        let error = match self.append(part) {
+            Ok(ids) => return ids.into_iter().map(Ok).collect(),
+            Err(error) => error,
         };
-        fits.into_iter().map(&mut answer).collect()
+        tracing::error!(%error, entries = part.len(), "the spool did not take entries");
+        let fault = match self.settle() {
+            Ok(()) => SpoolFault::Failed,
+            Err(_) => SpoolFault::Unsure,
+        };
+        let answer = |entry: &SpoolEntry| match entry {
+            SpoolEntry::Resolved(id) if !self.owed.contains(id) => Ok(*id),
+            _ => Err(fault),
+        };
+        part.iter().map(answer).collect()
     }
 
     /// Ends are left that no write has made durable yet.
@@ -331,6 +371,9 @@ impl Spool {
         if let Err(error) = result {
             // nothing is known of this file any more: what may be in it must not come back
             self.owe(entries, &ids);
+            if current.is_new {
+                self.discard(current.generation);
+            }
             return Err(error);
         }
         current.bytes += bytes.len() as u64;
@@ -344,12 +387,21 @@ impl Spool {
     }
 
     /// An append failed: its ends are owed, and those of its records, which may come to the disk.
-    /// Owed ends that were in it stay owed.
+    /// Owed ends that were in it stay owed. Of claims the disk says the old ones or the new.
     fn owe(&mut self, entries: &[SpoolEntry], ids: &[SpoolId]) {
-        self.owed.extend(entries.iter().filter_map(|entry| match entry {
-            SpoolEntry::Resolved(id) => Some(*id),
-            SpoolEntry::Record(_) | SpoolEntry::Claims(..) => None,
-        }));
+        for entry in entries {
+            match entry {
+                SpoolEntry::Record(_) => {}
+                SpoolEntry::Claims(id, claims) => {
+                    if let Some(known) = self.claims.get(id).copied() {
+                        self.know(*id, least(known, *claims));
+                    }
+                }
+                SpoolEntry::Resolved(id) => {
+                    self.owed.insert(*id);
+                }
+            }
+        }
         let written = entries.iter().zip(ids);
         let records = written.filter(|(entry, _)| matches!(entry, SpoolEntry::Record(_)));
         self.owed.extend(records.map(|(_, id)| *id));
@@ -395,17 +447,21 @@ impl Spool {
         match entry {
             SpoolEntry::Record(record) => {
                 self.claims.insert(at, record.claims);
-                self.reserved += RESERVE;
+                self.reserved += reserve(record.claims);
                 if let Some(segment) = self.segments.get_mut(&at.segment) {
                     segment.live += 1;
                 }
             }
-            SpoolEntry::Claims(id, claims) => {
-                if let Some(known) = self.claims.get_mut(id) {
-                    *known = *claims;
-                }
-            }
+            SpoolEntry::Claims(id, claims) => self.know(*id, *claims),
             SpoolEntry::Resolved(_) => self.end(entry),
+        }
+    }
+
+    /// The disk says this of a record.
+    fn know(&mut self, id: SpoolId, claims: PerRoute<Persistence>) {
+        if let Some(known) = self.claims.get_mut(&id) {
+            self.reserved = self.reserved.saturating_sub(reserve(*known)) + reserve(claims);
+            *known = claims;
         }
     }
 
@@ -413,12 +469,36 @@ impl Spool {
     fn end(&mut self, entry: &SpoolEntry) {
         let SpoolEntry::Resolved(id) = entry else { return };
         self.owed.remove(id);
-        if self.claims.remove(id).is_some() {
-            self.reserved = self.reserved.saturating_sub(RESERVE);
+        if let Some(known) = self.claims.remove(id) {
+            self.reserved = self.reserved.saturating_sub(reserve(known));
             if let Some(segment) = self.segments.get_mut(&id.segment) {
                 segment.live = segment.live.saturating_sub(1);
             }
         }
+    }
+
+    /// Removes a segment whose one append failed. Its ends are owed: nothing depends on it.
+    fn discard(&mut self, generation: u64) {
+        if self.remove(generation).is_ok() {
+            let bytes = self.segments.remove(&generation).map_or(0, |segment| segment.bytes);
+            self.forget(generation, bytes);
+        }
+    }
+
+    /// Removes a segment durably.
+    fn remove(&self, generation: u64) -> io::Result<()> {
+        match self.fs.remove(&self.path(generation)) {
+            // an earlier attempt removed it, and could not make that durable
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            result => result?,
+        }
+        self.fs.sync_dir(&self.options.directory)
+    }
+
+    /// A segment is gone for good.
+    fn forget(&mut self, generation: u64, bytes: u64) {
+        self.owed.retain(|id| id.segment != generation);
+        self.used = self.used.saturating_sub(bytes);
     }
 
     /// Removes segments that hold nothing live, from the oldest on. In this order, and each durably
@@ -431,21 +511,42 @@ impl Spool {
             if self.current.as_ref().is_some_and(|current| current.generation == generation) {
                 return;
             }
-            let path = self.path(generation);
-            let gone = match self.fs.remove(&path) {
-                // an earlier sweep removed it, and could not make that durable
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-                result => result,
-            };
-            if let Err(error) = gone.and_then(|()| self.fs.sync_dir(&self.options.directory)) {
+            if let Err(error) = self.remove(generation) {
+                let path = self.path(generation);
                 tracing::warn!(path = %path.display(), %error, "a used segment stays for now");
                 return;
             }
             self.segments.pop_first();
-            self.owed.retain(|id| id.segment != generation);
-            self.used = self.used.saturating_sub(bytes);
+            self.forget(generation, bytes);
         }
     }
+}
+
+/// It may have been sent again.
+fn is_begun(claims: PerRoute<Persistence>) -> bool {
+    claims.main > Persistence::Not && claims.dlq > Persistence::Not
+}
+
+/// The same, of a record that is about to be sent again.
+fn begin(claims: PerRoute<Persistence>) -> PerRoute<Persistence> {
+    PerRoute {
+        main: claims.main.max(Persistence::Possibly),
+        dlq: claims.dlq.max(Persistence::Possibly),
+    }
+}
+
+/// Of a route more is known than the other says.
+fn is_more(claims: PerRoute<Persistence>, than: PerRoute<Persistence>) -> bool {
+    claims.main > than.main || claims.dlq > than.dlq
+}
+
+fn least(one: PerRoute<Persistence>, other: PerRoute<Persistence>) -> PerRoute<Persistence> {
+    PerRoute { main: one.main.min(other.main), dlq: one.dlq.min(other.dlq) }
+}
+
+/// Bytes that a record with these claims will still take: its end, and once that it is begun.
+fn reserve(claims: PerRoute<Persistence>) -> u64 {
+    END + if is_begun(claims) { 0 } else { CLAIM }
 }
 
 /// Entries in runs that take at most so many bytes; one that takes more is alone.

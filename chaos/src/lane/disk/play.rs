@@ -12,7 +12,7 @@ use super::every::Turn;
 use super::ground::{Death, DiskClock, Ground, Simulated};
 use super::session::Session;
 use super::{every, ids, states};
-use crate::disk::{Break, Failure, Machine, SimFs, crash};
+use crate::disk::{Break, Machine, SimFs, crash};
 use crate::history::{FaultPhase, Kind, Line, NOT_DONE, Recorder, Src};
 use crate::lane::{HarnessError, RunInput, RunOutput};
 use crate::scenario::model::{
@@ -370,11 +370,9 @@ impl Play {
 
     fn break_fs(&mut self, index: usize, kind: &FsFault) {
         match kind {
-            FsFault::Error { op, error, nth, from_then_on } => {
-                if let Some(failure) = Failure::named(error) {
-                    let (op, nth, from_then_on) = (op.clone(), *nth, *from_then_on);
-                    let fault = index;
-                    self.session.ground.fail(Break { fault, op, nth, from_then_on, failure });
+            FsFault::Error { .. } => {
+                if let Some(waiting) = Break::by(index, kind) {
+                    self.session.ground.fail(waiting);
                 }
             }
             FsFault::Full { free } => {

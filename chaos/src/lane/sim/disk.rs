@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dashproof_reference::fs::Fs;
 
 use super::crashes;
-use crate::disk::{Image, Machine, Seen, SimFs, crash};
+use crate::disk::{Break, Image, Machine, Seen, SimFs, crash};
 use crate::fault::spool;
-use crate::history::{Kind, Recorder, Src};
-use crate::scenario::model::SpoolDamage;
+use crate::history::{FaultPhase, Kind, Recorder, Src};
+use crate::scenario::model::{FsFault, SpoolDamage};
 use crate::subject::reference::spool::Reopen;
 
 struct Inner {
@@ -20,6 +20,15 @@ struct Inner {
     rng: fastrand::Rng,
     /// Those whose crash states were tried.
     machines: Vec<Machine>,
+    /// Faults of the file system that are in force.
+    broken: BTreeMap<usize, FsFault>,
+}
+
+/// Faults in force that no operation met yet, with their names.
+type Unmet = Arc<Mutex<BTreeMap<usize, &'static str>>>;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The disk.
@@ -27,6 +36,7 @@ struct Inner {
 pub(super) struct SimDisk {
     inner: Arc<Mutex<Inner>>,
     recorder: Recorder,
+    unmet: Unmet,
     /// Opens the subject's spool, if it has one.
     reopen: Option<Reopen>,
 }
@@ -34,14 +44,15 @@ pub(super) struct SimDisk {
 impl SimDisk {
     pub(super) fn new(seed: u64, recorder: Recorder, reopen: Option<Reopen>) -> Self {
         let fs = SimFs::new(Image::default());
-        watch(&fs, &recorder);
+        let unmet = Unmet::default();
+        watch(&fs, &recorder, &unmet);
         let rng = fastrand::Rng::with_seed(seed ^ 0x6469_736b);
-        let inner = Arc::new(Mutex::new(Inner { fs, rng, machines: Vec::new() }));
-        Self { inner, recorder, reopen }
+        let inner = Inner { fs, rng, machines: Vec::new(), broken: BTreeMap::new() };
+        Self { inner: Arc::new(Mutex::new(inner)), recorder, unmet, reopen }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.inner)
     }
 
     /// The file system of the life that begins.
@@ -53,7 +64,7 @@ impl SimDisk {
     /// spool is opened on all of them.
     pub(super) fn power_off(&self) {
         let mut inner = self.inner();
-        let Inner { fs, rng, machines } = &mut *inner;
+        let Inner { fs, rng, machines, broken } = &mut *inner;
         fs.die_after(0);
         let (log, base, seed) = (fs.log(), fs.base(), rng.u64(..));
         let mut all = crash::states_after(&log, &base, log.0.len() as u64, seed).states;
@@ -66,13 +77,35 @@ impl SimDisk {
             self.recorder.record(Src::Fs, Kind::Fs { op: "power_off".into(), path, error: None });
         }
         *fs = SimFs::new(chosen.map_or(base, |state| state.image));
-        watch(fs, &self.recorder);
+        watch(fs, &self.recorder, &self.unmet);
+        // what is worn out, or full, is so in the next life too
+        let lasting = |what: &FsFault| !matches!(what, FsFault::Error { from_then_on: false, .. });
+        broken.iter().filter(|(_, what)| lasting(what)).for_each(|(fault, what)| {
+            break_by(fs, *fault, what);
+        });
+    }
+
+    /// A fault of the file system begins.
+    pub(super) fn break_by(&self, fault: usize, what: &FsFault) {
+        locked(&self.unmet).insert(fault, what.name());
+        let mut inner = self.inner();
+        break_by(&inner.fs, fault, what);
+        inner.broken.insert(fault, what.clone());
+    }
+
+    /// It ends.
+    pub(super) fn mend(&self, fault: usize) {
+        let mut inner = self.inner();
+        if inner.broken.remove(&fault).is_some() {
+            inner.fs.mend(fault);
+            locked(&self.unmet).remove(&fault);
+        }
     }
 
     /// Opens the spool on every disk that a crash could have left until now.
     pub(super) fn try_crashes(&self) {
         let mut inner = self.inner();
-        let Inner { fs, rng, machines } = &mut *inner;
+        let Inner { fs, rng, machines, .. } = &mut *inner;
         let machine = Machine { log: fs.log(), base: fs.base(), seed: rng.u64(..) };
         self.tried(machines, machine);
     }
@@ -110,14 +143,30 @@ impl SimDisk {
     }
 }
 
-/// Every operation that changes the disk goes into the history.
-fn watch(fs: &SimFs, recorder: &Recorder) {
-    let recorder = recorder.clone();
+/// Every operation that changes the disk goes into the history, and so does what a fault broke.
+fn watch(fs: &SimFs, recorder: &Recorder, unmet: &Unmet) {
+    let (recorder, unmet) = (recorder.clone(), unmet.clone());
     fs.watch(move |seen: Seen<'_>| {
-        let (op, path) = (seen.op.to_owned(), seen.path.to_owned());
-        let error = seen.error.map(str::to_owned);
-        recorder.record(Src::Fs, Kind::Fs { op, path, error });
+        // the write that took less is told by its own name besides
+        if seen.op != "short_write" {
+            let (op, path) = (seen.op.to_owned(), seen.path.to_owned());
+            let error = seen.error.map(str::to_owned);
+            recorder.record(Src::Fs, Kind::Fs { op, path, error });
+        }
+        let unmet = |fault| locked(&unmet).remove(&fault);
+        if let Some((fault, name)) = seen.fault.and_then(|fault| Some((fault, unmet(fault)?))) {
+            recorder.fault(fault, name, FaultPhase::Effect);
+        }
     });
+}
+
+fn break_by(fs: &SimFs, fault: usize, what: &FsFault) {
+    if let FsFault::Full { free } = what {
+        fs.fill(*free, fault);
+    }
+    if let Some(waiting) = Break::by(fault, what) {
+        fs.fail(waiting);
+    }
 }
 
 #[cfg(test)]

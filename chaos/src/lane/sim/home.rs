@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::disk::SimDisk;
 use crate::history::{Kind, Recorder, Src};
 use crate::lane::watchdog::Watched;
-use crate::scenario::model::SpoolDamage;
+use crate::scenario::model::{FsFault, SpoolDamage};
 use crate::subject::protocol::{Answer, Message, Op, OpError, Request};
 use crate::subject::runner::Control;
 use crate::subject::{Subject, driver};
@@ -188,6 +188,14 @@ impl Control for Home {
 
     fn damage_spool(&self, what: SpoolDamage) -> bool {
         self.disk.damage(what)
+    }
+
+    fn break_disk(&self, fault: usize, what: &FsFault) {
+        self.disk.break_by(fault, what);
+    }
+
+    fn mend_disk(&self, fault: usize) {
+        self.disk.mend(fault);
     }
 
     fn observe(&self, when: &'static str) -> BoxFuture<'_, ()> {

@@ -47,6 +47,8 @@ fn after_ack(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
         }
         // a crash may come before the spool has noted it
         let noted = index.inc_of(life).is_some_and(|inc| inc.crashed.is_none());
+        // and a file system that fails to the end may never take that note
+        let noted = noted && !index.is_disk_broken_at_end(life);
         let told = life.outcomes.iter().any(|(_, o)| matches!(o, Outcome::Acked { .. }));
         acked = acked.or((noted && told).then_some(number));
     }

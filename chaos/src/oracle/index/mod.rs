@@ -314,6 +314,20 @@ impl<'a> Index<'a> {
         self.incs.get(life.inc)
     }
 
+    /// When the incarnation of a life ended, its file system was not what it should be.
+    pub(crate) fn is_disk_broken_at_end(&self, life: &Life<'_>) -> bool {
+        let ended = self.inc_of(life).and_then(|inc| inc.ended);
+        let is_fs = |n: &usize| {
+            let kind = self.scenario.faults.get(*n).map(|fault| &fault.kind);
+            matches!(kind, Some(FaultKind::Fs(_)))
+        };
+        let mut broken = self.faults.iter().filter(|((n, _), _)| is_fs(n));
+        broken.any(|(_, seen)| {
+            let begun = seen.begin.is_some_and(|at| ended.is_none_or(|ended| at < ended));
+            begun && seen.end.is_none_or(|at| ended.is_none_or(|ended| at > ended))
+        })
+    }
+
     /// A line about files: the spool's, as it was read at the end.
     fn file(&mut self, op: &str, path: &str) {
         if op == spool::READ || op == spool::HOLDS {

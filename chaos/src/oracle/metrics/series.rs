@@ -302,8 +302,8 @@ pub const SERIES: &[Series] = &[
         "dashstream_spool_failures_total",
         Labels::None,
         Unit::Record,
-        "0: no lane lets the file system of a spool fail",
-        Value::Exact(|_, _| 0),
+        "0, unless a fault of the file system was met: any number then",
+        Value::Between(|t, _| t.spool_failures()),
     ),
     counter(
         "dashstream_spool_damage_total",

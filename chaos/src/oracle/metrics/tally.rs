@@ -58,6 +58,8 @@ pub(crate) struct Tally<'a> {
     injected: BTreeMap<&'static str, u64>,
     /// Crashes before: each may have torn an append.
     crashes: u64,
+    /// The file system of the spool failed before.
+    disk_failed: bool,
     /// Callback panics: at least, at most.
     pub(crate) panics: (u64, u64),
 }
@@ -81,6 +83,7 @@ impl<'a> Tally<'a> {
                     *tally.injected.entry(what.as_str()).or_default() += 1;
                 }
                 FaultKind::SubjectCrash(_) if met => tally.crashes += 1,
+                FaultKind::Fs(_) if met => tally.disk_failed = true,
                 _ => {}
             }
         }
@@ -142,9 +145,17 @@ impl<'a> Tally<'a> {
         }
     }
 
+    /// Entries that the spool may not have taken or given back.
+    pub(crate) fn spool_failures(&self) -> (u64, u64) {
+        (0, if self.disk_failed { u64::MAX } else { 0 })
+    }
+
     /// Entries of the spool that may be damaged, by the reason that its metric gives.
     pub(crate) fn damage(&self, reason: &str) -> (u64, u64) {
         let injected = |kind| self.injected.get(kind).copied().unwrap_or_default();
+        if self.disk_failed && matches!(reason, "torn_tail" | "corrupt" | "unreadable") {
+            return (0, u64::MAX); // a failed append leaves whatever it had come to
+        }
         match reason {
             // an append that a crash tore looks the same, and so does a bit in the last entry; one
             // that began a segment can have spoilt the header

@@ -9,7 +9,7 @@
 mod crash;
 mod model;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::findings::Findings;
 use super::index::{At, Index};
@@ -36,6 +36,8 @@ struct Walk<'a, 'f> {
     attempts: BTreeMap<Attempt, &'a [EventId]>,
     /// Calls of `close`: when each must have returned.
     closes: BTreeMap<u64, u64>,
+    /// Faults of the file system that are in force.
+    broken: BTreeSet<usize>,
 }
 
 pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
@@ -51,6 +53,7 @@ pub(super) fn judge(index: &Index<'_>, f: &mut Findings) {
         then: None,
         attempts: BTreeMap::new(),
         closes: BTreeMap::new(),
+        broken: BTreeSet::new(),
     };
     for (n, line) in index.lines.iter().enumerate() {
         let at = At { line: n, t_us: line.t_us };
@@ -102,18 +105,26 @@ impl<'a> Walk<'a, '_> {
             Kind::Call { id, op, deadline_us, .. } if op == "close" => {
                 self.closes.insert(*id, t_us.saturating_add(deadline_us.unwrap_or(0)));
             }
-            // one that its deadline cut may have left ends unsynced
+            // one that its deadline cut may have left ends unsynced, and so may a broken disk
             Kind::Return { id, error: None, .. }
-                if self.closes.get(id).is_some_and(|until| t_us < *until) =>
+                if self.closes.get(id).is_some_and(|until| t_us < *until)
+                    && self.broken.is_empty() =>
             {
                 self.learn(Change::Closed(inc));
             }
-            Kind::Fault { fault, phase: FaultPhase::Effect, .. } => {
-                let fault = self.index.scenario.faults.get(*fault).map(|fault| &fault.kind);
-                if matches!(fault, Some(FaultKind::SpoolDamage(what)) if what.costs() > 0) {
-                    self.learn(Change::Damaged);
-                }
+            Kind::Fault { fault, phase, .. } => self.fault(*fault, *phase),
+            _ => {}
+        }
+    }
+
+    fn fault(&mut self, fault: usize, phase: FaultPhase) {
+        let kind = self.index.scenario.faults.get(fault).map(|fault| &fault.kind);
+        match (kind, phase) {
+            (Some(FaultKind::SpoolDamage(what)), FaultPhase::Effect) if what.costs() > 0 => {
+                self.learn(Change::Damaged);
             }
+            (Some(FaultKind::Fs(_)), FaultPhase::Begin) => drop(self.broken.insert(fault)),
+            (Some(FaultKind::Fs(_)), FaultPhase::End) => drop(self.broken.remove(&fault)),
             _ => {}
         }
     }

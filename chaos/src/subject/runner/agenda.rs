@@ -184,7 +184,10 @@ impl Director {
         agenda: &mut Agenda,
     ) -> Result<(), HarnessError> {
         match item {
-            Item::FaultEnd(fault) => self.stage.world.end(fault),
+            Item::FaultEnd(fault) => {
+                self.stage.control.mend_disk(fault);
+                self.stage.world.end(fault);
+            }
             Item::Fault(index) => {
                 let scenario = self.stage.scenario.clone();
                 let Some(fault) = scenario.faults.get(index) else { return Ok(()) };
@@ -201,6 +204,9 @@ impl Director {
                     self.stage.world.end(index);
                 } else {
                     self.stage.world.begin(index);
+                    if let FaultKind::Fs(what) = &fault.kind {
+                        self.stage.control.break_disk(index, what);
+                    }
                     if let Some(lasts) = fault.lasts {
                         let end_us = self.now_us() + micros(lasts);
                         agenda.0.push((Due::At(end_us), Item::FaultEnd(index)));

@@ -87,6 +87,17 @@ fn a_full_or_failing_spool_leaves_lines_5_and_6_and_is_counted() {
 }
 
 #[test]
+fn a_record_that_may_be_on_the_disk_after_a_failure_leaves_its_event_in_doubt_on_both_routes() {
+    let mut pair = lost();
+    pair.spool.answers.push_back(Err(SpoolFault::Unsure));
+    pair.send("a");
+    pair.run_to_rest();
+    let (reason, possibly) = (Reason::RetriesExhausted, Persistence::Possibly);
+    assert_eq!(pair.told(), [Outcome::InDoubt { reason, main: possibly, dlq: possibly }]);
+    assert_eq!(pair.core.counters().spool_failures, 1);
+}
+
+#[test]
 fn permanent_errors_and_acks_0_are_not_spooled() {
     let mut pair = lost();
     pair.main().rest = PERMANENT;
