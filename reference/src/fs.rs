@@ -34,13 +34,22 @@ pub trait FsFile: Send {
     ///
     /// # Errors
     /// As [`FsFile::write`]; `WriteZero` when the system takes no more without saying why.
-    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.write(bytes) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_counted(bytes).map_err(|(_, error)| error)
+    }
+
+    /// The same, for whoever must know what of it is in the file.
+    ///
+    /// # Errors
+    /// As [`FsFile::write_all`], with the number of bytes that were taken before.
+    fn write_counted(&mut self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
+        let mut taken = 0;
+        while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
+            match self.write(rest) {
+                Ok(0) => return Err((taken, io::ErrorKind::WriteZero.into())),
+                Ok(n) => taken += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err((taken, error)),
             }
         }
         Ok(())

@@ -67,17 +67,23 @@ impl HeldPort {
     /// # Errors
     /// The operating system's.
     pub fn free() -> io::Result<Self> {
-        let socket = bound(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        // not to be shared: programs that share addresses (Docker does) would take it too
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         Ok(Self { at: socket.local_addr()?, held: Some(socket) })
     }
 
     /// Listens on it. The port stays held when the listener is gone. A listener that was there
-    /// before, and is on its way to its end, is waited for.
+    /// before, and is on its way to its end, is waited for. From now on the port can be had by
+    /// whoever shares addresses while nobody listens, until [`HeldPort::rest`].
     ///
     /// # Errors
     /// The operating system's.
     pub async fn listen(&self) -> io::Result<tokio::net::TcpListener> {
         let until = tokio::time::Instant::now() + LEAVING;
+        if let Some(held) = &self.held {
+            held.set_reuseaddr(true)?;
+        }
         loop {
             match bound(self.at).and_then(|socket| socket.listen(1024)) {
                 Err(error)
@@ -88,6 +94,14 @@ impl HeldPort {
                 }
                 listening => return listening,
             }
+        }
+    }
+
+    /// Nobody is to listen on it for a while, and nobody else can.
+    pub fn rest(&self) {
+        if let Some(held) = &self.held {
+            // where this fails the port is as it was
+            let _ = held.set_reuseaddr(false);
         }
     }
 

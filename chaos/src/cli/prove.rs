@@ -31,6 +31,8 @@ struct Trial {
     caught: Option<(u64, Vec<(String, &'static str)>)>,
     /// What happened instead.
     instead: String,
+    /// The exit code of a run that judged nothing: it was broken off, or proved nothing.
+    unjudged: Option<u8>,
 }
 
 pub(crate) fn prove(ui: Ui, dir: Option<&Path>, args: &ProveArgs) -> Result<u8, Failure> {
@@ -46,6 +48,7 @@ pub(crate) fn prove(ui: Ui, dir: Option<&Path>, args: &ProveArgs) -> Result<u8, 
                 scenario,
                 caught: None,
                 instead: String::new(),
+                unjudged: None,
             })
         })
         .collect();
@@ -55,16 +58,29 @@ pub(crate) fn prove(ui: Ui, dir: Option<&Path>, args: &ProveArgs) -> Result<u8, 
     interrupt::hold();
     let caught =
         |s: &Saboteur| trials.iter().any(|t| t.saboteur.name == s.name && t.caught.is_some());
-    let survivors: Vec<&str> =
-        chosen.iter().filter(|s| !caught(s)).map(|saboteur| saboteur.name).collect();
+    let unjudged = |s: &Saboteur| {
+        let mut own = trials.iter().filter(|trial| trial.saboteur.name == s.name);
+        own.find_map(|trial| trial.unjudged)
+    };
+    let (open, survivors): (Vec<&Saboteur>, Vec<&Saboteur>) =
+        chosen.iter().filter(|s| !caught(s)).partition(|s| unjudged(s).is_some());
+    let of = |saboteurs: &[&'static Saboteur]| -> Vec<&str> {
+        saboteurs.iter().map(|saboteur| saboteur.name).collect()
+    };
+    let codes: Vec<u8> = open.iter().filter_map(|s| unjudged(s)).collect();
+    let (open, survivors) = (of(&open), of(&survivors));
     let survived = (!survivors.is_empty()).then_some(exit::VIOLATION);
     let missing = not_run.iter().any(|out| out.asked_for) && !args.allow_not_run;
     let missing = missing.then_some(exit::INCONCLUSIVE);
-    let code = exit::worst(survived.into_iter().chain(missing));
-    let caught = format!("{} of {}", chosen.len() - survivors.len(), chosen.len());
+    let code = exit::worst(survived.into_iter().chain(missing).chain(codes));
+    let caught = chosen.len() - survivors.len() - open.len();
+    let caught = format!("{caught} of {}", chosen.len());
     let mut line = format!("dashproof prove: {caught} saboteurs caught");
     if !survivors.is_empty() {
         line.push_str(&format!("; SURVIVED: {}", survivors.join(", ")));
+    }
+    if !open.is_empty() {
+        line.push_str(&format!("; NOT JUDGED: {}", open.join(", ")));
     }
     if !not_run.is_empty() {
         line.push_str(&format!(", {} NOT RUN", not_run.len()));
@@ -83,8 +99,8 @@ pub(crate) fn prove(ui: Ui, dir: Option<&Path>, args: &ProveArgs) -> Result<u8, 
                 .iter()
                 .map(|out| json!({ "saboteur": out.saboteur, "why": out.why }))
                 .collect();
-            let survived = json!({ "type": "summary", "survived": survivors, "not_run": not_run,
-                "exit": code, "line": line });
+            let survived = json!({ "type": "summary", "survived": survivors, "not_judged": open,
+                "not_run": not_run, "exit": code, "line": line });
             ui::print(&format!("{survived}\n"));
         }
     }
@@ -292,6 +308,10 @@ fn caught(trial: &mut Trial, result: &CellResult) -> Option<Vec<(String, &'stati
     if result.verdict == Verdict::Fail && broken.iter().any(own) {
         return Some(broken);
     }
+    trial.unjudged = match result.verdict {
+        Verdict::HarnessError | Verdict::Inconclusive => Some(result.exit_code()),
+        Verdict::Pass | Verdict::Fail | Verdict::NotApplicable => None,
+    };
     let names: Vec<String> = broken.iter().map(|(law, rule)| format!("{law} {rule}")).collect();
     let reason = if names.is_empty() { result.why.join("; ") } else { names.join(", ") };
     trial.instead = match reason.as_str() {
@@ -303,6 +323,7 @@ fn caught(trial: &mut Trial, result: &CellResult) -> Option<Vec<(String, &'stati
 
 fn compared(trial: &mut Trial, seed: u64, broken: Vec<(String, &'static str)>, reference: Verdict) {
     if reference == Verdict::Pass {
+        trial.unjudged = None;
         trial.caught = Some((seed, broken));
     } else {
         trial.instead = format!("the reference does not pass there: {}", reference.as_str());
@@ -403,6 +424,7 @@ fn matrix(trials: &[Trial]) -> String {
                 let others: Vec<&str> = others.into_iter().collect();
                 (format!("seed {seed}"), others.join(" "))
             }
+            None if trial.unjudged.is_some() => ("unknown".to_owned(), trial.instead.clone()),
             None => ("NO".to_owned(), trial.instead.clone()),
         };
         let row = if saboteur.row.is_empty() { "·" } else { saboteur.row };

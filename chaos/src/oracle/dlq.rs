@@ -142,9 +142,14 @@ fn claims(index: &Index<'_>, life: &Life<'_>, outcome: &Outcome, f: &mut Finding
         Outcome::Rejected { .. } | Outcome::Acked { .. } | Outcome::LostInCrash => return,
     };
     let (main, dlq) = (most(index, life, Route::Main, *told), most(index, life, Route::Dlq, *told));
-    // What was written to the spool stands, though a delivery knows better before it is synced.
-    let spooled = matches!(outcome, Outcome::Spooled { .. });
-    let wrong = |said: Persistence, most| if spooled { said < most } else { said != most };
+    // What was written to the spool stands, though a delivery knows better before it is synced; and
+    // what a failing disk may have taken all the same, another life may send.
+    let at_least = match outcome {
+        Outcome::Spooled { .. } => true,
+        Outcome::InDoubt { .. } => index.is_disk_broken_in(life, *told),
+        _ => false,
+    };
+    let wrong = |said: Persistence, most| if at_least { said < most } else { said != most };
     f.checked(Q2, 1);
     if wrong(said_main, main) || said_dlq.is_some_and(|said| wrong(said, dlq)) {
         f.broken(Q2, "certain", Evidence::event(life.event), || {
@@ -153,7 +158,8 @@ fn claims(index: &Index<'_>, life: &Life<'_>, outcome: &Outcome, f: &mut Finding
             let said = said_dlq.map_or(String::new(), |dlq| format!(", dlq {}", dlq.as_str()));
             (expected, format!("{}: main {}{said}", outcome.label(), said_main.as_str()))
         });
-    } else if matches!(outcome, Outcome::InDoubt { .. }) && main == none && dlq == none {
+    } else if matches!(outcome, Outcome::InDoubt { .. }) && main == none && dlq == none && !at_least
+    {
         f.broken(Q2, "certain", Evidence::event(life.event), || {
             let expected = "dropped, as no attempt can have left a record".to_owned();
             (expected, "in_doubt".to_owned())

@@ -187,7 +187,7 @@ impl Findings {
     ) {
         if index.lane != LaneName::Sim && index.stall_us > STALL_LIMIT_US {
             let reason = format!(
-                "the machine stood still for {}: timing proves nothing here",
+                "the machine, or its brokers, stood still for {}: timing proves nothing here",
                 ms(index.stall_us)
             );
             self.undecided.entry(law).or_insert(reason);

@@ -23,6 +23,7 @@
 //!
 //! Everything here blocks, and goes through [`Fs`](crate::fs::Fs).
 
+mod append;
 mod entry;
 mod epoch;
 mod recovery;

@@ -1,15 +1,15 @@
 //! The spool itself: opened once, then appended to in groups and drained in order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::append::Current;
 use super::entry::{self, Body};
-use super::recovery::{self, LOCK, Live, READ_LIMIT, Recovery, Segment};
+use super::recovery::{self, LOCK, Live, Recovery, Segment};
 use super::{Damage, epoch, segment};
 use crate::core::{PerRoute, Persistence, Recovered, SpoolEntry, SpoolFault, SpoolId};
-use crate::fs::{Fs, FsError, FsFile, FsLock, LockError};
+use crate::fs::{Fs, FsError, FsLock, LockError};
 
 /// A segment this long is full; the next batch begins another.
 const SEGMENT: u64 = 8 << 20;
@@ -19,8 +19,6 @@ const END: u64 = (segment::HEADER + entry::RESOLVED_LEN) as u64;
 const CLAIM: u64 = (segment::HEADER + entry::CLAIMS_LEN) as u64;
 /// Most bytes of entries in one append: a segment must stay short enough to be read as a whole.
 const APPEND: usize = 32 << 20;
-/// Most ends of earlier failures that go with one append.
-const OWED: usize = 1 << 16;
 
 /// Where a spool is and how large it may become.
 #[derive(Clone, Debug)]
@@ -87,33 +85,24 @@ pub struct SpoolStatus {
     pub damage: BTreeMap<Damage, u64>,
 }
 
-/// The segment that is written to.
-struct Current {
-    generation: u64,
-    file: Box<dyn FsFile>,
-    bytes: u64,
-    ordinal: u32,
-    is_new: bool,
-}
-
 /// A spool. Its directory is locked as long as it lives.
 pub struct Spool {
-    fs: Arc<dyn Fs>,
-    options: SpoolOptions,
-    epoch: u32,
-    segments: BTreeMap<u64, Segment>,
+    pub(super) fs: Arc<dyn Fs>,
+    pub(super) options: SpoolOptions,
+    pub(super) epoch: u32,
+    pub(super) segments: BTreeMap<u64, Segment>,
     /// Recovered and not taken yet.
     pending: VecDeque<Live>,
     /// Unresolved records that later entries may speak of, with the least that the disk says.
-    claims: BTreeMap<SpoolId, PerRoute<Persistence>>,
-    current: Option<Current>,
-    next_generation: u64,
+    pub(super) claims: BTreeMap<SpoolId, PerRoute<Persistence>>,
+    pub(super) current: Option<Current>,
+    pub(super) next_generation: u64,
     /// Ends that are not known to be durable, to go with the next append: those of an append that
     /// failed, and those of its records, which may be on the disk all the same.
-    owed: BTreeSet<SpoolId>,
+    pub(super) owed: BTreeSet<SpoolId>,
     /// Bytes of segments, of what other versions left, and kept free for the records' own ends.
-    used: u64,
-    reserved: u64,
+    pub(super) used: u64,
+    pub(super) reserved: u64,
     damage: BTreeMap<Damage, u64>,
     _lock: Box<dyn FsLock>,
 }
@@ -240,7 +229,7 @@ impl Spool {
         Some(Recovered { id: live.id, record })
     }
 
-    fn path(&self, generation: u64) -> PathBuf {
+    pub(super) fn path(&self, generation: u64) -> PathBuf {
         self.options.directory.join(segment::name(generation))
     }
 
@@ -267,7 +256,7 @@ impl Spool {
         let mut all = true;
         for part in parts(&kept, APPEND) {
             let written = self.write_part(part);
-            for (place, result) in places.by_ref().zip(written) {
+            for (result, place) in written.into_iter().zip(places.by_ref()) {
                 all &= result.is_ok();
                 if let Some(answer) = answers.get_mut(place) {
                     *answer = result;
@@ -292,10 +281,8 @@ impl Spool {
             }
             SpoolEntry::Claims(id, claims) => {
                 let known = self.claims.get(id).filter(|known| *known != claims);
-                let need = known.map(|known| match is_more(*claims, *known) {
-                    true => 0,
-                    false => CLAIM + reserve(*claims),
-                });
+                let lowered = CLAIM + reserve(*claims);
+                let need = known.map(|known| if is_more(*claims, *known) { 0 } else { lowered });
                 (need, Ok(*id))
             }
             SpoolEntry::Resolved(id) => {
@@ -344,182 +331,6 @@ impl Spool {
         }
         Ok(())
     }
-
-    /// Appends and syncs; returns an id for each entry.
-    fn append(&mut self, entries: &[SpoolEntry]) -> Result<Vec<SpoolId>, FsError> {
-        let owed: Vec<SpoolEntry> =
-            self.owed.iter().take(OWED).copied().map(SpoolEntry::Resolved).collect();
-        let size: usize = owed.iter().chain(entries).map(entry::len_of).sum();
-        let mut current = self.room_for(size as u64).inspect_err(|_| self.owe(entries, &[]))?;
-        let (from, mut bytes) = (current.bytes, Vec::new());
-        if current.is_new {
-            bytes.extend(segment::header(current.generation, self.epoch));
-        }
-        let mut ids = Vec::with_capacity(owed.len() + entries.len());
-        for entry in owed.iter().chain(entries) {
-            let (segment, ordinal) = (current.generation, current.ordinal);
-            let at = from + bytes.len() as u64;
-            entry::encode(&mut bytes, at, segment, ordinal, entry);
-            ids.push(SpoolId { segment, ordinal });
-            current.ordinal += 1;
-        }
-        let ids = ids.split_off(owed.len());
-        let result = self.commit(&mut current, &bytes);
-        self.used += bytes.len() as u64;
-        let place = self.segments.entry(current.generation).or_default();
-        place.bytes += bytes.len() as u64;
-        if let Err(error) = result {
-            // nothing is known of this file any more: what may be in it must not come back
-            self.owe(entries, &ids);
-            if current.is_new {
-                self.discard(current.generation);
-            }
-            return Err(error);
-        }
-        current.bytes += bytes.len() as u64;
-        current.is_new = false;
-        self.current = Some(current);
-        for entry in &owed {
-            self.end(entry);
-        }
-        entries.iter().zip(&ids).for_each(|(entry, id)| self.apply(entry, *id));
-        Ok(ids)
-    }
-
-    /// An append failed: its ends are owed, and those of its records, which may come to the disk.
-    /// Owed ends that were in it stay owed. Of claims the disk says the old ones or the new.
-    fn owe(&mut self, entries: &[SpoolEntry], ids: &[SpoolId]) {
-        for entry in entries {
-            match entry {
-                SpoolEntry::Record(_) => {}
-                SpoolEntry::Claims(id, claims) => {
-                    if let Some(known) = self.claims.get(id).copied() {
-                        self.know(*id, least(known, *claims));
-                    }
-                }
-                SpoolEntry::Resolved(id) => {
-                    self.owed.insert(*id);
-                }
-            }
-        }
-        let written = entries.iter().zip(ids);
-        let records = written.filter(|(entry, _)| matches!(entry, SpoolEntry::Record(_)));
-        self.owed.extend(records.map(|(_, id)| *id));
-    }
-
-    /// The segment that takes so many bytes of entries.
-    fn room_for(&mut self, size: u64) -> Result<Current, FsError> {
-        match self.current.take() {
-            Some(current)
-                if current.bytes < self.options.segment_bytes
-                    && current.bytes + size <= READ_LIMIT =>
-            {
-                Ok(current)
-            }
-            _ => self.create(),
-        }
-    }
-
-    fn create(&mut self) -> Result<Current, FsError> {
-        let generation = self.next_generation;
-        let path = self.path(generation);
-        let next = generation.checked_add(1).ok_or_else(|| {
-            FsError::new("create", &path, io::Error::other("its generations are used up"))
-        })?;
-        self.next_generation = next;
-        let file = self.fs.create_new(&path).map_err(|e| FsError::new("create", &path, e))?;
-        Ok(Current { generation, file, bytes: 0, ordinal: 0, is_new: true })
-    }
-
-    fn commit(&self, current: &mut Current, bytes: &[u8]) -> Result<(), FsError> {
-        let path = self.path(current.generation);
-        current.file.write_all(bytes).map_err(|e| FsError::new("write", &path, e))?;
-        current.file.sync().map_err(|e| FsError::new("sync", &path, e))?;
-        if current.is_new {
-            let dir: &Path = &self.options.directory;
-            self.fs.sync_dir(dir).map_err(|e| FsError::new("sync_dir", dir, e))?;
-        }
-        Ok(())
-    }
-
-    /// The entry is durable: what follows for the books.
-    fn apply(&mut self, entry: &SpoolEntry, at: SpoolId) {
-        match entry {
-            SpoolEntry::Record(record) => {
-                self.claims.insert(at, record.claims);
-                self.reserved += reserve(record.claims);
-                if let Some(segment) = self.segments.get_mut(&at.segment) {
-                    segment.live += 1;
-                }
-            }
-            SpoolEntry::Claims(id, claims) => self.know(*id, *claims),
-            SpoolEntry::Resolved(_) => self.end(entry),
-        }
-    }
-
-    /// The disk says this of a record.
-    fn know(&mut self, id: SpoolId, claims: PerRoute<Persistence>) {
-        if let Some(known) = self.claims.get_mut(&id) {
-            self.reserved = self.reserved.saturating_sub(reserve(*known)) + reserve(claims);
-            *known = claims;
-        }
-    }
-
-    /// An end is durable.
-    fn end(&mut self, entry: &SpoolEntry) {
-        let SpoolEntry::Resolved(id) = entry else { return };
-        self.owed.remove(id);
-        if let Some(known) = self.claims.remove(id) {
-            self.reserved = self.reserved.saturating_sub(reserve(known));
-            if let Some(segment) = self.segments.get_mut(&id.segment) {
-                segment.live = segment.live.saturating_sub(1);
-            }
-        }
-    }
-
-    /// Removes a segment whose one append failed. Its ends are owed: nothing depends on it.
-    fn discard(&mut self, generation: u64) {
-        if self.remove(generation).is_ok() {
-            let bytes = self.segments.remove(&generation).map_or(0, |segment| segment.bytes);
-            self.forget(generation, bytes);
-        }
-    }
-
-    /// Removes a segment durably.
-    fn remove(&self, generation: u64) -> io::Result<()> {
-        match self.fs.remove(&self.path(generation)) {
-            // an earlier attempt removed it, and could not make that durable
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            result => result?,
-        }
-        self.fs.sync_dir(&self.options.directory)
-    }
-
-    /// A segment is gone for good.
-    fn forget(&mut self, generation: u64, bytes: u64) {
-        self.owed.retain(|id| id.segment != generation);
-        self.used = self.used.saturating_sub(bytes);
-    }
-
-    /// Removes segments that hold nothing live, from the oldest on. In this order, and each durably
-    /// before the next: an end must not go before the record that it is about. Nobody knows what a
-    /// segment holds that was not read: it stays, and so does all that may be about its records.
-    fn sweep(&mut self) {
-        while let Some((&generation, &Segment { bytes, live: 0, unread: false })) =
-            self.segments.first_key_value()
-        {
-            if self.current.as_ref().is_some_and(|current| current.generation == generation) {
-                return;
-            }
-            if let Err(error) = self.remove(generation) {
-                let path = self.path(generation);
-                tracing::warn!(path = %path.display(), %error, "a used segment stays for now");
-                return;
-            }
-            self.segments.pop_first();
-            self.forget(generation, bytes);
-        }
-    }
 }
 
 /// It may have been sent again.
@@ -540,12 +351,16 @@ fn is_more(claims: PerRoute<Persistence>, than: PerRoute<Persistence>) -> bool {
     claims.main > than.main || claims.dlq > than.dlq
 }
 
-fn least(one: PerRoute<Persistence>, other: PerRoute<Persistence>) -> PerRoute<Persistence> {
+/// The less of both, route by route.
+pub(super) fn least(
+    one: PerRoute<Persistence>,
+    other: PerRoute<Persistence>,
+) -> PerRoute<Persistence> {
     PerRoute { main: one.main.min(other.main), dlq: one.dlq.min(other.dlq) }
 }
 
 /// Bytes that a record with these claims will still take: its end, and once that it is begun.
-fn reserve(claims: PerRoute<Persistence>) -> u64 {
+pub(super) fn reserve(claims: PerRoute<Persistence>) -> u64 {
     END + if is_begun(claims) { 0 } else { CLAIM }
 }
 

@@ -1,10 +1,12 @@
 use std::cell::RefCell;
 use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::messages::ApiVersionsRequest;
+use tokio::net::TcpSocket;
 use tokio::time::sleep;
 
 use crate::broker::client::Client;
@@ -83,6 +85,25 @@ fn a_simulated_black_hole_answers_nobody() {
 fn the_same_simulation_gives_the_same_history() {
     let down = || FaultKind::BrokerDown { brokers: Brokers::All };
     assert_eq!(simulate(down()), simulate(down()));
+}
+
+#[tokio::test]
+async fn nobody_takes_a_held_port_that_rests() {
+    let held = HeldPort::free().unwrap();
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, held.port()));
+    // as Docker does for the ports of containers
+    let take = || {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(at).and_then(|()| socket.listen(1))
+    };
+    assert!(take().is_err(), "it was never listened on");
+    for _ in 0..2 {
+        drop(held.listen().await.unwrap());
+        held.rest();
+        sleep(Duration::from_millis(50)).await;
+        assert!(take().is_err(), "the listener is gone");
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use super::disks::{self, Disks};
 use super::docker::{self, Docked, Missing, Whose};
 use super::node::{self, Node, NodeSpec};
 use super::open;
+use super::pulse::Pulse;
 use super::realm::Realm;
 use super::shape::Shape;
 use super::warm::{self, warm};
@@ -188,6 +189,8 @@ pub(super) struct Ground {
     /// A fault has struck its brokers and is not known to be over, or has failed: nobody else gets
     /// this cluster.
     pub(super) harmed: AtomicBool,
+    /// Of brokers that nobody harms on purpose.
+    pulse: Mutex<Option<Pulse>>,
     network: Option<String>,
     docked: Docked,
     slots: Mutex<Vec<Slot>>,
@@ -253,6 +256,7 @@ impl std::ops::Deref for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
+        self.slot.held.values().flatten().for_each(HeldPort::rest);
         let mut slots = self.ground.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.push(std::mem::take(&mut self.slot));
     }
@@ -316,6 +320,7 @@ impl Ground {
             direct,
             id: cluster,
             harmed: AtomicBool::new(false),
+            pulse: Mutex::default(),
             network,
             docked: docked.clone(),
             slots: Mutex::new(slots),
@@ -344,10 +349,20 @@ impl Ground {
         }
         let brokers = i16::try_from(self.nodes.len()).unwrap_or(1);
         warm(&admin, brokers).await?;
+        if self.shape.is_shared() {
+            let pulse = Pulse::start(&admin.behind, brokers.into());
+            *self.pulse.lock().unwrap_or_else(PoisonError::into_inner) = Some(pulse);
+        }
         if self.certificates.is_none() {
             return Ok(());
         }
         admin.add_user(USER, PASSWORD).await.map_err(|error| format!("no SCRAM user: {error}"))
+    }
+
+    /// How long the brokers stood still at worst since this moment, where that is known.
+    pub(super) fn stood_still(&self, since: Instant) -> Duration {
+        let pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
+        pulse.as_ref().map(|pulse| pulse.worst(since)).unwrap_or_default()
     }
 
     /// Ids of the brokers, ascending.
@@ -422,6 +437,7 @@ impl Ground {
 
     /// Removes its containers, network and disks.
     pub(super) async fn remove(&self) {
+        drop(self.pulse.lock().unwrap_or_else(PoisonError::into_inner).take());
         let mut removing = JoinSet::new();
         let docker = &self.docked.docker;
         let holder = self.disks.iter().map(Disks::holder);

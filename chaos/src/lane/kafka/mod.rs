@@ -9,6 +9,7 @@ mod identity;
 mod node;
 mod open;
 mod process;
+mod pulse;
 mod realm;
 mod secure;
 mod shape;
@@ -18,6 +19,7 @@ mod world;
 use std::ffi::OsString;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::child::environment;
 use super::real::{self, Arena};
@@ -41,7 +43,7 @@ pub use realm::{tools, unbuilt};
 use shape::Shape;
 use warm::make;
 pub(in crate::lane) use warm::produce as warm_up;
-use world::KafkaWorld;
+use world::{KafkaWorld, Stalls};
 
 /// Runs one cell on the clusters of this run. A few may run at once.
 pub async fn run(input: &RunInput, fleet: &Fleet) -> RunOutput {
@@ -183,13 +185,14 @@ impl Place {
         let topics = [main.real.clone(), dlq.real.clone()];
         let processes = scenario.is_alone().then(|| {
             let (slot, proxy) = (Arc::clone(&slot), Arc::clone(&proxy));
-            Processes::new(scenario, slot, proxy, topics.clone(), recorder)
+            Processes::new(scenario, slot, proxy, topics.clone(), recorder.clone())
         });
         // brokers that were started again are where the proxy has them, on its own listener
         let elsewhere = (!scenario.is_alone()).then_some(&admin.behind.ports);
         let inner = ProxyWorld::new(scenario, proxy, elsewhere);
         let tokens = files.as_ref().map(|dir| (dir.path().to_owned(), Arc::clone(&secrets)));
-        let world = KafkaWorld::new(scenario, inner, admin, processes, topics, tokens);
+        let stalls = Stalls { ground, since: Instant::now(), recorder };
+        let world = KafkaWorld::new(scenario, (inner, stalls), admin, processes, topics, tokens);
         Ok(Self { main: main.real, dlq: dlq.real, world, slot, files, secrets })
     }
 

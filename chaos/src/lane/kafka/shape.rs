@@ -44,6 +44,11 @@ impl Shape {
         }
     }
 
+    /// Cells that harm no processes share it.
+    pub(super) const fn is_shared(self) -> bool {
+        matches!(self, Self::Single | Self::Kerberos | Self::Cluster)
+    }
+
     /// True when a cluster of the other shape can be used for it once more; `harmed`: a fault that
     /// struck it is not known to be over. A small disk that once was full shows in nothing.
     pub(super) fn is_had_from(self, other: Self, harmed: bool) -> bool {

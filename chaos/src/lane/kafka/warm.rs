@@ -73,7 +73,7 @@ pub(super) async fn make(admin: &Admin, topics: &[NewTopic], rounds: i32) -> Res
 }
 
 /// Every partition, with the port of its leader.
-fn leaders<'m>(
+pub(super) fn leaders<'m>(
     admin: &Admin,
     metadata: &'m MetadataResponse,
 ) -> Result<Vec<(u16, &'m TopicName, i32)>, String> {
@@ -167,21 +167,7 @@ pub(in crate::lane) async fn produce(
     };
     let mut round = 0;
     while round < rounds {
-        let data = PartitionProduceData::default()
-            .with_index(partition)
-            .with_records(Some(batch(id, round)?));
-        let to = TopicProduceData::default().with_name(name.clone());
-        let request = ProduceRequest::default()
-            .with_acks(-1)
-            .with_timeout_ms(10_000)
-            .with_topic_data(vec![to.with_partition_data(vec![data])]);
-        let answer = client.call(PRODUCE, &request).await?;
-        let code = answer
-            .responses
-            .first()
-            .and_then(|topic| topic.partition_responses.first())
-            .map_or(codes::NONE, |partition| partition.error_code);
-        match code {
+        match appended(client, name, partition, batch(id, round)?).await? {
             codes::NONE => round += 1,
             code if Instant::now() > until => return Err(refused(code)),
             // the leader does not know yet that it is one, or waits for its followers
@@ -191,6 +177,36 @@ pub(in crate::lane) async fn produce(
     Ok(())
 }
 
+/// Appends a record of no producer, confirmed by all replicas.
+///
+/// # Errors
+/// The broker does not take it.
+pub(super) async fn append(
+    client: &mut Client<TcpStream>,
+    name: &TopicName,
+    partition: i32,
+) -> io::Result<()> {
+    all_well([appended(client, name, partition, batch(ProducerId(-1), -1)?).await?].into_iter())
+}
+
+/// Produces a batch; the answer's code.
+async fn appended(
+    client: &mut Client<TcpStream>,
+    name: &TopicName,
+    partition: i32,
+    batch: Bytes,
+) -> io::Result<i16> {
+    let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
+    let to = TopicProduceData::default().with_name(name.clone());
+    let request = ProduceRequest::default()
+        .with_acks(-1)
+        .with_timeout_ms(10_000)
+        .with_topic_data(vec![to.with_partition_data(vec![data])]);
+    let answer = client.call(PRODUCE, &request).await?;
+    let partition = answer.responses.first().and_then(|topic| topic.partition_responses.first());
+    Ok(partition.map_or(codes::NONE, |partition| partition.error_code))
+}
+
 fn batch(id: ProducerId, round: i32) -> io::Result<Bytes> {
     let record = Record {
         transactional: false,
@@ -198,7 +214,7 @@ fn batch(id: ProducerId, round: i32) -> io::Result<Bytes> {
         delete_horizon: false,
         partition_leader_epoch: -1,
         producer_id: *id,
-        producer_epoch: 0,
+        producer_epoch: if *id < 0 { -1 } else { 0 },
         timestamp_type: TimestampType::Creation,
         offset: 0,
         sequence: round,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use dashproof_reference::core::BoxFuture;
 use tokio::sync::mpsc;
@@ -11,16 +12,36 @@ use tokio::time::sleep;
 
 use super::admin::Admin;
 use super::certs::{TOKEN_LIFE, USER, renew_token};
+use super::fleet::Ground;
 use super::process::Processes;
 use crate::fault::proxy::ProxyWorld;
+use crate::history::{Kind, Recorder, Src};
 use crate::lane::HarnessError;
 use crate::lane::child::environment;
 use crate::scenario::model::{FaultKind, Scenario, TopicSel};
 use crate::subject::runner::World;
 use crate::subject::secrets::OwnSecrets;
 
+/// How badly the brokers stand still while a cell runs.
+pub(super) struct Stalls {
+    pub(super) ground: Arc<Ground>,
+    pub(super) since: Instant,
+    pub(super) recorder: Recorder,
+}
+
+impl Stalls {
+    /// Writes the worst into the history, beside what the machine itself did.
+    fn record(&self) {
+        let worst = self.ground.stood_still(self.since);
+        let value = i64::try_from(worst.as_micros()).unwrap_or(i64::MAX);
+        let (what, text) = ("stall".to_owned(), "brokers".to_owned());
+        self.recorder.record(Src::Os, Kind::Proc { what, value, text });
+    }
+}
+
 pub(super) struct KafkaWorld {
     inner: Arc<ProxyWorld>,
+    stalls: Stalls,
     kinds: Vec<FaultKind>,
     /// Where brokers' processes are harmed.
     processes: Option<Processes>,
@@ -38,7 +59,7 @@ pub(super) struct KafkaWorld {
 impl KafkaWorld {
     pub(super) fn new(
         scenario: &Scenario,
-        inner: Arc<ProxyWorld>,
+        (inner, stalls): (Arc<ProxyWorld>, Stalls),
         admin: Admin,
         processes: Option<Processes>,
         topics: [String; 2],
@@ -66,7 +87,7 @@ impl KafkaWorld {
         let (orders, to_do) = mpsc::unbounded_channel();
         tasks.spawn(permit(admin, to_do, Arc::clone(&failed)));
         let tasks = Mutex::new(tasks);
-        Arc::new(Self { inner, kinds, processes, orders, topics, stale, tasks, failed })
+        Arc::new(Self { inner, stalls, kinds, processes, orders, topics, stale, tasks, failed })
     }
 
     pub(super) fn bootstrap(&self) -> String {
@@ -170,7 +191,9 @@ impl World for KafkaWorld {
             if let Some(processes) = &self.processes {
                 processes.over().await.map_err(|text| environment(&text))?;
             }
-            self.inner.snapshot().await
+            self.inner.snapshot().await?;
+            self.stalls.record();
+            Ok(())
         })
     }
 }

@@ -314,17 +314,31 @@ impl<'a> Index<'a> {
         self.incs.get(life.inc)
     }
 
-    /// When the incarnation of a life ended, its file system was not what it should be.
-    pub(crate) fn is_disk_broken_at_end(&self, life: &Life<'_>) -> bool {
-        let ended = self.inc_of(life).and_then(|inc| inc.ended);
+    /// Faults of the file system that the spool is on, where it met them.
+    fn disk_faults(&self) -> impl Iterator<Item = &FaultSeen> {
         let is_fs = |n: &usize| {
             let kind = self.scenario.faults.get(*n).map(|fault| &fault.kind);
             matches!(kind, Some(FaultKind::Fs(_)))
         };
-        let mut broken = self.faults.iter().filter(|((n, _), _)| is_fs(n));
-        broken.any(|(_, seen)| {
+        let seen = self.faults.iter().filter(move |((n, _), _)| is_fs(n));
+        seen.map(|(_, seen)| seen).filter(|seen| seen.effect.is_some())
+    }
+
+    /// When the incarnation of a life ended, its file system was not what it should be.
+    pub(crate) fn is_disk_broken_at_end(&self, life: &Life<'_>) -> bool {
+        let ended = self.inc_of(life).and_then(|inc| inc.ended);
+        self.disk_faults().any(|seen| {
             let begun = seen.begin.is_some_and(|at| ended.is_none_or(|ended| at < ended));
             begun && seen.end.is_none_or(|at| ended.is_none_or(|ended| at > ended))
+        })
+    }
+
+    /// While an event was open, up to this outcome, its file system was not what it should be.
+    pub(crate) fn is_disk_broken_in(&self, life: &Life<'_>, told: At) -> bool {
+        let accepted = life.accepted.map(|(at, _)| at);
+        self.disk_faults().any(|seen| {
+            let begun = seen.begin.is_some_and(|at| at < told);
+            begun && seen.end.is_none_or(|end| accepted.is_none_or(|at| at < end))
         })
     }
 

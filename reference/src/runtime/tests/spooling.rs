@@ -168,8 +168,9 @@ async fn an_end_whose_write_failed_is_written_by_close() {
         first.main.treat(REFUSED);
         first.producer.send(event("a")).await.unwrap();
         first.producer.close(10 * SECOND).await;
-        // the epoch's is the first sync of a life, then comes the one of the claims
-        fs.fail_sync_after(2);
+        // the epoch's is the first sync of a life, then comes the one of the claims; what fails
+        // once is mended at once
+        fs.fail_syncs_after(2, 2);
         let second = Life::open(&fs, inline).await;
         second.producer.send(event("a")).await.unwrap();
         second.producer.close(10 * SECOND).await;

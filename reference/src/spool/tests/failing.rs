@@ -45,7 +45,7 @@ fn a_failed_creation_does_not_forget_records_of_a_failed_sync() {
     let mut spool = open(&fs);
     write(&mut spool, &[keep(1, "a")]);
     fs.fail_syncs(1);
-    fs.fail_creates(2);
+    fs.fail_creates(3);
     assert_eq!(spool.write(&[keep(2, "a")]), [Err(SpoolFault::Unsure)]);
     assert_eq!(spool.write(&[keep(3, "a")]), [Err(SpoolFault::Unsure)]);
     write(&mut spool, &[keep(4, "a")]);

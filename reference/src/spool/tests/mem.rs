@@ -80,10 +80,10 @@ impl MemFs {
         self.lock().failing_creates = n;
     }
 
-    /// One sync fails after so many.
-    pub(crate) fn fail_sync_after(&self, n: usize) {
+    /// Some syncs fail after so many.
+    pub(crate) fn fail_syncs_after(&self, sound: usize, failing: usize) {
         let mut inner = self.lock();
-        (inner.sound_syncs, inner.failing_syncs) = (n, 1);
+        (inner.sound_syncs, inner.failing_syncs) = (sound, failing);
     }
 
     /// One creation fails after so many.
