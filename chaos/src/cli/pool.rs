@@ -246,6 +246,9 @@ fn in_real_time(
     let fleet = Arc::new(Fleet::default().and(outside));
     let told = catch_unwind(AssertUnwindSafe(|| {
         attend_all(&runtime, &fleet, embedded, jobs.unwrap_or(REAL_TIME_JOBS), on_result);
+        let shared = on_real.iter().filter(|cell| cell.lane == LaneName::Kafka);
+        let shared: Vec<_> = shared.map(|cell| Arc::clone(&cell.scenario)).collect();
+        runtime.block_on(lane::kafka::begin(&fleet, shared.iter().map(Arc::as_ref)));
         attend_all(&runtime, &fleet, on_real, jobs.unwrap_or(REAL_BROKER_JOBS), on_result);
         if !alone.is_empty() {
             runtime.block_on(fleet.leave_shared());

@@ -92,6 +92,9 @@ pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> 
             | FsFault::Leftovers { .. } => Ok(()),
         },
         (LaneName::Sim, FaultKind::Fs(FsFault::Error { .. } | FsFault::Full { .. })) => Ok(()),
+        (LaneName::Sim, FaultKind::Fs(FsFault::FullEvery)) => {
+            Err("a cluster is not run once for each number of bytes, as `disk` does with a store")
+        }
         (_, FaultKind::Fs(FsFault::Error { .. } | FsFault::Full { .. })) => {
             Err("only the file systems of the lanes sim, disk and files can be broken")
         }

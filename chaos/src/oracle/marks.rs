@@ -57,6 +57,8 @@ const DISK: &[LaneName] = &[LaneName::Disk];
 const VIRTUAL: &[LaneName] = &[LaneName::Sim, LaneName::Disk];
 const FILES: &[LaneName] = &[LaneName::Files];
 const STORES: &[LaneName] = &[LaneName::Disk, LaneName::Files];
+/// Where stores or spools meet a file system that can be broken.
+const FILE_SYSTEMS: &[LaneName] = &[LaneName::Sim, LaneName::Disk, LaneName::Files];
 const KAFKA: &[LaneName] = &[LaneName::Kafka];
 const OUR_BROKER: &[LaneName] = &[LaneName::Sim, LaneName::Wire];
 
@@ -72,6 +74,10 @@ const fn at_kafka(name: &'static str, kind: &'static str) -> Mark {
 
 const fn of_stores(name: &'static str, kind: &'static str) -> Mark {
     Mark { name, evidence: EFFECT, lanes: STORES, look: Look::Fault(kind) }
+}
+
+const fn at(lanes: &'static [LaneName], name: &'static str, kind: &'static str) -> Mark {
+    Mark { name, evidence: EFFECT, lanes, look: Look::Fault(kind) }
 }
 
 const fn on_disk(name: &'static str, kind: &'static str) -> Mark {
@@ -117,8 +123,8 @@ pub const MARKS: &[Mark] = &[
     fault("fault.request.delay", "request.delay"),
     fault("fault.spool.damage", "spool.damage"),
     fault("fault.subject.crash", "subject.crash"),
-    on_disk("fault.fs.error", "fs.error"),
-    of_stores("fault.fs.full", "fs.full"),
+    at(VIRTUAL, "fault.fs.error", "fs.error"),
+    at(FILE_SYSTEMS, "fault.fs.full", "fs.full"),
     of_stores("fault.fs.damage", "fs.damage"),
     of_stores("fault.fs.index", "fs.index"),
     of_stores("fault.fs.leftovers", "fs.leftovers"),

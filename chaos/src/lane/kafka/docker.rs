@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use testcontainers::bollard::Docker;
-use testcontainers::bollard::models::NetworkCreateRequest;
+use testcontainers::bollard::models::{NetworkCreateRequest, SystemInfoCgroupDriverEnum};
 use testcontainers::bollard::query_parameters::{
     ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
     RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
@@ -51,6 +51,8 @@ pub struct Docked {
     pub image: String,
     /// Version of the engine.
     pub version: String,
+    /// Where the brokers' control groups are made, where that is for us to say.
+    pub(super) cgroup_parent: Option<&'static str>,
 }
 
 /// Asks Docker whether the lane can run.
@@ -70,7 +72,18 @@ pub async fn look() -> Result<Docked, Missing> {
         .map_err(|_| absent(format!("no answer within {PING:?}")))?
         .map_err(|error| absent(error.to_string()))?;
     let image = image(&docker).await?;
-    Ok(Docked { docker, image, version: version.version.unwrap_or_default() })
+    let cgroup_parent = cgroup_parent(&docker).await;
+    Ok(Docked { docker, image, version: version.version.unwrap_or_default(), cgroup_parent })
+}
+
+/// Control groups below one that Docker makes for all containers have together what a single thread
+/// outside has: a client that waits for answers would leave the brokers, which are to give them, no
+/// processor. Directly below the root each has a share of its own. systemd, where it is the driver,
+/// gives containers as much as users.
+async fn cgroup_parent(docker: &Docker) -> Option<&'static str> {
+    let info = timeout(PING, docker.info()).await.ok()?.ok()?;
+    let is_plain = info.cgroup_driver == Some(SystemInfoCgroupDriverEnum::CGROUPFS);
+    is_plain.then_some("/")
 }
 
 /// The image that is named, else the first of the two known ones that is here.

@@ -96,6 +96,17 @@ impl Fleet {
         place.get_or_init(|| Ground::start(docked, shape)).await.clone()
     }
 
+    /// Starts clusters that cells will share, one after the other, before any of them runs: brokers
+    /// that start take every processor. What fails here is told by the cells.
+    pub(super) async fn begin(&self, shapes: impl IntoIterator<Item = Shape>) {
+        let Ok(docked) = self.docked().await else { return };
+        for shape in shapes {
+            if let Err(error) = self.ground(docked, shape).await {
+                tracing::debug!(?shape, %error, "a shared cluster does not start");
+            }
+        }
+    }
+
     /// A whole cluster of this shape that nobody else uses.
     pub(super) async fn own(
         &self,
@@ -304,6 +315,7 @@ impl Ground {
                     .chain(direct.get(at).map(|port| open::listener(*port)))
                     .collect(),
                 settings: shape.settings(),
+                cgroup_parent: docked.cgroup_parent,
                 files: files.clone(),
                 disks: disks::names(&stem, id, small),
             };

@@ -16,6 +16,7 @@ mod shape;
 mod warm;
 mod world;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::sync::Arc;
@@ -117,12 +118,29 @@ async fn lend(
         let (ground, alone) = fleet.own(docked, shape).await?;
         return Ok((ground.lend().await?, Some(alone)));
     }
-    let shape = match scenario.brokers {
+    Ok((fleet.ground(docked, shared(scenario)).await?.lend().await?, None))
+}
+
+/// The shape of the cluster that a scenario shares with others.
+fn shared(scenario: &Scenario) -> Shape {
+    match scenario.brokers {
         1 if scenario.listener.is_kerberos() => Shape::Kerberos,
         1 => Shape::Single,
         _ => Shape::Cluster,
+    }
+}
+
+/// Starts the clusters that these scenarios will share.
+pub async fn begin<'s>(fleet: &Fleet, scenarios: impl IntoIterator<Item = &'s Scenario>) {
+    let runs = |scenario: &&Scenario| {
+        let expressed = real::cannot_express(LaneName::Kafka, scenario).is_none();
+        let tooled = !scenario.listener.is_kerberos() || tools().is_ok();
+        expressed && tooled && no_cluster_for(scenario).is_none() && !scenario.is_alone()
     };
-    Ok((fleet.ground(docked, shape).await?.lend().await?, None))
+    let shapes: BTreeSet<Shape> = scenarios.into_iter().filter(runs).map(shared).collect();
+    if !shapes.is_empty() {
+        fleet.begin(shapes).await;
+    }
 }
 
 /// Topics and listeners of one cell.

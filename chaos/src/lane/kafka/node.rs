@@ -65,6 +65,8 @@ pub(super) struct NodeSpec {
     pub(super) listeners: Vec<Listener>,
     /// Settings beyond those of every broker.
     pub(super) settings: Vec<(String, String)>,
+    /// Where its control group is made.
+    pub(super) cgroup_parent: Option<&'static str>,
     /// Files for the container.
     pub(super) files: Vec<(String, Vec<u8>)>,
     /// Volumes for its logs; none: they are in the container.
@@ -161,6 +163,7 @@ impl NodeSpec {
         let mut image =
             GenericImage::new(name, tag).with_wait_for(WaitFor::message_on_stdout(STARTED));
         let ports: Vec<(u16, u16)> = self.published().collect();
+        let parent = self.cgroup_parent;
         for (inside, _) in &ports {
             image = image.with_exposed_port(ContainerPort::Tcp(*inside));
         }
@@ -179,6 +182,8 @@ impl NodeSpec {
                 };
                 host.port_bindings = Some(ports.iter().map(bind).collect());
                 host.publish_all_ports = Some(false);
+                host.cgroup_parent = parent.map(str::to_owned);
+                host.cpu_shares = Some(SHARES);
             });
         for (label, value) in labels() {
             request = request.with_label(label, value);
@@ -205,6 +210,9 @@ impl NodeSpec {
         Ok(Node { container, docker, network: self.network.clone(), inside: self.inside() })
     }
 }
+
+/// A broker's share of the processors, eight times that of a thread.
+const SHARES: i64 = 8192;
 
 /// Settings of every broker. The timings are those at which a small cluster notices a dead broker
 /// in two seconds instead of ten.
@@ -377,6 +385,7 @@ mod tests {
             network: Some("net".to_owned()),
             listeners: vec![listener("SLOT0", "PLAINTEXT", 4000), listener("TLS0", "SSL", 4001)],
             settings: vec![("listener.name.tls0.ssl.client.auth".into(), "required".into())],
+            cgroup_parent: None,
             files: Vec::new(),
             disks: Vec::new(),
         }
