@@ -27,6 +27,7 @@ help: ## Show this list
 
 build: ## Build the harness (dev profile: the one that tests and chaos share)
 	$(CARGO) build --locked --workspace $(FEATURES)
+	@sync $(DASHPROOF) # a program that is still being written out lets its own processes wait
 
 # A signal (130 and more) ends a target at once; everything else lets the next part run, and the first code counts.
 chaos: build ## Run every scenario on the embedded lanes, then prove the laws with saboteurs

@@ -160,10 +160,12 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     format!("the harness panicked: {}", text.unwrap_or("without a message"))
 }
 
-/// Runs one cell in real time, again where a mark was not reached. A violation is never retried.
+/// Runs one cell in real time, again where a mark was not reached. No violation is tried again but
+/// that of a runtime that stood still, once: a system that writes out the program which was just
+/// built, say, can let all its processes wait for seconds.
 pub(crate) async fn attend(cell: Cell, fleet: &Fleet) -> CellResult {
     let begun = Instant::now();
-    let mut tries = 0;
+    let (mut tries, mut stood_still) = (0, None);
     loop {
         tries += 1;
         let output = match cell.lane {
@@ -189,9 +191,14 @@ pub(crate) async fn attend(cell: Cell, fleet: &Fleet) -> CellResult {
         };
         let mut result = CellResult::of(cell.clone(), output, begun.elapsed());
         result.tries = tries;
-        if tries == TRIES || interrupt::hit() || !result.is_worth_another_try() {
+        let standstill = result.standstill();
+        let first = stood_still.is_none() && standstill.is_some();
+        let again = first || result.is_worth_another_try();
+        if tries == TRIES || interrupt::hit() || !again {
+            result.stood_still = stood_still;
             return result;
         }
+        stood_still = stood_still.or(standstill);
     }
 }
 

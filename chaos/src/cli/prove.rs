@@ -212,7 +212,7 @@ struct Prover<'a> {
     library: &'a Library,
     seeds: std::ops::Range<u64>,
     /// What the reference did, by scenario and seed: several saboteurs share a scenario.
-    references: Mutex<BTreeMap<(String, u64), Verdict>>,
+    references: Mutex<BTreeMap<(String, u64), (Verdict, u8)>>,
 }
 
 impl Prover<'_> {
@@ -234,7 +234,10 @@ impl Prover<'_> {
         let known = lock().get(&key).copied();
         let reference = known.unwrap_or_else(|| {
             let cell = self.cell(trial, seed, SubjectSpec::Reference);
-            let verdict = cell.map_or(Verdict::HarnessError, |c| pool::simulate(c).verdict);
+            let result = cell.map(pool::simulate);
+            let verdict = result.map_or((Verdict::HarnessError, exit::INTERNAL), |result| {
+                (result.verdict, result.exit_code())
+            });
             lock().insert(key, verdict);
             verdict
         });
@@ -268,6 +271,8 @@ impl Prover<'_> {
             board.close(&[], Absent::new(), &explanations)
         };
         let (wrongly, rightly) = (against(&wrong), against(&right));
+        let all = [&sound, &wrong, &right];
+        trial.unjudged = all.into_iter().find_map(|r| unjudged(r.verdict, r.exit_code()));
         let sound = [sound.verdict, right.verdict].iter().all(|v| *v == Verdict::Pass);
         if !sound || rightly.exit_code() != exit::PROVEN {
             trial.instead =
@@ -275,7 +280,7 @@ impl Prover<'_> {
         } else if wrongly.differs_in(trial.saboteur.rule) {
             let violations = wrong.judgement.map(|j| j.violations).unwrap_or_default();
             let broken = violations.iter().map(|v| (v.law.as_str().to_owned(), v.rule));
-            trial.caught = Some((seed, broken.collect()));
+            (trial.caught, trial.unjudged) = (Some((seed, broken.collect())), None);
         } else {
             trial.instead = format!("the lanes differ in other things: {}", wrongly.unexplained());
         }
@@ -289,7 +294,7 @@ impl Prover<'_> {
         };
         let (wrong, right) = tokio::join!(pool::attend(wrong, fleet), pool::attend(right, fleet));
         if let Some(broken) = caught(trial, &wrong) {
-            compared(trial, seed, broken, right.verdict);
+            compared(trial, seed, broken, (right.verdict, right.exit_code()));
         }
     }
 }
@@ -308,10 +313,10 @@ fn caught(trial: &mut Trial, result: &CellResult) -> Option<Vec<(String, &'stati
     if result.verdict == Verdict::Fail && broken.iter().any(own) {
         return Some(broken);
     }
-    trial.unjudged = match result.verdict {
-        Verdict::HarnessError | Verdict::Inconclusive => Some(result.exit_code()),
-        Verdict::Pass | Verdict::Fail | Verdict::NotApplicable => None,
-    };
+    // one seed that judged nothing leaves it open whether it would have been caught there
+    let now = unjudged(result.verdict, result.exit_code());
+    let codes: Vec<u8> = trial.unjudged.into_iter().chain(now).collect();
+    trial.unjudged = (!codes.is_empty()).then(|| exit::worst(codes));
     let names: Vec<String> = broken.iter().map(|(law, rule)| format!("{law} {rule}")).collect();
     let reason = if names.is_empty() { result.why.join("; ") } else { names.join(", ") };
     trial.instead = match reason.as_str() {
@@ -321,9 +326,22 @@ fn caught(trial: &mut Trial, result: &CellResult) -> Option<Vec<(String, &'stati
     None
 }
 
-fn compared(trial: &mut Trial, seed: u64, broken: Vec<(String, &'static str)>, reference: Verdict) {
+/// The code of a run that was broken off, or proved nothing.
+fn unjudged(verdict: Verdict, code: u8) -> Option<u8> {
+    match verdict {
+        Verdict::HarnessError | Verdict::Inconclusive => Some(code),
+        Verdict::Pass | Verdict::Fail | Verdict::NotApplicable => None,
+    }
+}
+
+fn compared(
+    trial: &mut Trial,
+    seed: u64,
+    broken: Vec<(String, &'static str)>,
+    (reference, code): (Verdict, u8),
+) {
+    trial.unjudged = unjudged(reference, code);
     if reference == Verdict::Pass {
-        trial.unjudged = None;
         trial.caught = Some((seed, broken));
     } else {
         trial.instead = format!("the reference does not pass there: {}", reference.as_str());

@@ -122,7 +122,7 @@ impl Reporter {
             let why = result.why.join("; ");
             self.not_run.push(format!("NOT RUN: {}: {why}\n", result.cell.name()));
         }
-        if bad || self.each {
+        if bad || self.each || result.stood_still.is_some() {
             self.told.push((result, folder));
         }
     }
@@ -283,7 +283,10 @@ pub(crate) fn told(ui: Ui, result: &CellResult) -> String {
         }
     }
     out.push('\n');
-    if result.tries > 1 {
+    if let Some(violated) = &result.stood_still {
+        let again = if result.verdict == Verdict::Fail { "" } else { ", and did not again" };
+        out.push_str(&format!("  the subject stood still in an earlier try{again}: {violated}\n"));
+    } else if result.tries > 1 {
         out.push_str(&format!("  it took {} tries to reach every mark\n", result.tries));
     }
     for note in result.judgement.iter().flat_map(|judgement| &judgement.notes) {

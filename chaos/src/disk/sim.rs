@@ -243,6 +243,18 @@ impl SimFs {
         self.inner().taken
     }
 
+    /// Breaks what lasts just as another has it broken: calls that fail from then on, and the room
+    /// that is left.
+    pub fn take_over(&self, other: &Self) {
+        let (breaks, free) = {
+            let other = other.inner();
+            (other.breaks.clone(), other.free)
+        };
+        let mut inner = self.inner();
+        inner.breaks.extend(breaks.into_iter().filter(|waiting| waiting.from_then_on));
+        inner.free = free.or(inner.free);
+    }
+
     /// Takes back what a fault broke.
     pub fn mend(&self, fault: usize) {
         let mut inner = self.inner();

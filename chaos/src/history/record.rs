@@ -441,10 +441,12 @@ pub enum Kind {
         /// its turn), log (a line the subject logged, asked for where the scenario hands out a
         /// secret), debug (its settings and errors as it prints them for debugging), secrets (so
         /// many keys and tokens of the run were looked for), leaked (one was found there), panic,
-        /// tasks, threads, fds, memory, stall.
+        /// tasks, threads, fds, memory, `page_ins` (waits for a page to be read from a disk),
+        /// stall.
         what: String,
-        /// exit: code, or minus the signal. tasks, threads, fds: how many. memory: bytes. stall:
-        /// microseconds (source `os`: of the machine; source `subject`: of its runtime).
+        /// exit: code, or minus the signal. tasks, threads, fds, `page_ins`: how many. memory:
+        /// bytes. stall: microseconds (source `os`: of the machine, or with the text `brokers` of
+        /// these; source `subject`: of its runtime).
         #[serde(default)]
         value: i64,
         /// The printed line, the panic's text; tasks, threads, fds: `before` (no producer is open

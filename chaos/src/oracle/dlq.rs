@@ -146,7 +146,10 @@ fn claims(index: &Index<'_>, life: &Life<'_>, outcome: &Outcome, f: &mut Finding
     // what a failing disk may have taken all the same, another life may send.
     let at_least = match outcome {
         Outcome::Spooled { .. } => true,
-        Outcome::InDoubt { .. } => index.is_disk_broken_in(life, *told),
+        Outcome::InDoubt { .. } => {
+            let goes_there = !matches!(outcome.reason(), "permanent_error" | "acks_0");
+            goes_there && index.is_disk_broken_in(life, *told)
+        }
         _ => false,
     };
     let wrong = |said: Persistence, most| if at_least { said < most } else { said != most };

@@ -185,10 +185,11 @@ impl Findings {
         evidence: Evidence,
         text: impl FnOnce() -> (String, String),
     ) {
-        if index.lane != LaneName::Sim && index.stall_us > STALL_LIMIT_US {
+        let standstill_us = index.standstill_us();
+        if index.lane != LaneName::Sim && standstill_us > STALL_LIMIT_US {
             let reason = format!(
-                "the machine, or its brokers, stood still for {}: timing proves nothing here",
-                ms(index.stall_us)
+                "the machine or its brokers stood still for {}: timing proves nothing here",
+                ms(standstill_us)
             );
             self.undecided.entry(law).or_insert(reason);
         } else {

@@ -82,7 +82,17 @@ pub(super) fn judge_blocking(index: &Index<'_>, f: &mut Findings) {
         f.checked(R4, 1);
         let late = u64::try_from(beat.value).unwrap_or(0);
         let allowed = BLOCKED_US.saturating_add(index.stall_us);
-        if late > allowed {
+        if late > allowed && index.page_ins() > 0 {
+            let times = index.page_ins();
+            f.undecided(
+                R4,
+                format!(
+                    "a timer was served {} late, and the subject waited {times} times for the \
+                     system to read its own pages from a disk",
+                    ms(late)
+                ),
+            );
+        } else if late > allowed {
             f.late(index, R4, "blocked", Evidence::line(beat.at), || {
                 let machine = ms(index.stall_us);
                 let expected = format!(

@@ -25,7 +25,7 @@ pub(super) fn life(index: &Index<'_>, event: &Event) -> Option<Window> {
 /// While a fault was in force. One that nobody lifts lasts for ever. In real time the subject may
 /// hear of both ends later than the harness, by as much as the machine stands still.
 pub(super) fn faults(index: &Index<'_>) -> Vec<Window> {
-    let stall_us = if index.lane.is_real_time() { index.stall_us } else { 0 };
+    let stall_us = if index.lane.is_real_time() { index.standstill_us() } else { 0 };
     let window = |begin: At, end: Option<At>| Window {
         begin: begin.t_us,
         end: end.map_or(u64::MAX, |end| end.t_us.saturating_add(stall_us)),

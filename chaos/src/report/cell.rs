@@ -1,11 +1,13 @@
 //! One cell of a run: a scenario on a lane with a seed, and what came of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::exit;
 use crate::history::{FORMAT_VERSION, Kind, Line, Src};
 use crate::lane::{HarnessError, RunOutput, SubjectSpec};
+use crate::oracle::laws::LawId;
 use crate::oracle::{Judgement, Verdict, judge};
 use crate::scenario::model::{LaneName, Scenario};
 
@@ -47,6 +49,9 @@ pub struct CellResult {
     pub error: Option<HarnessError>,
     /// Runs it took: more than one when a mark was not reached on a lane in real time.
     pub tries: u32,
+    /// In an earlier try the subject's runtime stood still, which the system can be the cause of:
+    /// what that try violated.
+    pub stood_still: Option<String>,
     /// Time of the machine.
     pub took: Duration,
     /// The history.
@@ -85,7 +90,18 @@ impl CellResult {
             None => (judgement.verdict, judgement.why.clone()),
         };
         let judgement = Some(judgement);
-        Self { cell, verdict, why, not_run: false, judgement, error, tries: 1, took, lines }
+        Self {
+            cell,
+            verdict,
+            why,
+            not_run: false,
+            judgement,
+            error,
+            tries: 1,
+            stood_still: None,
+            took,
+            lines,
+        }
     }
 
     /// A cell that was not run, because its lane cannot express it.
@@ -99,6 +115,7 @@ impl CellResult {
             judgement: None,
             error: None,
             tries: 0,
+            stood_still: None,
             took: Duration::ZERO,
             lines: Vec::new(),
         }
@@ -116,6 +133,19 @@ impl CellResult {
     #[must_use]
     pub fn is_worth_another_try(&self) -> bool {
         self.verdict == Verdict::Inconclusive && self.cell.lane.is_real_time()
+    }
+
+    /// What was violated where the subject's runtime stood still (R4). Once that can be the
+    /// system's doing, on which much else goes on; again it is the subject's.
+    #[must_use]
+    pub fn standstill(&self) -> Option<String> {
+        let violations = &self.judgement.as_ref()?.violations;
+        let stood = violations.iter().find(|violation| violation.law == LawId::R4)?;
+        let others: BTreeSet<&str> = violations.iter().map(|v| v.law.as_str()).collect();
+        let others: Vec<&str> = others.into_iter().filter(|law| *law != "R4").collect();
+        let also = if others.is_empty() { String::new() } else { others.join(" ") + ", and " };
+        let is_real = self.verdict == Verdict::Fail && self.cell.lane.is_real_time();
+        is_real.then(|| format!("{also}R4: {}", stood.observed))
     }
 
     /// The exit code of this cell alone.

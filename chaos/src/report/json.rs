@@ -20,6 +20,7 @@ pub fn cell(result: &CellResult) -> Value {
         "why": result.why,
         "not_run": result.not_run,
         "tries": result.tries,
+        "stood_still": result.stood_still,
         "took_ms": u64::try_from(result.took.as_millis()).unwrap_or(u64::MAX),
     });
     if let (Value::Object(map), Some(judgement)) = (&mut out, &result.judgement)

@@ -243,6 +243,20 @@ pub enum FsFault {
 }
 
 impl FsFault {
+    /// It goes on until it ends; the others come once.
+    #[must_use]
+    pub const fn is_lasting(&self) -> bool {
+        match self {
+            Self::Error { from_then_on, .. } => *from_then_on,
+            Self::Full { .. } | Self::FullEvery => true,
+            Self::Damage { .. }
+            | Self::Index { .. }
+            | Self::Leftovers { .. }
+            | Self::ClockBack { .. }
+            | Self::ClockForward { .. } => false,
+        }
+    }
+
     /// The `kind` string of the file.
     #[must_use]
     pub const fn name(&self) -> &'static str {

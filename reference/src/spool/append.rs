@@ -22,13 +22,23 @@ pub(super) struct Current {
     is_new: bool,
 }
 
+/// An append that failed.
+pub(super) struct Unwritten {
+    pub(super) error: FsError,
+    /// Ids of its first entries, those that the file may hold all the same.
+    pub(super) left: Vec<SpoolId>,
+}
+
 impl Spool {
     /// Appends and syncs; returns an id for each entry.
-    pub(super) fn append(&mut self, entries: &[SpoolEntry]) -> Result<Vec<SpoolId>, FsError> {
+    pub(super) fn append(&mut self, entries: &[SpoolEntry]) -> Result<Vec<SpoolId>, Unwritten> {
         let owed: Vec<SpoolEntry> =
             self.owed.iter().take(OWED).copied().map(SpoolEntry::Resolved).collect();
         let size: usize = owed.iter().chain(entries).map(entry::len_of).sum();
-        let mut current = self.room_for(size as u64).inspect_err(|_| self.owe(entries, &[]))?;
+        let mut current = self.room_for(size as u64).map_err(|error| {
+            self.owe(entries, &[]);
+            Unwritten { error, left: Vec::new() }
+        })?;
         let (from, mut bytes) = (current.bytes, Vec::new());
         if current.is_new {
             bytes.extend(segment::header(current.generation, self.epoch));
@@ -52,11 +62,12 @@ impl Spool {
         if let Err((_, error)) = result {
             // of what was taken nothing is known any more, and it must not come back
             let whole = ends.partition_point(|end| *end <= taken);
-            self.owe(entries, ids.get(..whole).unwrap_or_default());
+            let left = ids.get(..whole).unwrap_or_default().to_vec();
+            self.owe(entries, &left);
             if current.is_new {
                 self.discard(current.generation);
             }
-            return Err(error);
+            return Err(Unwritten { error, left });
         }
         current.bytes += bytes.len() as u64;
         current.is_new = false;

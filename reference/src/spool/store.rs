@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::append::Current;
+use super::append::{Current, Unwritten};
 use super::entry::{self, Body};
 use super::recovery::{self, LOCK, Live, Recovery, Segment};
 use super::{Damage, epoch, segment};
@@ -205,7 +205,7 @@ impl Spool {
             out.push(recovered);
         }
         for part in parts(&begun, APPEND) {
-            self.append(part)?;
+            self.append(part).map_err(|unwritten| unwritten.error)?;
         }
         self.pending.drain(..taken);
         Ok(out)
@@ -295,18 +295,25 @@ impl Spool {
     /// Appends entries. Where that fails, nobody knows which of their records are on the disk: they
     /// are ended at once, in another segment.
     fn write_part(&mut self, part: &[SpoolEntry]) -> Vec<Result<SpoolId, SpoolFault>> {
-        let error = match self.append(part) {
+        let Unwritten { error, left } = match self.append(part) {
             Ok(ids) => return ids.into_iter().map(Ok).collect(),
-            Err(error) => error,
+            Err(unwritten) => unwritten,
         };
         tracing::error!(%error, entries = part.len(), "the spool did not take entries");
-        let fault = match self.settle() {
-            Ok(()) => SpoolFault::Failed,
-            Err(_) => SpoolFault::Unsure,
-        };
-        let answer = |entry: &SpoolEntry| match entry {
-            SpoolEntry::Resolved(id) if !self.owed.contains(id) => Ok(*id),
-            _ => Err(fault),
+        if let Err(error) = self.settle() {
+            tracing::error!(%error, "what it may have taken all the same is not ended yet");
+        }
+        let mut left = left.into_iter();
+        let answer = |entry: &SpoolEntry| {
+            let own = left.next();
+            let is_owed = |id: &SpoolId| self.owed.contains(id);
+            match entry {
+                SpoolEntry::Resolved(id) if !is_owed(id) => Ok(*id),
+                SpoolEntry::Record(_) if own.as_ref().is_some_and(is_owed) => {
+                    Err(SpoolFault::Unsure)
+                }
+                _ => Err(SpoolFault::Failed),
+            }
         };
         part.iter().map(answer).collect()
     }
@@ -326,7 +333,7 @@ impl Spool {
             self.sweep();
         }
         while self.is_owing() {
-            self.append(&[])?;
+            self.append(&[]).map_err(|unwritten| unwritten.error)?;
             self.sweep();
         }
         Ok(())

@@ -83,7 +83,10 @@ pub async fn look() -> Result<Docked, Missing> {
 async fn cgroup_parent(docker: &Docker) -> Option<&'static str> {
     let info = timeout(PING, docker.info()).await.ok()?.ok()?;
     let is_plain = info.cgroup_driver == Some(SystemInfoCgroupDriverEnum::CGROUPFS);
-    is_plain.then_some("/")
+    let options = info.security_options.unwrap_or_default();
+    // such a daemon may not make any there
+    let is_rootless = options.iter().any(|option| option.contains("rootless"));
+    (is_plain && !is_rootless).then_some("/")
 }
 
 /// The image that is named, else the first of the two known ones that is here.

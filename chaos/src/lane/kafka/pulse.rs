@@ -14,7 +14,7 @@ use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::StrBytes;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::admin::{Admin, Behind};
 use super::warm::{TOPIC, append, leaders};
@@ -22,6 +22,8 @@ use crate::broker::client::Client;
 
 /// From one record to the next.
 const BEAT: Duration = Duration::from_millis(200);
+/// After so long a connection is given up for another one; the beat goes on.
+const ANSWER: Duration = Duration::from_secs(10);
 /// What is shorter is remembered nowhere.
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -85,11 +87,11 @@ async fn connected(admin: &Admin, partition: i32, beats: &Mutex<Beats>) -> io::R
     let leaders = leaders(admin, &metadata).map_err(io::Error::other)?;
     let leader = leaders.into_iter().find(|(_, _, index)| *index == partition);
     let (port, ..) = leader.ok_or_else(|| io::Error::other("a partition without a leader"))?;
-    let mut client = Client::new(TcpStream::connect(("127.0.0.1", port)).await?);
+    let mut client = Client::new(timeout(ANSWER, TcpStream::connect(("127.0.0.1", port))).await??);
     let topic = TopicName(StrBytes::from_static_str(TOPIC));
     loop {
         lock(beats).open.entry(partition).or_insert_with(Instant::now);
-        append(&mut client, &topic, partition).await?;
+        timeout(ANSWER, append(&mut client, &topic, partition)).await??;
         {
             let mut beats = lock(beats);
             let begun = beats.open.remove(&partition);

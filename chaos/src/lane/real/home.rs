@@ -84,7 +84,7 @@ impl Home {
     /// What the watchdog shows of a run that did not end.
     pub(super) fn describe(&self) -> String {
         let Some(process) = self.process() else { return "no process".to_owned() };
-        let Facts { threads, fds, memory } = Facts::of(process.pid());
+        let Facts { threads, fds, memory, .. } = Facts::of(process.pid());
         let state = if process.is_alive() { "lives" } else { "has ended" };
         let mut all = vec![format!("process {} {state}", process.pid())];
         for (what, found) in [("threads", threads), ("descriptors", fds), ("bytes", memory)] {

@@ -20,8 +20,6 @@ struct Inner {
     rng: fastrand::Rng,
     /// Those whose crash states were tried.
     machines: Vec<Machine>,
-    /// Faults of the file system that are in force.
-    broken: BTreeMap<usize, FsFault>,
 }
 
 /// Faults in force that no operation met yet, with their names.
@@ -47,7 +45,7 @@ impl SimDisk {
         let unmet = Unmet::default();
         watch(&fs, &recorder, &unmet);
         let rng = fastrand::Rng::with_seed(seed ^ 0x6469_736b);
-        let inner = Inner { fs, rng, machines: Vec::new(), broken: BTreeMap::new() };
+        let inner = Inner { fs, rng, machines: Vec::new() };
         Self { inner: Arc::new(Mutex::new(inner)), recorder, unmet, reopen }
     }
 
@@ -64,7 +62,7 @@ impl SimDisk {
     /// spool is opened on all of them.
     pub(super) fn power_off(&self) {
         let mut inner = self.inner();
-        let Inner { fs, rng, machines, broken } = &mut *inner;
+        let Inner { fs, rng, machines } = &mut *inner;
         fs.die_after(0);
         let (log, base, seed) = (fs.log(), fs.base(), rng.u64(..));
         let mut all = crash::states_after(&log, &base, log.0.len() as u64, seed).states;
@@ -76,36 +74,35 @@ impl SimDisk {
             let path = format!("m{number}.{}", state.name);
             self.recorder.record(Src::Fs, Kind::Fs { op: "power_off".into(), path, error: None });
         }
-        *fs = SimFs::new(chosen.map_or(base, |state| state.image));
-        watch(fs, &self.recorder, &self.unmet);
+        let next = SimFs::new(chosen.map_or(base, |state| state.image));
         // what is worn out, or full, is so in the next life too
-        let lasting = |what: &FsFault| !matches!(what, FsFault::Error { from_then_on: false, .. });
-        broken.iter().filter(|(_, what)| lasting(what)).for_each(|(fault, what)| {
-            break_by(fs, *fault, what);
-        });
+        next.take_over(fs);
+        *fs = next;
+        watch(fs, &self.recorder, &self.unmet);
     }
 
     /// A fault of the file system begins.
     pub(super) fn break_by(&self, fault: usize, what: &FsFault) {
         locked(&self.unmet).insert(fault, what.name());
-        let mut inner = self.inner();
-        break_by(&inner.fs, fault, what);
-        inner.broken.insert(fault, what.clone());
+        let fs = &self.inner().fs;
+        if let FsFault::Full { free } = what {
+            fs.fill(*free, fault);
+        }
+        if let Some(waiting) = Break::by(fault, what) {
+            fs.fail(waiting);
+        }
     }
 
     /// It ends.
     pub(super) fn mend(&self, fault: usize) {
-        let mut inner = self.inner();
-        if inner.broken.remove(&fault).is_some() {
-            inner.fs.mend(fault);
-            locked(&self.unmet).remove(&fault);
-        }
+        self.inner().fs.mend(fault);
+        locked(&self.unmet).remove(&fault);
     }
 
     /// Opens the spool on every disk that a crash could have left until now.
     pub(super) fn try_crashes(&self) {
         let mut inner = self.inner();
-        let Inner { fs, rng, machines, .. } = &mut *inner;
+        let Inner { fs, rng, machines } = &mut *inner;
         let machine = Machine { log: fs.log(), base: fs.base(), seed: rng.u64(..) };
         self.tried(machines, machine);
     }
@@ -158,15 +155,6 @@ fn watch(fs: &SimFs, recorder: &Recorder, unmet: &Unmet) {
             recorder.fault(fault, name, FaultPhase::Effect);
         }
     });
-}
-
-fn break_by(fs: &SimFs, fault: usize, what: &FsFault) {
-    if let FsFault::Full { free } = what {
-        fs.fill(*free, fault);
-    }
-    if let Some(waiting) = Break::by(fault, what) {
-        fs.fail(waiting);
-    }
 }
 
 #[cfg(test)]

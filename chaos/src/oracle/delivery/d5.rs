@@ -22,6 +22,7 @@ pub(in crate::oracle) fn judge(index: &Index<'_>, f: &mut Findings) {
         }
         f.checked(D5, 1);
         after_ack(index, slot, event, f);
+        after_drop(index, slot, event, f);
         if event.main.len() > 1 {
             twice(index, slot, event, f);
         }
@@ -60,6 +61,21 @@ fn after_ack(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
     }
 }
 
+/// What was dropped in the incarnation that took it is nowhere, and nobody sends it any more.
+fn after_drop(index: &Index<'_>, slot: usize, event: &Event, f: &mut Findings) {
+    let mut lives = index.lives_of(event);
+    let Some(first) = lives.next() else { return };
+    let noted = index.inc_of(first).is_some_and(|inc| inc.crashed.is_none());
+    let dropped = |(_, outcome): &(_, &Outcome)| matches!(outcome, Outcome::Dropped { .. });
+    let told = first.offered.is_some() && first.outcomes.iter().any(dropped);
+    if noted && told && lives.any(|life| index.attempts_of(life, Route::Main).next().is_some()) {
+        f.broken(D5, "after_drop", Evidence::event(slot), || {
+            let expected = "told to be dropped, and never sent again".to_owned();
+            (expected, "a later incarnation handed it over".to_owned())
+        });
+    }
+}
+
 /// Earlier incarnations that crashed, or spooled the event as possibly persisted: each explains one
 /// more copy.
 fn unsure_lives(index: &Index<'_>, event: &Event) -> usize {
@@ -69,9 +85,21 @@ fn unsure_lives(index: &Index<'_>, event: &Event) -> usize {
         let spooled = life.outcomes.iter().any(|(_, outcome)| {
             matches!(outcome, Outcome::Spooled { main, .. } if *main != Persistence::Not)
         });
-        crashed(index, life) || spooled
+        crashed(index, life) || spooled || is_unended(index, life)
     });
     unsure.count()
+}
+
+/// A file system that failed may have kept what it should not have: the record of an event that was
+/// acked after it came back, or one that nobody knows about, and then the event is in doubt.
+fn is_unended(index: &Index<'_>, life: &Life<'_>) -> bool {
+    life.outcomes.iter().any(|(told, outcome)| match outcome {
+        Outcome::Acked { .. } => index.is_disk_broken_at_end(life),
+        Outcome::InDoubt { main, .. } => {
+            *main != Persistence::Not && index.is_disk_broken_in(life, *told)
+        }
+        _ => false,
+    })
 }
 
 fn crashed(index: &Index<'_>, life: &Life<'_>) -> bool {

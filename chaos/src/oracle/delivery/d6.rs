@@ -274,7 +274,7 @@ fn may_be_retried(index: &Index<'_>, event: &Event) -> bool {
     }
     let sent = event.transmissions.iter().filter(|t| t.route == Route::Main).count();
     let faults = index.faults.values().any(|fault| fault.begin.is_some());
-    sent > 1 || faults || index.stall_us > STALL_LIMIT_US
+    sent > 1 || faults || index.standstill_us() > STALL_LIMIT_US
 }
 
 /// Two attempts may overtake each other, and what the spool gave back came from another time.

@@ -91,6 +91,8 @@ impl<'a> Builder<'a> {
                 spool: None,
                 threads: vec![""],
                 stall_us: 0,
+                broker_stall_us: 0,
+                disk_failures: Vec::new(),
                 tells_attempts: true,
                 ids: Ids::new(limit),
             },
@@ -245,8 +247,14 @@ impl<'a> Builder<'a> {
                     inc.scrapes.push(at);
                 }
             }
+            Kind::Proc { what, value, text } if what == "stall" && text == "brokers" => {
+                let stall = u64::try_from(*value).unwrap_or(0);
+                self.index.broker_stall_us = self.index.broker_stall_us.max(stall);
+            }
             Kind::Proc { what, value, .. } => self.process(at, inc, line.src, what, *value),
-            Kind::Fs { op, path, .. } => self.index.file(op, path),
+            Kind::Fs { op, path, error } => {
+                self.index.file((at, line.inc), op, path, error.as_deref());
+            }
             Kind::Ready | Kind::Log { .. } => {}
             claim => self.claim(at, inc, line.src, claim),
         }

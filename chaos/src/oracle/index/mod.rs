@@ -251,6 +251,10 @@ pub(crate) struct Index<'a> {
     pub(crate) threads: Vec<&'a str>,
     /// Longest stall of the machine in microseconds.
     pub(crate) stall_us: u64,
+    /// The same of real brokers.
+    pub(super) broker_stall_us: u64,
+    /// Operations on the spool's disk that failed, by incarnation.
+    pub(super) disk_failures: Vec<(u32, At, &'a str)>,
     /// The subject tells its attempts. One that took events and told no attempt in the whole run is
     /// one that cannot; one that told any tells all.
     pub(crate) tells_attempts: bool,
@@ -314,36 +318,38 @@ impl<'a> Index<'a> {
         self.incs.get(life.inc)
     }
 
-    /// Faults of the file system that the spool is on, where it met them.
-    fn disk_faults(&self) -> impl Iterator<Item = &FaultSeen> {
-        let is_fs = |n: &usize| {
-            let kind = self.scenario.faults.get(*n).map(|fault| &fault.kind);
-            matches!(kind, Some(FaultKind::Fs(_)))
-        };
-        let seen = self.faults.iter().filter(move |((n, _), _)| is_fs(n));
-        seen.map(|(_, seen)| seen).filter(|seen| seen.effect.is_some())
+    /// When the file system that the spool is on was not what it should be: from the begin of a
+    /// fault that it met to its end, or to its effect where that comes once.
+    fn disk_faults(&self) -> impl Iterator<Item = (At, Option<At>)> {
+        self.faults.iter().filter_map(|((n, _), seen)| {
+            let (begin, effect) = (seen.begin?, seen.effect?);
+            match &self.scenario.faults.get(*n)?.kind {
+                FaultKind::Fs(fault) if fault.is_lasting() => Some((begin, seen.end)),
+                FaultKind::Fs(_) => Some((begin, Some(effect))),
+                _ => None,
+            }
+        })
     }
 
     /// When the incarnation of a life ended, its file system was not what it should be.
     pub(crate) fn is_disk_broken_at_end(&self, life: &Life<'_>) -> bool {
-        let ended = self.inc_of(life).and_then(|inc| inc.ended);
-        self.disk_faults().any(|seen| {
-            let begun = seen.begin.is_some_and(|at| ended.is_none_or(|ended| at < ended));
-            begun && seen.end.is_none_or(|at| ended.is_none_or(|ended| at > ended))
-        })
+        let Some(ended) = self.inc_of(life).and_then(|inc| inc.ended) else { return false };
+        self.disk_faults().any(|(begin, end)| begin < ended && end.is_none_or(|end| end > ended))
     }
 
     /// While an event was open, up to this outcome, its file system was not what it should be.
     pub(crate) fn is_disk_broken_in(&self, life: &Life<'_>, told: At) -> bool {
         let accepted = life.accepted.map(|(at, _)| at);
-        self.disk_faults().any(|seen| {
-            let begun = seen.begin.is_some_and(|at| at < told);
-            begun && seen.end.is_none_or(|end| accepted.is_none_or(|at| at < end))
-        })
+        let since = |end: At| accepted.is_none_or(|at| at < end);
+        self.disk_faults().any(|(begin, end)| begin < told && end.is_none_or(since))
     }
 
     /// A line about files: the spool's, as it was read at the end.
-    fn file(&mut self, op: &str, path: &str) {
+    fn file(&mut self, (at, inc): (At, u32), op: &'a str, path: &'a str, error: Option<&str>) {
+        if error.is_some() {
+            let is_append = matches!(op, "create" | "write" | "sync") && path.ends_with(".spool");
+            self.disk_failures.push((inc, at, if is_append { "append" } else { op }));
+        }
         if op == spool::READ || op == spool::HOLDS {
             self.spool.get_or_insert_default().extend(path.parse::<EventId>());
         }
@@ -378,12 +384,34 @@ impl<'a> Index<'a> {
         })
     }
 
+    /// How long what the subject depends on stood still at worst: the machine, its brokers, or,
+    /// where the system had to read its pages from a disk, the subject itself.
+    pub(crate) fn standstill_us(&self) -> u64 {
+        let own = self.procs().filter(|fact| fact.what == "stall" && fact.src == Src::Subject);
+        let own = own.filter_map(|fact| u64::try_from(fact.value).ok()).max();
+        let own = own.filter(|_| self.page_ins() > 0).unwrap_or(0);
+        self.stall_us.max(self.broker_stall_us).max(own)
+    }
+
+    /// Times that the subject waited for a page that the system had to read from a disk.
+    pub(crate) fn page_ins(&self) -> u64 {
+        let (mut before, mut waits) = (None, 0);
+        for fact in self.procs().filter(|fact| fact.what == "page_ins") {
+            match (fact.text, before) {
+                ("before", _) => before = Some(fact.value),
+                (_, Some(from)) => waits += u64::try_from(fact.value - from).unwrap_or(0),
+                _ => {}
+            }
+        }
+        waits
+    }
+
     /// What timing laws allow beyond the bound they state: a tick where time is virtual, elsewhere
     /// what librdkafka's coarse clock and the machine's own stalls cost.
     pub(crate) fn tolerance_us(&self) -> u64 {
         match self.lane {
             LaneName::Sim | LaneName::Disk => micros(self.scenario.tick),
-            _ => 2_000_000_u64.saturating_add(self.stall_us),
+            _ => 2_000_000_u64.saturating_add(self.stall_us.max(self.broker_stall_us)),
         }
     }
 

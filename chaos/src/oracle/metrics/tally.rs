@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::limiter::Passage;
 use crate::history::{ErrorClass, Outcome, Route};
-use crate::oracle::index::{Attempt, Index, Life};
+use crate::oracle::index::{At, Attempt, Index, Life};
 use crate::scenario::model::FaultKind;
 
 /// A number for each route.
@@ -58,11 +58,18 @@ pub(crate) struct Tally<'a> {
     injected: BTreeMap<&'static str, u64>,
     /// Crashes before: each may have torn an append.
     crashes: u64,
-    /// The file system of the spool failed before.
+    /// The file system of the spool failed before, in any incarnation.
     disk_failed: bool,
+    /// The same of this incarnation: any operation, and an append.
+    disk_failures: (bool, bool),
+    /// Outcomes that only a spool which was full or failed could leave.
+    untaken: u64,
     /// Callback panics: at least, at most.
     pub(crate) panics: (u64, u64),
 }
+
+/// A spool that may have so many bytes is not full in any run.
+const ROOMY: usize = 64 << 20;
 
 impl<'a> Tally<'a> {
     /// Counts what stands before a line.
@@ -71,6 +78,15 @@ impl<'a> Tally<'a> {
         let Some(incarnation) = index.incs.get(inc) else { return tally };
         for life in incarnation.lives.iter().filter_map(|slot| index.lives.get(*slot)) {
             tally.life(index, life, until);
+        }
+        let own =
+            |(number, at, _): &&(u32, At, &str)| *number == incarnation.number && at.line < until;
+        for (_, _, op) in index.disk_failures.iter().filter(own) {
+            tally.disk_failures.0 = true;
+            tally.disk_failures.1 |= *op == "append";
+        }
+        if index.settings.spool.max_bytes < ROOMY {
+            tally.untaken = 0; // it may have been full
         }
         tally.panics = panics(index, inc, until);
         tally.revived = revived(index, inc, until);
@@ -101,6 +117,8 @@ impl<'a> Tally<'a> {
             let mendable = !matches!(outcome.reason(), "permanent_error" | "acks_0");
             let spools = index.settings.spool.directory.is_some();
             self.unspooled += u64::from(spools && lost && mendable);
+            let cut = outcome.reason() == "abandoned";
+            self.untaken += u64::from(spools && lost && mendable && !cut);
             let failed = matches!(
                 outcome,
                 Outcome::DeadLettered { .. }
@@ -147,14 +165,17 @@ impl<'a> Tally<'a> {
 
     /// Entries that the spool may not have taken or given back.
     pub(crate) fn spool_failures(&self) -> (u64, u64) {
-        (0, if self.disk_failed { u64::MAX } else { 0 })
+        let (any, append) = self.disk_failures;
+        (u64::from(append && self.untaken > 0), if any { u64::MAX } else { 0 })
     }
 
     /// Entries of the spool that may be damaged, by the reason that its metric gives.
     pub(crate) fn damage(&self, reason: &str) -> (u64, u64) {
         let injected = |kind| self.injected.get(kind).copied().unwrap_or_default();
-        if self.disk_failed && matches!(reason, "torn_tail" | "corrupt" | "unreadable") {
-            return (0, u64::MAX); // a failed append leaves whatever it had come to
+        // a failed append leaves whatever it had come to, and what is not read is not known
+        let unread = reason == "unreadable" && self.disk_failures.0;
+        if unread || self.disk_failed && matches!(reason, "torn_tail" | "corrupt") {
+            return (0, u64::MAX);
         }
         match reason {
             // an append that a crash tore looks the same, and so does a bit in the last entry; one

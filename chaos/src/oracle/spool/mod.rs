@@ -84,7 +84,9 @@ impl<'a> Walk<'a, '_> {
     fn line(&mut self, kind: &'a Kind, src: Src, inc: u32, t_us: u64) {
         match kind {
             Kind::Offered { event, .. } => self.learn(Change::Offered(*event)),
-            Kind::Accepted { event, sequence } => self.learn(Change::Accepted(*event, *sequence)),
+            Kind::Accepted { event, sequence } => {
+                self.learn(Change::Accepted(*event, *sequence, inc));
+            }
             Kind::Attempt { attempt, events, route } => {
                 self.attempts.insert((inc, *attempt), events);
                 for event in events {
@@ -105,12 +107,11 @@ impl<'a> Walk<'a, '_> {
             Kind::Call { id, op, deadline_us, .. } if op == "close" => {
                 self.closes.insert(*id, t_us.saturating_add(deadline_us.unwrap_or(0)));
             }
-            // one that its deadline cut may have left ends unsynced, and so may a broken disk
+            // one that its deadline cut may have left ends unsynced
             Kind::Return { id, error: None, .. }
-                if self.closes.get(id).is_some_and(|until| t_us < *until)
-                    && self.broken.is_empty() =>
+                if self.closes.get(id).is_some_and(|until| t_us < *until) =>
             {
-                self.learn(Change::Closed(inc));
+                self.learn(Change::Closed(inc, self.broken.is_empty()));
             }
             Kind::Fault { fault, phase, .. } => self.fault(*fault, *phase),
             _ => {}
@@ -123,7 +124,9 @@ impl<'a> Walk<'a, '_> {
             (Some(FaultKind::SpoolDamage(what)), FaultPhase::Effect) if what.costs() > 0 => {
                 self.learn(Change::Damaged);
             }
-            (Some(FaultKind::Fs(_)), FaultPhase::Begin) => drop(self.broken.insert(fault)),
+            (Some(FaultKind::Fs(what)), FaultPhase::Effect) if what.is_lasting() => {
+                self.broken.insert(fault);
+            }
             (Some(FaultKind::Fs(_)), FaultPhase::End) => drop(self.broken.remove(&fault)),
             _ => {}
         }

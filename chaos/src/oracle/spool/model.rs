@@ -34,6 +34,10 @@ pub(super) const fn at(route: Route) -> usize {
 pub(super) struct Known {
     pub(super) stands: Stands,
     pub(super) sequence: Option<u64>,
+    /// The incarnation that took it.
+    taken_in: Option<u32>,
+    /// It was told to be dropped.
+    dropped: bool,
     /// What earlier lives left, and what was told.
     told: Claims,
     /// The incarnation that had it last, and what became of its attempts there.
@@ -49,6 +53,8 @@ impl Default for Known {
         Self {
             stands: Stands::Open,
             sequence: None,
+            taken_in: None,
+            dropped: false,
             told: [Persistence::Not; 2],
             inc: 0,
             open: [0; 2],
@@ -97,7 +103,7 @@ impl Known {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change<'a> {
     Offered(EventId),
-    Accepted(EventId, u64),
+    Accepted(EventId, u64, u32),
     Attempt {
         event: EventId,
         inc: u32,
@@ -119,7 +125,8 @@ pub(super) enum Change<'a> {
         inc: u32,
         outcome: &'a Outcome,
     },
-    Closed(u32),
+    /// The incarnation, and whether its disk took everything.
+    Closed(u32, bool),
     /// Files at rest were damaged: whatever they held may be lost, or back.
     Damaged,
 }
@@ -136,8 +143,9 @@ impl Model {
     pub(super) fn apply(&mut self, change: Change<'_>) {
         match change {
             Change::Offered(event) => drop(self.events.entry(event).or_default()),
-            Change::Accepted(event, sequence) => {
-                self.events.entry(event).or_default().sequence = Some(sequence);
+            Change::Accepted(event, sequence, inc) => {
+                let known = self.events.entry(event).or_default();
+                (known.sequence, known.taken_in) = (Some(sequence), Some(inc));
                 self.epoch = self.epoch.max(Some(sequence >> EPOCH_BITS));
             }
             Change::Attempt { event, inc, route } => {
@@ -167,9 +175,11 @@ impl Model {
                 known.lives_in(inc);
                 known.told(inc, outcome);
             }
-            Change::Closed(inc) => {
+            Change::Closed(inc, sound) => {
                 for known in self.events.values_mut() {
-                    if known.stands == Stands::Ended(inc) {
+                    // what was dropped where it was taken never had a record that could be left
+                    let never = known.dropped && known.taken_in == Some(inc);
+                    if known.stands == Stands::Ended(inc) && (sound || never) {
                         known.stands = Stands::Gone;
                     }
                 }
@@ -205,7 +215,10 @@ impl Known {
             }
             // the harness's word about a process that is dead
             Outcome::LostInCrash => return,
-            _ => self.stands = Stands::Ended(inc),
+            _ => {
+                self.stands = Stands::Ended(inc);
+                self.dropped = matches!(outcome, Outcome::Dropped { .. });
+            }
         }
         self.left = [Persistence::Not; 2];
         self.resolved = true;

@@ -18,7 +18,7 @@ fn an_end_whose_write_failed_goes_with_the_next_write() {
         let fs = MemFs::default();
         let (mut spool, id) = given_back(&fs);
         fail(&fs, 2);
-        assert_eq!(spool.write(&[SpoolEntry::Resolved(id)]), [Err(SpoolFault::Unsure)]);
+        assert_eq!(spool.write(&[SpoolEntry::Resolved(id)]), [Err(SpoolFault::Failed)]);
         assert!(spool.is_owing());
         write(&mut spool, &[keep(2, "a")]);
         assert_eq!((spool.is_owing(), spool.status().live), (false, 1));
@@ -32,7 +32,7 @@ fn an_end_whose_write_failed_is_written_when_the_spool_is_settled() {
     let fs = MemFs::default();
     let (mut spool, id) = given_back(&fs);
     fs.fail_creates(2);
-    assert_eq!(spool.write(&[SpoolEntry::Resolved(id)]), [Err(SpoolFault::Unsure)]);
+    assert_eq!(spool.write(&[SpoolEntry::Resolved(id)]), [Err(SpoolFault::Failed)]);
     spool.settle().unwrap();
     assert!(!spool.is_owing());
     drop(spool);
@@ -47,7 +47,8 @@ fn a_failed_creation_does_not_forget_records_of_a_failed_sync() {
     fs.fail_syncs(1);
     fs.fail_creates(3);
     assert_eq!(spool.write(&[keep(2, "a")]), [Err(SpoolFault::Unsure)]);
-    assert_eq!(spool.write(&[keep(3, "a")]), [Err(SpoolFault::Unsure)]);
+    // nothing of this one came to any file
+    assert_eq!(spool.write(&[keep(3, "a")]), [Err(SpoolFault::Failed)]);
     write(&mut spool, &[keep(4, "a")]);
     drop(spool);
     assert_eq!(drain(&mut open(&fs.crashed(mem::Crash::All))), [1, 4]);
