@@ -74,6 +74,7 @@ pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> 
             FaultKind::Fs(_) | FaultKind::SubjectCrash(_) | FaultKind::DiffLost { .. },
         )
         | (LaneName::Files, FaultKind::SubjectCrash(_))
+        | (LaneName::Sim, FaultKind::Fs(FsFault::Error { .. } | FsFault::Full { .. }))
         | (
             LaneName::Kafka,
             FaultKind::AclDenied { .. } | FaultKind::TokenStale | FaultKind::Process(_),
@@ -91,7 +92,6 @@ pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> 
             | FsFault::Index { .. }
             | FsFault::Leftovers { .. } => Ok(()),
         },
-        (LaneName::Sim, FaultKind::Fs(FsFault::Error { .. } | FsFault::Full { .. })) => Ok(()),
         (LaneName::Sim, FaultKind::Fs(FsFault::FullEvery)) => {
             Err("a cluster is not run once for each number of bytes, as `disk` does with a store")
         }

@@ -7,6 +7,7 @@ mod build;
 mod numbers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::load::Peaks;
 use super::settings::Settings;
@@ -347,7 +348,8 @@ impl<'a> Index<'a> {
     /// A line about files: the spool's, as it was read at the end.
     fn file(&mut self, (at, inc): (At, u32), op: &'a str, path: &'a str, error: Option<&str>) {
         if error.is_some() {
-            let is_append = matches!(op, "create" | "write" | "sync") && path.ends_with(".spool");
+            let is_append = matches!(op, "create" | "write" | "sync")
+                && Path::new(path).extension().is_some_and(|e| e == "spool");
             self.disk_failures.push((inc, at, if is_append { "append" } else { op }));
         }
         if op == spool::READ || op == spool::HOLDS {
