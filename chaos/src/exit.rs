@@ -46,8 +46,8 @@ pub const TABLE: [ExitCode; 10] = [
     row(
         INCONCLUSIVE,
         "inconclusive",
-        "a fault or mark was not reached, nothing was selected, a lane is missing, or a saboteur was \
-         not judged",
+        "a fault or mark was not reached, nothing was selected, a lane is missing, or a saboteur \
+         was not judged",
     ),
     row(STALE, "stale", "a baseline or waiver no longer fits"),
     row(ENVIRONMENT, "environment", "the machine failed, or the output could not be written"),

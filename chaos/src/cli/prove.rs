@@ -35,23 +35,26 @@ struct Trial {
     unjudged: Option<u8>,
 }
 
+impl Trial {
+    /// Of everything that a saboteur is tried in.
+    fn all(saboteur: &'static Saboteur) -> impl Iterator<Item = Self> {
+        let trial = move |scenario: &&'static str| Self {
+            saboteur,
+            scenario,
+            caught: None,
+            instead: String::new(),
+            unjudged: None,
+        };
+        saboteur.scenarios.iter().map(trial)
+    }
+}
+
 pub(crate) fn prove(ui: Ui, dir: Option<&Path>, args: &ProveArgs) -> Result<u8, Failure> {
     let begun = Instant::now();
     let prepared = prepare(dir, args);
     let (library, chosen, not_run) =
         prepared.inspect_err(|failure| failure.summarise("prove", args.format))?;
-    let trials: Vec<Trial> = chosen
-        .iter()
-        .flat_map(|saboteur| {
-            saboteur.scenarios.iter().map(|scenario| Trial {
-                saboteur,
-                scenario,
-                caught: None,
-                instead: String::new(),
-                unjudged: None,
-            })
-        })
-        .collect();
+    let trials = chosen.iter().flat_map(|saboteur| Trial::all(saboteur)).collect();
     let prover =
         Prover { library: &library, seeds: args.seed.clone(), references: Mutex::default() };
     let trials = attempt_all(ui, &prover, trials)?;

@@ -8,6 +8,19 @@ use std::sync::Arc;
 use super::crash;
 use super::image::{self, Image};
 
+/// An operation as it is seen from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Its name.
+    pub op: &'static str,
+    /// The file or directory; both names of a rename, with ` -> ` between them.
+    pub path: &'a str,
+    /// The error's name.
+    pub error: Option<&'static str>,
+    /// The [`Break`](super::Break) that was met.
+    pub fault: Option<usize>,
+}
+
 /// An operation that changes a disk. Failed ones have a place in the log too, so that their number
 /// is the same for everybody.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -40,6 +40,6 @@ mod tests;
 pub(crate) use fault::Doom;
 pub use fault::{Break, Failure};
 pub use image::Image;
-pub use log::{Log, Op};
+pub use log::{Log, Op, Seen};
 pub use machine::Machine;
-pub use sim::{Seen, SimFs};
+pub use sim::SimFs;

@@ -11,20 +11,7 @@ use dashproof_reference::fs::{DirEntry, Fs, FsFile, FsLock, LockError};
 
 use super::fault::{Break, Doom, EBADF, EEXIST, ENAMETOOLONG, ENOENT, Failure, too_long};
 use super::image::{Bytes, Image};
-use super::log::{Log, Op};
-
-/// An operation as it is seen from outside.
-#[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
-    /// Its name.
-    pub op: &'static str,
-    /// The file or directory; both names of a rename, with ` -> ` between them.
-    pub path: &'a str,
-    /// The error's name.
-    pub error: Option<&'static str>,
-    /// The [`Break`] that was met.
-    pub fault: Option<usize>,
-}
+use super::log::{Log, Op, Seen};
 
 type Watch = Arc<dyn Fn(Seen<'_>) + Send + Sync>;
 

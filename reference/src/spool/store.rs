@@ -269,8 +269,8 @@ impl Spool {
         answers
     }
 
-    /// The room that an entry must find to be written, none when it need not be, and the answer when
-    /// it is not.
+    /// The room that an entry must find to be written, none when it need not be, and the answer
+    /// when it is not.
     fn need(&self, entry: &SpoolEntry) -> (Option<u64>, Result<SpoolId, SpoolFault>) {
         match entry {
             SpoolEntry::Record(record) => {

@@ -302,7 +302,7 @@ pub const SERIES: &[Series] = &[
         "dashstream_spool_failures_total",
         Labels::None,
         Unit::Record,
-        "0, unless operations of the spool's disk failed: any number then, and 1 at least where events were dropped by it",
+        "0 unless operations of the spool's disk failed; at least 1 where that dropped events",
         Value::Between(|t, _| t.spool_failures()),
     ),
     counter(
