@@ -9,7 +9,7 @@ pub const USAGE: u8 = 2;
 /// Nothing is disproven, and not everything is proven: a fault was not met or a mark not reached,
 /// the selection is empty, or a lane that was asked for is not there.
 pub const INCONCLUSIVE: u8 = 3;
-/// A committed baseline or waiver no longer fits.
+/// A committed baseline or explanation no longer fits.
 pub const STALE: u8 = 4;
 /// The machine or its surroundings failed.
 pub const ENVIRONMENT: u8 = 5;
@@ -49,7 +49,7 @@ pub const TABLE: [ExitCode; 10] = [
         "a fault or mark was not reached, nothing was selected, a lane is missing, or a saboteur \
          was not judged",
     ),
-    row(STALE, "stale", "a baseline or waiver no longer fits"),
+    row(STALE, "stale", "a baseline or explanation no longer fits"),
     row(ENVIRONMENT, "environment", "the machine failed, or the output could not be written"),
     row(NONDETERMINISM, "nondeterminism", "the same cell gave another history"),
     row(INTERNAL, "internal", "the harness itself failed"),

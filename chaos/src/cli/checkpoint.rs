@@ -76,6 +76,17 @@ fn reports(look: &LookArgs) -> Result<Vec<FileReport>, Failure> {
     }
     let reports = inspect(&StdFs, dir, look.max_state)
         .map_err(|error| Failure::environment(error.to_string()))?;
+    let is_spool = |report: &FileReport| {
+        Path::new(&report.name).extension().is_some_and(|extension| extension == "spool")
+    };
+    if reports.iter().any(is_spool) {
+        return Err(Failure::inconclusive(format!(
+            "{} is the spool of a producer, and no directory of checkpoints\nhelp: no command reads it \
+             yet; the next open of the producer does, and its bytes are in the manual \
+             (reference/src/manual/spool.md)",
+            dir.display()
+        )));
+    }
     if !reports.iter().any(|report| report.role == Role::Checkpoint) {
         return Err(Failure::inconclusive(format!(
             "no checkpoint in {}: there is nothing to look at\nhelp: name the directory that a \

@@ -33,7 +33,9 @@ impl Failure {
                 "{shown} is no folder\nhelp: name the folder that it lies in"
             ));
         }
-        Self::usage(format!("there is no folder {shown}"))
+        Self::usage(format!(
+            "there is no folder {shown}\nhelp: a relative path begins at the current folder"
+        ))
     }
 
     /// Nothing to prove, or no lane to prove it on.

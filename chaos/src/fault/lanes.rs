@@ -95,9 +95,13 @@ pub fn can_inject(lane: LaneName, kind: &FaultKind) -> Result<(), &'static str> 
         (LaneName::Sim, FaultKind::Fs(FsFault::FullEvery)) => {
             Err("a cluster is not run once for each number of bytes, as `disk` does with a store")
         }
-        (_, FaultKind::Fs(FsFault::Error { .. } | FsFault::Full { .. })) => {
-            Err("only the file systems of the lanes sim, disk and files can be broken")
+        (_, FaultKind::Fs(FsFault::Error { .. })) => {
+            Err("only sim (a producer's spool) and disk (a store) have calls that fail")
         }
+        (_, FaultKind::Fs(FsFault::Full { .. })) => {
+            Err("only sim (a producer's spool), disk and files (a store) have a disk to fill")
+        }
+        (_, FaultKind::Fs(FsFault::FullEvery)) => Err("only disk tries every number of bytes"),
         (_, FaultKind::DiffLost { .. }) => Err("only the disk lane has state diffs to lose"),
         (_, FaultKind::Fs(_)) => Err("only the lanes disk and files have a store to break"),
         (_, FaultKind::AclDenied { .. } | FaultKind::TokenStale) => {

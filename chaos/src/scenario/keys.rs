@@ -368,7 +368,8 @@ pub(crate) const FAULTS: &[Variant] = &[
     super::state::DIFF_LOST,
 ];
 
-const DEADLINE: Key = need("deadline", Shape::Span { zero: true }, "Its deadline.");
+const DEADLINE: Key =
+    need("deadline", Shape::Span { zero: true }, "How long it may take, as \"3s\".");
 
 /// Kinds of actions.
 pub(crate) const ACTIONS: &[Variant] = &[

@@ -94,7 +94,12 @@ pub fn load_file(path: &Path) -> Result<Scenario, Vec<Diagnostic>> {
         let help = "name a scenario file; ids, which `dashproof list` shows, have no `.toml`";
         return Err(vec![about_file(&name, "is no file", Some(help.to_owned()))]);
     }
+    let is_folder = name.ends_with(std::path::MAIN_SEPARATOR);
     match std::fs::read_to_string(path) {
+        Err(_) if is_folder => {
+            let help = "name a scenario file, or a folder of them that is there";
+            Err(vec![about_file(&name, "is no folder", Some(help.to_owned()))])
+        }
         Ok(text) => parse(&text, &name),
         Err(error) => {
             let help = "name a scenario file; ids, which `dashproof list` shows, have no `.toml`";

@@ -127,7 +127,7 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
             walker.refuse(&fields.place("kind"), message, Some(help));
         }
         if who == Who::Producer && matches!(fault.kind, FaultKind::Fs(_)) {
-            without_spool(walker, fields, scenario);
+            of_spool(walker, fields, &fault.kind, scenario);
         }
         nowhere(walker, fields, &fault.kind, (who, scenario));
         match &fault.kind {
@@ -147,13 +147,19 @@ pub(super) fn check(walker: &mut Walker<'_>, root: &Fields, scenario: &Scenario)
     }
 }
 
-/// The only files of a producer are those of its spool.
-fn without_spool(walker: &mut Walker<'_>, fields: &Fields, scenario: &Scenario) {
+/// The only files of a producer are those of its spool, which is written once and never renamed.
+fn of_spool(walker: &mut Walker<'_>, fields: &Fields, kind: &FaultKind, scenario: &Scenario) {
+    if matches!(kind, FaultKind::Fs(FsFault::Error { op, .. }) if op == "rename") {
+        let message = "a spool renames nothing".to_owned();
+        let help = "create, write, sync, sync_dir, remove, list, read and lock are what it does";
+        walker.refuse(&fields.place("op"), message, Some(help.to_owned()));
+    }
     if scenario.producer.pointer("/spool/directory").is_some_and(serde_json::Value::is_string) {
         return;
     }
     let message = "a producer without a spool has no files that could fail".to_owned();
-    let help = "give it one: spool = { directory = \"/spool\" }".to_owned();
+    let help =
+        "give it one: under [subject.producer], spool = { directory = \"/spool\" }".to_owned();
     walker.refuse(&fields.place("kind"), message, Some(help));
 }
 

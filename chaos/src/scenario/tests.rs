@@ -275,6 +275,10 @@ fn what_a_store_and_a_producer_cannot_do_is_refused_each_for_itself() {
         text(true, "[[fault]]\nat = \"1s\"\nkind = \"net.reset\""),
         text(false, "[[fault]]\nat = \"1s\"\nkind = \"fs.index\"\nhow = \"bit\""),
         text(false, "[[fault]]\nat = \"1s\"\nkind = \"fs.full\"\nfree = 9"),
+        text(
+            false,
+            "[[fault]]\nat = \"1s\"\nkind = \"fs.error\"\nop = \"rename\"\nerror = \"EIO\"",
+        ),
         text(true, "[[action]]\nat = \"1s\"\nkind = \"metrics\""),
         text(false, "[[action]]\nat = \"1s\"\nkind = \"delete\""),
         text(false, "").replace("sim", "disk"),

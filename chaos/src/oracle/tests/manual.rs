@@ -12,7 +12,7 @@ use crate::oracle::lanes::{Judging, judging};
 use crate::oracle::laws::{Family, LAWS};
 use crate::oracle::marks::MARKS;
 use crate::oracle::metrics::{LEGAL, Labels, SERIES, SeriesKind};
-use crate::scenario::model::LaneName;
+use crate::scenario::model::{FaultKind, FsFault, LaneName};
 
 /// Footnotes in the order in which the table first uses them.
 #[derive(Default)]
@@ -175,7 +175,12 @@ fn lanes() -> String {
         let mut faults = Grouped::default();
         for kind in kinds() {
             if let Err(reason) = can_inject(lane, &kind) {
-                faults.add(reason, &format!("`{}`", kind.name()));
+                let every = if matches!(kind, FaultKind::Fs(FsFault::FullEvery)) {
+                    " with `free = \"every\"`"
+                } else {
+                    ""
+                };
+                faults.add(reason, &format!("`{}`{every}", kind.name()));
             }
         }
         faults.write(&mut text, "Faults that it cannot inject");
