@@ -241,3 +241,13 @@ fn a_newest_file_that_cannot_be_given_has_no_older_one_in_its_place() {
     let threads = json(&dashproof(&[&args[..], &["--format", "json"]].concat()));
     assert!(threads.iter().all(|thread| thread["latest"].is_null()), "{threads:?}");
 }
+
+#[test]
+fn a_spool_is_told_from_a_directory_of_checkpoints() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("0000000000000001.spool"), b"").unwrap();
+    let listed = dashproof(&["checkpoint", "ls", dir.path().to_str().unwrap()]);
+    assert_eq!(code(&listed), exit::INCONCLUSIVE);
+    let told = String::from_utf8(listed.stderr).unwrap();
+    assert!(told.contains("is the spool of a producer, and no directory of checkpoints"), "{told}");
+}

@@ -1,6 +1,6 @@
 //! Laws about bounds: R1, R2, R4.
 
-use super::findings::{Evidence, Findings};
+use super::findings::{Evidence, Findings, STALL_LIMIT_US};
 use super::index::{At, Index, ms};
 use super::laws::LawId::{R1, R2, R4};
 use super::load::Peak;
@@ -93,7 +93,7 @@ pub(super) fn judge_blocking(index: &Index<'_>, f: &mut Findings) {
                 ),
             );
         } else if late > allowed {
-            f.late(index, R4, "blocked", Evidence::line(beat.at), || {
+            let text = || {
                 let machine = ms(index.stall_us);
                 let expected = format!(
                     "the subject's runtime is never late by more than {} and the machine's own \
@@ -101,7 +101,13 @@ pub(super) fn judge_blocking(index: &Index<'_>, f: &mut Findings) {
                     ms(BLOCKED_US)
                 );
                 (expected, format!("a timer was served {} late", ms(late)))
-            });
+            };
+            // brokers that stand still are no reason to stand still with them
+            if index.stall_us > STALL_LIMIT_US {
+                f.late(index, R4, "blocked", Evidence::line(beat.at), text);
+            } else {
+                f.broken(R4, "blocked", Evidence::line(beat.at), text);
+            }
         }
     }
 }

@@ -141,3 +141,15 @@ fn a_recovered_event_behind_a_new_one_of_its_thread_breaks_d6() {
     s.at(60).sent(1).at(70).sent(0).at(80).close();
     s.breaks(D6, "recovered");
 }
+
+#[test]
+fn an_event_that_was_dropped_and_is_sent_by_the_next_incarnation_breaks_d5() {
+    let mut s = story();
+    s.at(10).taken(0).at(20);
+    let attempt = s.attempt(Main, 0);
+    s.failed(attempt, Main, -192, Not).at(30).outcome(0, dropped("deadline")).at(40).close();
+    s.at(50).reopen().at(60).sent(0).at(70);
+    later(&mut s, 1, 1);
+    s.sent(1).at(80).close();
+    s.breaks(D5, "after_drop");
+}

@@ -2,8 +2,8 @@
 
 use super::story::*;
 use crate::history::{FaultPhase, Src};
-use crate::oracle::LawId::{D7, D8, D9, D10, D11};
-use crate::oracle::{LawId, LawStatus, Verdict};
+use crate::oracle::LawId::{D7, D8, D9, D10, D11, R4};
+use crate::oracle::{Judgement, LawId, LawStatus, Verdict};
 use crate::scenario::model::LaneName;
 use serde_json::json;
 use std::time::Duration;
@@ -180,6 +180,38 @@ fn real_time_has_two_seconds_of_grace_and_a_stalled_machine_proves_nothing() {
     assert_eq!(stalled.verdict, Verdict::Inconclusive);
     let status = stalled.laws.iter().find(|(law, _)| *law == D8).map(|(_, status)| status);
     assert!(matches!(status, Some(LawStatus::Undecided(why)) if why.contains("600 ms")));
+}
+
+fn stood_still(facts: &[(Src, &str, i64, &str)]) -> Judgement {
+    let mut s = Story::on(LaneName::Kafka, "reference");
+    s.at(10).taken(0).sent(0);
+    for (src, what, value, text) in facts {
+        s.proc(*src, what, *value, text);
+    }
+    s.at(100).close();
+    s.judge()
+}
+
+fn status(judgement: &Judgement, law: LawId) -> Option<&LawStatus> {
+    judgement.laws.iter().find(|(l, _)| *l == law).map(|(_, status)| status)
+}
+
+#[test]
+fn brokers_that_stand_still_excuse_no_runtime_that_does() {
+    let facts = [(Src::Os, "stall", 3_000_000, "brokers"), (Src::Subject, "stall", 1_000_000, "")];
+    let judged = stood_still(&facts);
+    assert!(judged.violations.iter().any(|violation| violation.law == R4), "{:?}", judged.laws);
+    assert_eq!(stood_still(&facts[..1]).verdict, Verdict::Pass);
+}
+
+#[test]
+fn a_runtime_that_waits_for_its_own_pages_decides_nothing() {
+    let beat = (Src::Subject, "stall", 1_000_000, "");
+    assert_eq!(stood_still(&[beat]).verdict, Verdict::Fail);
+    let (before, after) = ((Src::Os, "page_ins", 2, "before"), (Src::Os, "page_ins", 5, "after"));
+    let judged = stood_still(&[before, beat, after]);
+    let Some(LawStatus::Undecided(why)) = status(&judged, R4) else { panic!("{:?}", judged.laws) };
+    assert!(why.contains("waited 3 times"), "{why}");
 }
 
 #[test]
