@@ -81,8 +81,8 @@ fn reports(look: &LookArgs) -> Result<Vec<FileReport>, Failure> {
     };
     if reports.iter().any(is_spool) {
         return Err(Failure::inconclusive(format!(
-            "{} is the spool of a producer, and no directory of checkpoints\nhelp: no command reads \
-             it yet; the next open of the producer does, and its bytes are in the manual \
+            "{} is the spool of a producer, and no directory of checkpoints\nhelp: no command \
+             reads it yet; the next open of the producer does, and its bytes are in the manual \
              (reference/src/manual/spool.md)",
             dir.display()
         )));
