@@ -11,6 +11,7 @@ use super::args::{CheckpointArgs, Format, Look, LookArgs};
 use super::failure::{Failure, count};
 use super::ui;
 use crate::exit;
+use crate::lane::spool::is_segment;
 
 /// The reason of a file that is larger than may be read.
 const OVERSIZE: &str = ErrorKind::Oversize.as_str();
@@ -76,10 +77,7 @@ fn reports(look: &LookArgs) -> Result<Vec<FileReport>, Failure> {
     }
     let reports = inspect(&StdFs, dir, look.max_state)
         .map_err(|error| Failure::environment(error.to_string()))?;
-    let is_spool = |report: &FileReport| {
-        Path::new(&report.name).extension().is_some_and(|extension| extension == "spool")
-    };
-    if reports.iter().any(is_spool) {
+    if reports.iter().any(|report| is_segment(Path::new(&report.name))) {
         return Err(Failure::inconclusive(format!(
             "{} is the spool of a producer, and no directory of checkpoints\nhelp: no command \
              reads it yet; the next open of the producer does, and its bytes are in the manual \

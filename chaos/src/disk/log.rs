@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::crash;
 use super::image::{self, Image};
+use crate::history::{Kind, Recorder, Src};
 
 /// An operation as it is seen from outside.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,18 @@ pub struct Seen<'a> {
     pub error: Option<&'static str>,
     /// The [`Break`](super::Break) that was met.
     pub fault: Option<usize>,
+}
+
+impl Seen<'_> {
+    /// Writes it into a history.
+    pub(crate) fn record(&self, recorder: &Recorder) {
+        // the write that took less is told by its own name besides
+        if self.op != "short_write" {
+            let (op, path) = (self.op.to_owned(), self.path.to_owned());
+            let error = self.error.map(str::to_owned);
+            recorder.record(Src::Fs, Kind::Fs { op, path, error });
+        }
+    }
 }
 
 /// An operation that changes a disk. Failed ones have a place in the log too, so that their number

@@ -13,6 +13,12 @@ pub const READ: &str = "spool.read";
 /// Name of a line that says that the spool holds an event, which is the line's path.
 pub const HOLDS: &str = "spool.holds";
 
+/// The file is a segment of a spool, by its name.
+#[must_use]
+pub fn is_segment(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "spool")
+}
+
 const HEADER: usize = 24;
 const MARKER: &[u8; 4] = b"DSPE";
 const VERSION: u32 = 1;

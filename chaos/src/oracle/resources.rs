@@ -78,16 +78,16 @@ const BLOCKED_US: u64 = 250_000;
 /// R4: the subject's runtime stands still only when the machine does.
 pub(super) fn judge_blocking(index: &Index<'_>, f: &mut Findings) {
     let beats = index.procs().filter(|fact| fact.what == "stall" && fact.src == Src::Subject);
+    let page_ins = index.page_ins();
     for beat in beats {
         f.checked(R4, 1);
         let late = u64::try_from(beat.value).unwrap_or(0);
         let allowed = BLOCKED_US.saturating_add(index.stall_us);
-        if late > allowed && index.page_ins() > 0 {
-            let times = index.page_ins();
+        if late > allowed && page_ins > 0 {
             f.undecided(
                 R4,
                 format!(
-                    "a timer was served {} late, and the subject waited {times} times for the \
+                    "a timer was served {} late, and the subject waited {page_ins} times for the \
                      system to read its own pages from a disk",
                     ms(late)
                 ),

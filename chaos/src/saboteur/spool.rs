@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use dashproof_reference::fs::{DirEntry, Fs, FsFile, FsLock, LockError};
 
+use crate::lane::spool::is_segment;
+
 /// What a saboteur does to the files of a spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trick {
@@ -73,10 +75,6 @@ impl Meddled {
     fn is_blind(&self, path: &Path) -> bool {
         is_segment(path) && self.blind.load(Ordering::Relaxed)
     }
-}
-
-fn is_segment(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "spool")
 }
 
 fn is_epoch(name: &str) -> bool {

@@ -245,10 +245,8 @@ impl Spool {
         for (place, entry) in entries.iter().enumerate() {
             let (need, otherwise) = self.need(entry);
             answers.push(otherwise);
-            if need.is_none_or(|need| need > room) {
-                continue;
-            }
-            room -= need.unwrap_or(0);
+            let Some(need) = need.filter(|need| *need <= room) else { continue };
+            room -= need;
             places.push(place);
             kept.push(entry.clone());
         }

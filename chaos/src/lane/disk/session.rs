@@ -140,11 +140,7 @@ impl Session {
         let (recorder, noticed) = (self.recorder.clone(), self.noticed.clone());
         let names: Vec<&'static str> = self.scenario.faults.iter().map(|f| f.kind.name()).collect();
         self.ground.watch(Box::new(move |seen: Seen<'_>| {
-            if seen.op != "short_write" {
-                let (op, path) = (seen.op.to_owned(), seen.path.to_owned());
-                let error = seen.error.map(str::to_owned);
-                recorder.record(Src::Fs, Kind::Fs { op, path, error });
-            }
+            seen.record(&recorder);
             let mut noticed = locked(&noticed);
             if seen.op == "rename"
                 && seen.error.is_none()

@@ -13,6 +13,7 @@ use crate::history::Recorder;
 use crate::lane::HarnessError;
 use crate::lane::child::{goodbye, hello};
 use crate::lane::scratch::Scratch;
+use crate::lane::spool::is_segment;
 use crate::scenario::model::SpoolDamage;
 use crate::subject::Subject;
 use crate::subject::process::ProcessSubject;
@@ -167,7 +168,7 @@ fn segments_under(dir: &Path, segments: &mut BTreeMap<PathBuf, Vec<u8>>) {
     for path in entries.map(|entry| entry.path()) {
         if path.is_dir() {
             segments_under(&path, segments);
-        } else if path.extension().is_some_and(|e| e == "spool")
+        } else if is_segment(&path)
             && let Ok(bytes) = std::fs::read(&path)
         {
             segments.insert(path, bytes);

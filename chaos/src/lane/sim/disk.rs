@@ -1,7 +1,7 @@
 //! The disk of a simulated machine: it outlives the subject, and forgets what was not durable.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashproof_reference::fs::Fs;
@@ -10,6 +10,7 @@ use super::crashes;
 use crate::disk::{Break, Image, Machine, Seen, SimFs, crash};
 use crate::fault::spool;
 use crate::history::{FaultPhase, Kind, Recorder, Src};
+use crate::lane::spool::is_segment;
 use crate::scenario::model::{FsFault, SpoolDamage};
 use crate::subject::reference::spool::Reopen;
 
@@ -124,9 +125,8 @@ impl SimDisk {
 
     /// Segments of spools with their content.
     pub(super) fn segments(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let is_spool = |path: &Path| path.extension().is_some_and(|e| e == "spool");
         let live = self.inner().fs.live();
-        let files = live.files.iter().filter(|(path, _)| is_spool(path));
+        let files = live.files.iter().filter(|(path, _)| is_segment(path));
         files.map(|(path, bytes)| (path.clone(), bytes.to_vec())).collect()
     }
 
@@ -144,12 +144,7 @@ impl SimDisk {
 fn watch(fs: &SimFs, recorder: &Recorder, unmet: &Unmet) {
     let (recorder, unmet) = (recorder.clone(), unmet.clone());
     fs.watch(move |seen: Seen<'_>| {
-        // the write that took less is told by its own name besides
-        if seen.op != "short_write" {
-            let (op, path) = (seen.op.to_owned(), seen.path.to_owned());
-            let error = seen.error.map(str::to_owned);
-            recorder.record(Src::Fs, Kind::Fs { op, path, error });
-        }
+        seen.record(&recorder);
         let unmet = |fault| locked(&unmet).remove(&fault);
         if let Some((fault, name)) = seen.fault.and_then(|fault| Some((fault, unmet(fault)?))) {
             recorder.fault(fault, name, FaultPhase::Effect);
@@ -159,6 +154,8 @@ fn watch(fs: &SimFs, recorder: &Recorder, unmet: &Unmet) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::lane::sim::clock::SimClock;
 

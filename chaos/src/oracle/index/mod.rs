@@ -348,8 +348,8 @@ impl<'a> Index<'a> {
     /// A line about files: the spool's, as it was read at the end.
     fn file(&mut self, (at, inc): (At, u32), op: &'a str, path: &'a str, error: Option<&str>) {
         if error.is_some() {
-            let is_append = matches!(op, "create" | "write" | "sync")
-                && Path::new(path).extension().is_some_and(|e| e == "spool");
+            let is_append =
+                matches!(op, "create" | "write" | "sync") && spool::is_segment(Path::new(path));
             self.disk_failures.push((inc, at, if is_append { "append" } else { op }));
         }
         if op == spool::READ || op == spool::HOLDS {

@@ -2,11 +2,12 @@
 
 use super::*;
 
-/// A spool with one record of an earlier life, given back, in segments that are full at once.
-fn given_back(fs: &MemFs) -> (Spool, SpoolId) {
+/// A spool with one record of an earlier life, given back, in segments that are full with so many
+/// bytes.
+fn given_back(fs: &MemFs, segment_bytes: u64) -> (Spool, SpoolId) {
     write(&mut open(fs), &[keep(1, "a")]);
     let mut options = SpoolOptions::new("/spool");
-    options.segment_bytes = 1;
+    options.segment_bytes = segment_bytes;
     let mut spool = Spool::open(Arc::new(fs.clone()), options, "a test").unwrap();
     let id = spool.take(10, 1000).unwrap()[0].id;
     (spool, id)
@@ -16,7 +17,7 @@ fn given_back(fs: &MemFs) -> (Spool, SpoolId) {
 fn an_end_whose_write_failed_goes_with_the_next_write() {
     for fail in [MemFs::fail_syncs, MemFs::fail_creates] {
         let fs = MemFs::default();
-        let (mut spool, id) = given_back(&fs);
+        let (mut spool, id) = given_back(&fs, 1);
         fail(&fs, 2);
         assert_eq!(spool.write(&[SpoolEntry::Resolved(id)]), [Err(SpoolFault::Failed)]);
         assert!(spool.is_owing());
@@ -30,7 +31,7 @@ fn an_end_whose_write_failed_goes_with_the_next_write() {
 #[test]
 fn an_end_whose_write_failed_is_written_when_the_spool_is_settled() {
     let fs = MemFs::default();
-    let (mut spool, id) = given_back(&fs);
+    let (mut spool, id) = given_back(&fs, 1);
     fs.fail_creates(2);
     assert_eq!(spool.write(&[SpoolEntry::Resolved(id)]), [Err(SpoolFault::Failed)]);
     spool.settle().unwrap();
@@ -179,9 +180,7 @@ fn a_spool_keeps_its_bound_however_often_its_records_fail_again() {
 #[test]
 fn claims_that_the_disk_has_already_are_not_written_again() {
     let fs = MemFs::default();
-    write(&mut open(&fs), &[keep(1, "a")]);
-    let mut spool = open(&fs);
-    let id = spool.take(10, 1000).unwrap()[0].id;
+    let (mut spool, id) = given_back(&fs, 1 << 20);
     let bytes = spool.status().bytes;
     write(&mut spool, &[SpoolEntry::Claims(id, POSSIBLY)]);
     assert_eq!(spool.status().bytes, bytes);
@@ -190,9 +189,7 @@ fn claims_that_the_disk_has_already_are_not_written_again() {
 #[test]
 fn after_claims_that_failed_the_disk_is_taken_to_say_the_least() {
     let fs = MemFs::default();
-    write(&mut open(&fs), &[keep(1, "a")]);
-    let mut spool = open(&fs);
-    let id = spool.take(10, 1000).unwrap()[0].id;
+    let (mut spool, id) = given_back(&fs, 1 << 20);
     fs.fail_syncs(1);
     assert_eq!(spool.write(&[SpoolEntry::Claims(id, NOT)]), [Err(SpoolFault::Failed)]);
     // the failed ones may be what a crash leaves
