@@ -5,8 +5,9 @@
 //!   three (above 1: slower than the goal). The median of three starts.
 //! * `producer`: the reference ÷ codec and bare rdkafka, as the bench `producer` does it.
 //! * `proxy`: through the proxy ÷ without it, as the bench `proxy` does it.
-//! * `model`: the model broker ÷ Apache Kafka, one broker each, the same bare client (above 1: the
-//!   model broker takes more records per second).
+//! * `model`: the model broker ÷ Apache Kafka, one broker each, the same client (above 1: the model
+//!   broker takes more records per second): batches that were encoded before, five requests in
+//!   flight; and the bare client, which is the slower of the two then.
 //!
 //! The last three share one broker in a container, which is warmed up before anything counts. Each
 //! side of each round has a topic of its own with three partitions; the ratio printed is the median
@@ -25,6 +26,7 @@
 mod cluster;
 mod crossing;
 mod pipeline;
+mod prepared;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -147,6 +149,7 @@ impl Kafka {
         for _ in 0..3 {
             let topic = self.topic();
             crossing::throughput(&self.bootstrap(), &topic.name);
+            prepared::throughput(&self.bootstrap(), &topic.name);
             let proxy = self.proxy(&topic.name);
             crossing::throughput(&proxy.proxy.bootstrap(), &topic.name);
         }
@@ -234,14 +237,18 @@ fn proxy(kafka: &Kafka) {
 }
 
 fn model(kafka: &Kafka) {
-    let [model, real] = in_turns(ROUNDS, |side| {
-        if side == 0 {
-            let broker = Broker::start(1, None);
-            return crossing::throughput(&broker.bootstrap(), TOPIC);
-        }
-        let topic = kafka.topic();
-        crossing::throughput(&kafka.bootstrap(), &topic.name)
-    });
-    let ratios = Ratios::of(&model, &real, "records/s");
-    println!("kafka, model broker against it, 1 KB: {ratios}");
+    let clients: [(_, fn(&str, &str) -> f64); 2] =
+        [("prepared batches", prepared::throughput), ("librdkafka", crossing::throughput)];
+    for (client, throughput) in clients {
+        let [model, real] = in_turns(ROUNDS, |side| {
+            if side == 0 {
+                let broker = Broker::start(1, None);
+                return throughput(&broker.bootstrap(), TOPIC);
+            }
+            let topic = kafka.topic();
+            throughput(&kafka.bootstrap(), &topic.name)
+        });
+        let ratios = Ratios::of(&model, &real, "records/s");
+        println!("kafka, model broker against it, {client}, 1 KB: {ratios}");
+    }
 }

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::desk::{Done, Job};
@@ -71,7 +71,12 @@ impl Shared {
     }
 
     /// As [`Shared::pump`], in a section that is locked already.
-    pub(super) fn pump_from<'a>(&'a self, mut state: MutexGuard<'a, State>) {
+    pub(super) fn pump_from<'a>(&'a self, state: MutexGuard<'a, State>) {
+        self.pump_at(state, self.now());
+    }
+
+    /// As [`Shared::pump_from`], for one who has just looked at the clock.
+    pub(super) fn pump_at<'a>(&'a self, mut state: MutexGuard<'a, State>, mut now: Duration) {
         if state.pumper.is_some() {
             return;
         }
@@ -79,7 +84,6 @@ impl Shared {
         let turn = std::mem::take(&mut state.turn);
         let mut pumping = Pumping { shared: self, turn, finished: false };
         loop {
-            let now = self.now();
             let turn = &mut pumping.turn;
             while turn.effects.len() < BATCH
                 && let Some(effect) = state.core.poll(now)
@@ -89,11 +93,17 @@ impl Shared {
             if turn.effects.is_empty() && turn.reports.is_empty() {
                 break;
             }
-            let clients = state.clients.clone();
+            // what most sends come to: it takes no time worth another look at the clock
+            let brief = turn.effects.len() == 1
+                && matches!(turn.effects.front(), Some(Effect::HandOver(_)));
+            let clients = Arc::clone(&state.clients);
             drop(state);
             self.carry_out(&clients, turn);
             state = self.lock();
             take_reports(&mut state.core, now, &mut turn.reports);
+            if !brief {
+                now = self.now();
+            }
         }
         pumping.finished = true;
         let told = std::mem::take(&mut pumping.turn.told);
@@ -206,7 +216,7 @@ impl Shared {
 
     fn retire(&self, route: Route) {
         let mut state = self.lock();
-        let Some(client) = state.clients.of_mut(route).take() else { return };
+        let Some(client) = Arc::make_mut(&mut state.clients).of_mut(route).take() else { return };
         state.retired.push(client.clone());
         state.clients_version += 1;
         drop(state);

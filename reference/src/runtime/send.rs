@@ -5,11 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use prost::Message as _;
 
 use super::shared::Shared;
-use crate::codec::{self, CodecConfig, EncodeError, Encoder, MAX_PAYLOAD, crc32_hex, header};
+use crate::codec::{self, CodecConfig, EncodeError, Encoder, MAX_PAYLOAD, crc32_header, header};
 use crate::config::ProducerConfig;
 use crate::core::{Admission, HeaderValue, Key, Measure, MessageId, Offer, Payload, Reason};
 use crate::proto::dash_stream_message::Message;
@@ -72,7 +73,7 @@ impl Encoders {
         let mut encoder = taken.unwrap_or_else(|| Encoder::new(&self.config));
         let record = encoder.encode_measured(message, len)?;
         idle().push(encoder);
-        let crc32 = HeaderValue::new(&crc32_hex(&record.frame));
+        let crc32 = HeaderValue::new(&crc32_header(&record.frame));
         let compression_failed = record.compression_failed;
         Ok(Payload { frame: record.frame, crc32, compression_failed })
     }
@@ -83,17 +84,16 @@ impl Encoders {
     }
 }
 
-/// An event that is ready to be offered.
-pub(super) struct Draft {
-    message: DashStreamMessage,
+/// What the core is told of an event that is ready to be offered.
+struct Draft {
     message_id: MessageId,
     measure: Measure,
     from_dlq: bool,
 }
 
 impl Draft {
-    fn offer(&self) -> Offer<'_> {
-        let header = header(&self.message);
+    fn offer<'a>(&self, message: &'a DashStreamMessage) -> Offer<'a> {
+        let header = header(message);
         Offer {
             message_id: self.message_id,
             thread: header.map_or("", |h| &h.thread_id),
@@ -108,14 +108,16 @@ impl Shared {
     /// Sends one event; the whole of [`Producer::send`](super::Producer::send).
     pub(super) async fn send(
         &self,
-        message: DashStreamMessage,
+        mut message: DashStreamMessage,
         from_dlq: bool,
     ) -> Result<Accepted, SendError> {
-        let draft = self.draft(message, from_dlq)?;
-        let admission = Entering { shared: self, draft: &draft, ticket: None }.await;
+        let called = self.now();
+        let draft = self.draft(called, &mut message, from_dlq)?;
+        let offer = draft.offer(&message);
+        let admission = Entering { shared: self, offer, called, ticket: None }.await;
         match admission {
             Admission::Accepted { key, sequence } => {
-                let accepted = self.supply(draft, key, sequence);
+                let accepted = self.supply(&mut message, &draft, key, sequence);
                 // A sender that never waits must not starve the driver on its own thread. Here, and
                 // not before: what is dropped from here on is accepted all the same.
                 tokio::task::consume_budget().await;
@@ -132,13 +134,18 @@ impl Shared {
 
     /// Completes the header, and finds out now whether the event can be encoded at all: a refused
     /// event takes no sequence.
-    fn draft(&self, mut message: DashStreamMessage, from_dlq: bool) -> Result<Draft, SendError> {
+    fn draft(
+        &self,
+        now: Duration,
+        message: &mut DashStreamMessage,
+        from_dlq: bool,
+    ) -> Result<Draft, SendError> {
         let kind = message.message.as_ref().map(kind);
-        let Some(header) = codec::header_mut(&mut message) else {
+        let Some(header) = codec::header_mut(message) else {
             let text = "the message or its header is missing; set both";
             return Err(self.unserialisable(MessageId([0; 16]), "", text.to_owned()));
         };
-        self.complete(header, kind);
+        self.complete(now, header, kind);
         let Ok(id) = <[u8; 16]>::try_from(header.message_id.as_slice()) else {
             let text = format!(
                 "message_id has {} bytes, not 16; leave it empty to have one made",
@@ -148,21 +155,19 @@ impl Shared {
             return Err(self.unserialisable(MessageId([0; 16]), &thread, text));
         };
         let header = header.encoded_len();
-        match codec::measure(&mut message, self.config.max_message_bytes) {
-            Ok(len) => Ok(Draft {
-                measure: Measure { message: len, header },
-                message_id: MessageId(id),
-                message,
-                from_dlq,
-            }),
+        match codec::measure(message, self.config.max_message_bytes) {
+            Ok(len) => {
+                let measure = Measure { message: len, header };
+                Ok(Draft { message_id: MessageId(id), measure, from_dlq })
+            }
             Err(error) => {
-                let thread = codec::header(&message).map_or("", |h| &h.thread_id);
+                let thread = codec::header(message).map_or("", |h| &h.thread_id);
                 Err(self.unserialisable(MessageId(id), thread, error.to_string()))
             }
         }
     }
 
-    fn complete(&self, header: &mut Header, kind: Option<MessageType>) {
+    fn complete(&self, now: Duration, header: &mut Header, kind: Option<MessageType>) {
         header.sequence = 0;
         header.compression = 0;
         if header.message_id.is_empty() {
@@ -172,7 +177,7 @@ impl Shared {
             header.tenant_id.clone_from(&self.config.tenant);
         }
         if header.timestamp_us == 0 {
-            let now = i64::try_from(self.now().as_micros()).unwrap_or(i64::MAX);
+            let now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
             header.timestamp_us = self.wall_us.saturating_add(now);
         }
         if header.schema_version == 0 {
@@ -214,22 +219,29 @@ impl Shared {
     }
 
     /// Encodes outside the lock and hands the payload to the core.
-    fn supply(&self, draft: Draft, key: Key, sequence: u64) -> Accepted {
-        let Draft { mut message, message_id, measure, .. } = draft;
-        if let Some(header) = codec::header_mut(&mut message) {
+    fn supply(
+        &self,
+        message: &mut DashStreamMessage,
+        draft: &Draft,
+        key: Key,
+        sequence: u64,
+    ) -> Accepted {
+        let Draft { message_id, measure, .. } = *draft;
+        if let Some(header) = codec::header_mut(message) {
             header.sequence = sequence;
         }
-        let encoded = self.encoders.encode(&mut message, measure.with_sequence(sequence));
+        let encoded = self.encoders.encode(message, measure.with_sequence(sequence));
+        let now = self.now();
         let mut state = self.lock();
         match encoded {
-            Ok(payload) => state.core.supply(self.now(), key, payload),
+            Ok(payload) => state.core.supply(now, key, payload),
             Err(error) => {
                 // `measure` has looked for everything that can fail: the event ends all the same
                 tracing::error!(%message_id, %error, "an accepted event could not be encoded");
-                state.core.supply_failed(self.now(), key);
+                state.core.supply_failed(now, key);
             }
         }
-        self.pump_from(state);
+        self.pump_at(state, now);
         Accepted { sequence, message_id }
     }
 }
@@ -251,7 +263,9 @@ fn kind(message: &Message) -> MessageType {
 /// Waits for admission. Dropped while it waits, it leaves the line: `rejected{cancelled}`.
 struct Entering<'a> {
     shared: &'a Shared,
-    draft: &'a Draft,
+    offer: Offer<'a>,
+    /// When the send was called.
+    called: Duration,
     ticket: Option<u64>,
 }
 
@@ -260,11 +274,11 @@ impl Future for Entering<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Admission> {
         let shared = self.shared;
-        let now = shared.now();
+        let now = if self.ticket.is_none() { self.called } else { shared.now() };
         let mut state = shared.lock();
         let admission = match self.ticket {
-            None => state.core.offer(now, &self.draft.offer()),
-            Some(ticket) => state.core.enter(now, ticket, &self.draft.offer()),
+            None => state.core.offer(now, &self.offer),
+            Some(ticket) => state.core.enter(now, ticket, &self.offer),
         };
         if let Admission::Waiting(ticket) = admission {
             state.waiting.insert(ticket, cx.waker().clone());

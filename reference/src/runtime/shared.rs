@@ -59,8 +59,8 @@ impl Client {
 /// Everything behind the mutex.
 pub(super) struct State {
     pub(super) core: Core,
-    /// Clients that take records.
-    pub(super) clients: PerRoute<Option<Client>>,
+    /// Clients that take records. Shared with the pump, which uses them outside the lock.
+    pub(super) clients: Arc<PerRoute<Option<Client>>>,
     /// Clients that were replaced and still owe deliveries.
     pub(super) retired: Vec<Client>,
     /// Counts changes of the two fields above, for the driver.
@@ -125,7 +125,7 @@ impl Shared {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
         let state = State {
             core: parts.core,
-            clients: parts.clients,
+            clients: Arc::new(parts.clients),
             retired: Vec::new(),
             clients_version: 1,
             rebuilds: Vec::new(),
@@ -183,7 +183,8 @@ impl Shared {
         let mut state = self.lock();
         match made {
             Ok(transport) => {
-                *state.clients.of_mut(route) = Some(Client::new(route, transport));
+                let client = Some(Client::new(route, transport));
+                *Arc::make_mut(&mut state.clients).of_mut(route) = client;
                 state.clients_version += 1;
                 state.core.rebuilt(now, route, true);
                 drop(state);
