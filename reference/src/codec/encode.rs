@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Cursor;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use prost::Message as _;
 use zstd::zstd_safe::{self, CCtx, CParameter};
 
@@ -12,6 +12,7 @@ use super::error::{DecodeErrorKind, EncodeError};
 use super::frame::{FRAME_PLAIN, FRAME_ZSTD};
 use super::header::{HeaderFault, check_headers, set_compression};
 use super::limits::Limits;
+use super::pool::Pool;
 use super::scan::scan;
 use crate::proto::attribute_value::Value;
 use crate::proto::dash_stream_message::Message;
@@ -19,11 +20,6 @@ use crate::proto::{AttributeValue, CompressionType, DashStreamMessage, Event};
 
 /// Buffers larger than this are given back after use instead of being kept.
 const KEEP_CAPACITY: usize = 1024 * 1024;
-
-/// Small frames share allocations of this size.
-const BLOCK: usize = 8 * 1024;
-/// The largest of them.
-const SMALL: usize = BLOCK / 8;
 
 /// A message as one record value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +43,7 @@ pub struct Encoder {
     pub(super) context: Option<CCtx<'static>>,
     pub(super) payload: Vec<u8>,
     pub(super) frame: Vec<u8>,
-    block: Block,
+    pool: Pool,
     /// Calls into zstd: at most one per message.
     pub(super) compressions: u64,
 }
@@ -70,7 +66,7 @@ impl Encoder {
             context,
             payload: Vec::new(),
             frame: Vec::new(),
-            block: Block::default(),
+            pool: Pool::default(),
             compressions: 0,
         }
     }
@@ -117,28 +113,12 @@ impl Encoder {
             }
             set_compression(message, CompressionType::None);
         }
-        let frame = self.plain(message, payload_len)?;
-        Ok(Encoded { frame, compressed: false, payload_len, compression_failed })
-    }
-
-    fn plain(
-        &mut self,
-        message: &DashStreamMessage,
-        payload_len: usize,
-    ) -> Result<Bytes, EncodeError> {
-        let len = payload_len + 1;
-        let mut large = BytesMut::new();
-        let frame = if len > SMALL {
-            large.reserve(len);
-            &mut large
-        } else {
-            self.block.room(len)
-        };
-        frame.put_u8(FRAME_PLAIN);
-        message.encode_raw(frame);
-        let frame = frame.split().freeze();
+        let frame = self.pool.frame(payload_len + 1, |frame| {
+            frame.push(FRAME_PLAIN);
+            message.encode_raw(frame);
+        });
         check_counts(frame.get(1..).unwrap_or_default(), &self.limits)?;
-        Ok(frame)
+        Ok(Encoded { frame, compressed: false, payload_len, compression_failed })
     }
 
     /// The one compression of a message.
@@ -174,38 +154,11 @@ impl Encoder {
             Err(_) => Compressed::Failed,
             // Its flags make the inflated message a little longer than the plain one.
             Ok(len) if len < payload_len && self.payload.len() <= self.config.max_payload => {
-                Compressed::Smaller(self.block.copied(&self.frame))
+                let len = self.frame.len();
+                Compressed::Smaller(self.pool.frame(len, |to| to.extend_from_slice(&self.frame)))
             }
             Ok(_) => Compressed::NotSmaller,
         }
-    }
-}
-
-/// Room for small frames to come.
-///
-/// A producer keeps every frame until a broker answers. Thousands of small allocations that are
-/// given back in another order and beside other threads cost it a tenth of its throughput; those
-/// who share one are counted. The price: a frame that is kept for long keeps its whole block.
-#[derive(Default)]
-struct Block(BytesMut);
-
-impl Block {
-    /// Room behind the frames so far, where one of `len` bytes can be put.
-    fn room(&mut self, len: usize) -> &mut BytesMut {
-        if self.0.capacity() < len {
-            // the block that was, if nobody keeps a frame of it, or a new one
-            self.0.reserve(len.max(BLOCK));
-        }
-        &mut self.0
-    }
-
-    fn copied(&mut self, frame: &[u8]) -> Bytes {
-        if frame.len() > SMALL {
-            return Bytes::copy_from_slice(frame);
-        }
-        let room = self.room(frame.len());
-        room.extend_from_slice(frame);
-        room.split().freeze()
     }
 }
 

@@ -30,6 +30,7 @@ mod header;
 mod inflate;
 mod limits;
 mod locate;
+mod pool;
 mod scan;
 mod schema;
 mod view;
