@@ -6,8 +6,9 @@
 //! * `producer`: the reference ÷ codec and bare rdkafka, as the bench `producer` does it.
 //! * `proxy`: through the proxy ÷ without it, as the bench `proxy` does it.
 //! * `model`: the model broker ÷ Apache Kafka, one broker each, the same client (above 1: the model
-//!   broker takes more records per second): batches that were encoded before, five requests in
-//!   flight; and the bare client, which is the slower of the two then.
+//!   broker takes more records per second), each behind a forwarder, as Docker has one: requests that
+//!   were encoded before, five in flight on one connection; and the bare client, which then limits
+//!   both. Apache Kafka has the heap that it has in the lane.
 //!
 //! The last three share one broker in a container, which is warmed up before anything counts. Each
 //! side of each round has a topic of its own with three partitions; the ratio printed is the median
@@ -32,7 +33,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cluster::{Broker, NoClock, Ratios, TOPIC, forget, in_turns, serve};
+use cluster::{Broker, NoClock, Process, Ratios, TOPIC, forget, in_turns, serve, servers};
 use dashproof::exit;
 use dashproof::fault::proxy::Proxy;
 use dashproof::history::Recorder;
@@ -57,6 +58,10 @@ fn main() -> ExitCode {
     let parts: Vec<&str> = match named {
         Some("broker") => {
             serve(&args[1..]);
+            return ExitCode::SUCCESS;
+        }
+        Some("forward") => {
+            prepared::forward(&args[1]);
             return ExitCode::SUCCESS;
         }
         // `cargo test --benches` only looks whether it starts
@@ -243,7 +248,8 @@ fn model(kafka: &Kafka) {
         let [model, real] = in_turns(ROUNDS, |side| {
             if side == 0 {
                 let broker = Broker::start(1, None);
-                return throughput(&broker.bootstrap(), TOPIC);
+                let (_before, port) = Process::start(&["forward", &broker.bootstrap()]);
+                return throughput(&servers(&port), TOPIC);
             }
             let topic = kafka.topic();
             throughput(&kafka.bootstrap(), &topic.name)

@@ -1,28 +1,30 @@
-//! Batches that were encoded before the clock starts: what is left is what a broker takes.
+//! Requests that were encoded before the clock starts, over one connection: what is left is what a
+//! broker takes of one client.
 //!
 //! librdkafka spends more on a record than a broker does, so that a ratio of two brokers behind it
 //! says little about them.
 
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use dashproof::broker::client::Client;
 use dashproof::history::EventId;
 use indexmap::IndexMap;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{ProduceRequest, TopicName};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::{ProduceRequest, RequestHeader, TopicName};
+use kafka_protocol::protocol::{Encodable as _, HeaderVersion as _, Request as _, StrBytes};
 use kafka_protocol::records::{
     Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
-use tokio::net::TcpStream;
+use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::cluster::{RUN, runtime};
+use crate::cluster::{RUN, runtime, say};
 
 /// A version that every Kafka since 2.4 serves.
 const PRODUCE: i16 = 8;
 const PARTITIONS: u32 = 3;
-/// Records of a batch, as many as librdkafka puts into one at full speed.
+/// Records of a batch: half of what librdkafka's default size of a batch would hold.
 const BATCH: u32 = 500;
 const BATCHES: u32 = 400;
 /// Requests without an answer, as many as an idempotent librdkafka allows itself.
@@ -56,18 +58,28 @@ fn batch(first: u32) -> Bytes {
     out.freeze()
 }
 
-fn requests(topic: &str) -> Vec<ProduceRequest> {
-    let name = TopicName(StrBytes::from_string(topic.to_owned()));
-    let request = |n: u32| {
-        let data = PartitionProduceData::default()
-            .with_index((n % PARTITIONS).cast_signed())
-            .with_records(Some(batch(n * BATCH)));
-        let data =
-            TopicProduceData::default().with_name(name.clone()).with_partition_data(vec![data]);
-        let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(30_000);
-        request.with_topic_data(vec![data])
-    };
-    (0..BATCHES).map(request).collect()
+/// A request as it goes on the wire.
+fn framed(n: u32, topic: &TopicName) -> Bytes {
+    let data = PartitionProduceData::default()
+        .with_index((n % PARTITIONS).cast_signed())
+        .with_records(Some(batch(n * BATCH)));
+    let data = TopicProduceData::default().with_name(topic.clone()).with_partition_data(vec![data]);
+    let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(30_000);
+    let header = RequestHeader::default()
+        .with_request_api_key(ProduceRequest::KEY)
+        .with_request_api_version(PRODUCE)
+        .with_correlation_id(n.cast_signed());
+    let mut out = BytesMut::new();
+    out.put_u32(0);
+    header.encode(&mut out, ProduceRequest::header_version(PRODUCE)).unwrap();
+    request.with_topic_data(vec![data]).encode(&mut out, PRODUCE).unwrap();
+    let len = u32::try_from(out.len() - 4).unwrap();
+    out[..4].copy_from_slice(&len.to_be_bytes());
+    out.freeze()
+}
+
+async fn send(client: &mut Client<TcpStream>, request: &[u8]) {
+    client.stream().write_all(request).await.unwrap();
 }
 
 async fn confirmed(client: &mut Client<TcpStream>) {
@@ -77,21 +89,45 @@ async fn confirmed(client: &mut Client<TcpStream>) {
 
 /// Records per second over one connection to one broker, which leads every partition.
 pub(crate) fn throughput(bootstrap: &str, topic: &str) -> f64 {
-    let requests = requests(topic);
+    let topic = TopicName(StrBytes::from_string(topic.to_owned()));
+    let requests: Vec<Bytes> = (0..PARTITIONS + BATCHES).map(|n| framed(n, &topic)).collect();
+    // the first of each partition opens its log
+    let (first, requests) = requests.split_at(PARTITIONS as usize);
     runtime().block_on(async {
         let stream = TcpStream::connect(bootstrap).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let mut client = Client::new(stream);
+        for request in first {
+            send(&mut client, request).await;
+            confirmed(&mut client).await;
+        }
         let begin = Instant::now();
         for (n, request) in requests.iter().enumerate() {
             if n >= OPEN {
                 confirmed(&mut client).await;
             }
-            client.send(PRODUCE, request).await.unwrap();
+            send(&mut client, request).await;
         }
         for _ in 0..OPEN {
             confirmed(&mut client).await;
         }
         f64::from(BATCH * BATCHES) / begin.elapsed().as_secs_f64()
     })
+}
+
+/// Stands before a broker as Docker's own forwarder does before one in a container, in a process of
+/// its own: both brokers are behind one then.
+pub(crate) fn forward(target: &str) {
+    runtime().block_on(async {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        say(&[listener.local_addr().unwrap().port()]);
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut broker = TcpStream::connect(target).await.unwrap();
+            for stream in [&client, &broker] {
+                stream.set_nodelay(true).unwrap();
+            }
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut broker).await });
+        }
+    });
 }

@@ -12,7 +12,7 @@ use super::error::{DecodeErrorKind, EncodeError};
 use super::frame::{FRAME_PLAIN, FRAME_ZSTD};
 use super::header::{HeaderFault, check_headers, set_compression};
 use super::limits::Limits;
-use super::pool::Pool;
+use super::pool::FramePool;
 use super::scan::scan;
 use crate::proto::attribute_value::Value;
 use crate::proto::dash_stream_message::Message;
@@ -43,7 +43,7 @@ pub struct Encoder {
     pub(super) context: Option<CCtx<'static>>,
     pub(super) payload: Vec<u8>,
     pub(super) frame: Vec<u8>,
-    pool: Pool,
+    frames: FramePool,
     /// Calls into zstd: at most one per message.
     pub(super) compressions: u64,
 }
@@ -59,6 +59,11 @@ impl Encoder {
     /// for one, messages stay plain and say so in [`Encoded::compression_failed`].
     #[must_use]
     pub fn new(config: &CodecConfig) -> Self {
+        Self::sharing(config, &FramePool::default())
+    }
+
+    /// One that takes the buffers of its frames where others do.
+    pub(crate) fn sharing(config: &CodecConfig, frames: &FramePool) -> Self {
         let context = if config.compression { new_context(config) } else { None };
         Self {
             config: config.clone(),
@@ -66,7 +71,7 @@ impl Encoder {
             context,
             payload: Vec::new(),
             frame: Vec::new(),
-            pool: Pool::default(),
+            frames: frames.clone(),
             compressions: 0,
         }
     }
@@ -113,7 +118,7 @@ impl Encoder {
             }
             set_compression(message, CompressionType::None);
         }
-        let frame = self.pool.frame(payload_len + 1, |frame| {
+        let frame = self.frames.frame(payload_len + 1, |frame| {
             frame.push(FRAME_PLAIN);
             message.encode_raw(frame);
         });
@@ -155,7 +160,7 @@ impl Encoder {
             // Its flags make the inflated message a little longer than the plain one.
             Ok(len) if len < payload_len && self.payload.len() <= self.config.max_payload => {
                 let len = self.frame.len();
-                Compressed::Smaller(self.pool.frame(len, |to| to.extend_from_slice(&self.frame)))
+                Compressed::Smaller(self.frames.frame(len, |to| to.extend_from_slice(&self.frame)))
             }
             Ok(_) => Compressed::NotSmaller,
         }

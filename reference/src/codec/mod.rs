@@ -46,6 +46,7 @@ pub use frame::{
 };
 pub use header::{header, header_mut};
 pub use limits::{Limits, MAX_DEPTH, MEMORY_CEILING};
+pub(crate) use pool::FramePool;
 pub use view::to_json;
 
 #[cfg(test)]

@@ -19,21 +19,26 @@ type Buffers = [Vec<Vec<u8>>; (TO - FROM + 1) as usize];
 
 /// Where buffers wait. Its frames hold it.
 #[derive(Clone, Default)]
-pub(super) struct Pool(Arc<Mutex<Buffers>>);
+pub(crate) struct FramePool(Arc<Mutex<Buffers>>);
 
 /// A frame that gives its buffer back.
 struct Pooled {
     buffer: Vec<u8>,
-    pool: Pool,
+    size: usize,
+    pool: FramePool,
 }
 
-/// Which buffers have room for so much.
+/// Which buffers have room for so much, counted from the smallest.
 fn size(len: usize) -> Option<usize> {
     let power = len.checked_next_power_of_two()?.trailing_zeros().max(FROM);
     if power > TO { None } else { usize::try_from(power - FROM).ok() }
 }
 
-impl Pool {
+fn capacity(size: usize) -> usize {
+    1 << (size + FROM as usize)
+}
+
+impl FramePool {
     fn lock(&self) -> MutexGuard<'_, Buffers> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -46,9 +51,9 @@ impl Pool {
             return buffer.into();
         };
         let kept = self.lock().get_mut(size).and_then(Vec::pop);
-        let mut buffer = kept.unwrap_or_else(|| Vec::with_capacity(1 << (size + FROM as usize)));
+        let mut buffer = kept.unwrap_or_else(|| Vec::with_capacity(capacity(size)));
         write(&mut buffer);
-        Bytes::from_owner(Pooled { buffer, pool: self.clone() })
+        Bytes::from_owner(Pooled { buffer, size, pool: self.clone() })
     }
 }
 
@@ -62,10 +67,12 @@ impl Drop for Pooled {
     fn drop(&mut self) {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        // what grew is of no size that is asked for
-        let Some(size) = size(buffer.capacity()) else { return };
+        // one that grew, because its frame was longer than announced, takes more than its size says
+        if buffer.capacity() >= 2 * capacity(self.size) {
+            return;
+        }
         let mut buffers = self.pool.lock();
-        if let Some(kept) = buffers.get_mut(size).filter(|kept| kept.len() < KEPT) {
+        if let Some(kept) = buffers.get_mut(self.size).filter(|kept| kept.len() < KEPT) {
             kept.push(buffer);
         }
     }
@@ -75,17 +82,17 @@ impl Drop for Pooled {
 mod tests {
     use super::*;
 
-    fn waiting(pool: &Pool) -> Vec<usize> {
+    fn waiting(pool: &FramePool) -> Vec<usize> {
         pool.lock().iter().map(Vec::len).collect()
     }
 
-    fn frame(pool: &Pool, len: usize, fill: u8) -> Bytes {
+    fn frame(pool: &FramePool, len: usize, fill: u8) -> Bytes {
         pool.frame(len, |buffer| buffer.resize(len, fill))
     }
 
     #[test]
     fn a_buffer_comes_back_when_the_last_handle_of_its_frame_goes() {
-        let pool = Pool::default();
+        let pool = FramePool::default();
         let first = frame(&pool, 200, 1);
         let second = first.slice(10..20);
         drop(first);
@@ -100,7 +107,7 @@ mod tests {
 
     #[test]
     fn frames_that_are_kept_do_not_change_while_buffers_are_used_again() {
-        let pool = Pool::default();
+        let pool = FramePool::default();
         let mut kept = Vec::new();
         for n in 0..200_u8 {
             kept.push((n, frame(&pool, usize::from(n) * 6, n)));
@@ -115,10 +122,22 @@ mod tests {
     }
 
     #[test]
-    fn large_frames_and_more_buffers_than_are_kept_go_back_to_the_system() {
-        let pool = Pool::default();
+    fn a_large_frame_leaves_no_buffer_behind() {
+        let pool = FramePool::default();
         drop(frame(&pool, 1025, 1));
         assert_eq!(waiting(&pool), [0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_buffer_that_grew_is_not_kept() {
+        let pool = FramePool::default();
+        drop(pool.frame(100, |buffer| buffer.resize(300, 1)));
+        assert_eq!(waiting(&pool), [0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn no_more_buffers_than_the_bound_are_kept() {
+        let pool = FramePool::default();
         let all: Vec<Bytes> = (0..KEPT + 5).map(|_| frame(&pool, 1024, 1)).collect();
         drop(all);
         assert_eq!(waiting(&pool), [0, 0, 0, KEPT]);

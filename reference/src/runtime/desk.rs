@@ -178,7 +178,7 @@ fn work(owner: &Arc<Shared>) {
         for done in done {
             done.tell(&mut state.core, now);
         }
-        owner.pump_from(state);
+        owner.pump_at(state, now);
     }
 }
 

@@ -144,7 +144,7 @@ impl Driver {
         let now = self.shared.now();
         deliveries.retain(|delivery| !state.core.delivered(now, delivery));
         state.core.handle_timeout(now);
-        self.shared.pump_from(state);
+        self.shared.pump_at(state, now);
         for delivery in deliveries.drain(..) {
             tracing::error!(
                 attempt = delivery.attempt.0,

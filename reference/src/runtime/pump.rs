@@ -72,7 +72,9 @@ impl Shared {
 
     /// As [`Shared::pump`], in a section that is locked already.
     pub(super) fn pump_from<'a>(&'a self, state: MutexGuard<'a, State>) {
-        self.pump_at(state, self.now());
+        if state.pumper.is_none() {
+            self.pump_at(state, self.now());
+        }
     }
 
     /// As [`Shared::pump_from`], for one who has just looked at the clock.
@@ -93,13 +95,16 @@ impl Shared {
             if turn.effects.is_empty() && turn.reports.is_empty() {
                 break;
             }
-            // what most sends come to: it takes no time worth another look at the clock
-            let brief = turn.effects.len() == 1
-                && matches!(turn.effects.front(), Some(Effect::HandOver(_)));
+            let one = turn.effects.len() == 1
+                && matches!(turn.effects.front(), Some(Effect::HandOver(h)) if h.route == Route::Main);
             let clients = Arc::clone(&state.clients);
             drop(state);
             self.carry_out(&clients, turn);
+            // may be the last that holds a client: it does not end under the lock
+            drop(clients);
             state = self.lock();
+            // what most sends come to: it takes no time worth another look at the clock
+            let brief = one && matches!(turn.reports.as_slice(), [Report::Submitted(_)]);
             take_reports(&mut state.core, now, &mut turn.reports);
             if !brief {
                 now = self.now();
@@ -235,7 +240,7 @@ impl Shared {
         if current.is_some_and(Client::is_broken) {
             state.core.client_broke(now, broken.route, &broken_failure());
         }
-        self.pump_from(state);
+        self.pump_at(state, now);
     }
 
     fn log_dlq_failure(&self, failure: &DlqFailure) {

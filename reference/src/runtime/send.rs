@@ -10,7 +10,9 @@ use std::time::Duration;
 use prost::Message as _;
 
 use super::shared::Shared;
-use crate::codec::{self, CodecConfig, EncodeError, Encoder, MAX_PAYLOAD, crc32_header, header};
+use crate::codec::{
+    self, CodecConfig, EncodeError, Encoder, FramePool, MAX_PAYLOAD, crc32_hex, header,
+};
 use crate::config::ProducerConfig;
 use crate::core::{Admission, HeaderValue, Key, Measure, MessageId, Offer, Payload, Reason};
 use crate::proto::dash_stream_message::Message;
@@ -48,6 +50,7 @@ impl std::error::Error for SendError {}
 /// Encoders are reused; as many exist as sends ever encoded at the same time.
 pub(super) struct Encoders {
     config: CodecConfig,
+    frames: FramePool,
     idle: Mutex<Vec<Encoder>>,
     ids: Mutex<fastrand::Rng>,
 }
@@ -64,16 +67,16 @@ impl Encoders {
             max_payload: MAX_PAYLOAD,
         };
         let ids = Mutex::new(fastrand::Rng::with_seed(seed ^ 0x6d65_7373_6167_6569));
-        Self { config, idle: Mutex::default(), ids }
+        Self { config, frames: FramePool::default(), idle: Mutex::default(), ids }
     }
 
     fn encode(&self, message: &mut DashStreamMessage, len: usize) -> Result<Payload, EncodeError> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();
-        let mut encoder = taken.unwrap_or_else(|| Encoder::new(&self.config));
+        let mut encoder = taken.unwrap_or_else(|| Encoder::sharing(&self.config, &self.frames));
         let record = encoder.encode_measured(message, len)?;
         idle().push(encoder);
-        let crc32 = HeaderValue::new(&crc32_header(&record.frame));
+        let crc32 = HeaderValue::new(&crc32_hex(&record.frame));
         let compression_failed = record.compression_failed;
         Ok(Payload { frame: record.frame, crc32, compression_failed })
     }
@@ -231,8 +234,8 @@ impl Shared {
             header.sequence = sequence;
         }
         let encoded = self.encoders.encode(message, measure.with_sequence(sequence));
-        let now = self.now();
         let mut state = self.lock();
+        let now = self.now();
         match encoded {
             Ok(payload) => state.core.supply(now, key, payload),
             Err(error) => {

@@ -183,11 +183,13 @@ impl Shared {
         let mut state = self.lock();
         match made {
             Ok(transport) => {
-                let client = Some(Client::new(route, transport));
-                *Arc::make_mut(&mut state.clients).of_mut(route) = client;
+                let client = Client::new(route, transport);
+                let before = Arc::make_mut(&mut state.clients).of_mut(route).replace(client);
                 state.clients_version += 1;
                 state.core.rebuilt(now, route, true);
                 drop(state);
+                // it does not end under the lock
+                drop(before);
                 tracing::info!(route = route.as_str(), "the client was replaced");
             }
             Err(refused) => {
