@@ -242,9 +242,9 @@ fn proxy(kafka: &Kafka) {
 }
 
 fn model(kafka: &Kafka) {
-    let clients: [(_, fn(&str, &str) -> f64); 2] =
-        [("prepared batches", prepared::throughput), ("librdkafka", crossing::throughput)];
-    for (client, throughput) in clients {
+    type Client = fn(&str, &str) -> f64;
+    let prepared: (_, Client) = ("prepared requests", prepared::throughput);
+    for (client, throughput) in [prepared, ("librdkafka", crossing::throughput)] {
         let [model, real] = in_turns(ROUNDS, |side| {
             if side == 0 {
                 let broker = Broker::start(1, None);

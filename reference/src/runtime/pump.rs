@@ -95,8 +95,9 @@ impl Shared {
             if turn.effects.is_empty() && turn.reports.is_empty() {
                 break;
             }
+            let first = turn.effects.front();
             let one = turn.effects.len() == 1
-                && matches!(turn.effects.front(), Some(Effect::HandOver(h)) if h.route == Route::Main);
+                && matches!(first, Some(Effect::HandOver(h)) if h.route == Route::Main);
             let clients = Arc::clone(&state.clients);
             drop(state);
             self.carry_out(&clients, turn);
