@@ -23,6 +23,8 @@ fn classify(code: RDKafkaErrorCode, text: &str) -> ConnectionTrouble {
             T::Token
         }
         RDKafkaErrorCode::Authentication => T::Authentication,
+        // the connection under TLS broke: librdkafka says so in these words alone
+        RDKafkaErrorCode::SSL if text.contains("SSL transport error") => lost(text),
         RDKafkaErrorCode::SSL => T::Tls,
         RDKafkaErrorCode::BrokerTransportFailure => lost(text),
         RDKafkaErrorCode::Resolve => T::Resolve,
@@ -34,7 +36,7 @@ fn classify(code: RDKafkaErrorCode, text: &str) -> ConnectionTrouble {
 }
 
 /// What a lost connection is about. librdkafka names its own state, as `SSL_HANDSHAKE`, in each of
-/// these texts: that is no reason.
+/// these texts: of a connection that the other side ended it says when, of any other nothing.
 fn lost(text: &str) -> ConnectionTrouble {
     // an alert is the other side's own word about TLS
     if text.contains(" alert ") {
@@ -43,11 +45,10 @@ fn lost(text: &str) -> ConnectionTrouble {
     if !is_disconnect(text) {
         return ConnectionTrouble::Unreachable;
     }
-    // the one sentence that librdkafka has for TLS spoken to a port that has none, which a broker
-    // that ends in the handshake brings about as well
-    let in_handshake = text.contains("SSL handshake failed");
-    let unspoken = text.contains("in state APIVERSION_QUERY");
-    if in_handshake || unspoken || at_once(text) {
+    // the state and not the words, which depend on who is faster: librdkafka's sentence about TLS
+    // and a port that has none does not come where the end is there before its first look
+    let unspoken = ["in state SSL_HANDSHAKE", "in state APIVERSION_QUERY"];
+    if unspoken.iter().any(|state| text.contains(state)) || at_once(text) {
         ConnectionTrouble::ClosedAtOnce
     } else {
         ConnectionTrouble::Unreachable
@@ -55,7 +56,7 @@ fn lost(text: &str) -> ConnectionTrouble {
 }
 
 fn is_disconnect(text: &str) -> bool {
-    text.contains("Disconnected") || text.contains("Connection reset")
+    ["Disconnected", "Connection reset", "Broken pipe"].iter().any(|word| text.contains(word))
 }
 
 /// Ended within two seconds after it was thought to be up: what a listener does that demands SASL.
@@ -291,6 +292,16 @@ mod tests {
                 T::ClosedAtOnce,
             ),
             (
+                "ssl://127.0.0.1:9/1: Disconnected: SSL connection closed by peer (after 0ms in \
+                 state SSL_HANDSHAKE)",
+                T::ClosedAtOnce,
+            ),
+            (
+                "ssl://127.0.0.1:9/1: Disconnected: during SSL connection handshake (after 1ms in \
+                 state SSL_HANDSHAKE)",
+                T::ClosedAtOnce,
+            ),
+            (
                 "ssl://127.0.0.1:9/1: Connection setup timed out in state SSL_HANDSHAKE (after \
                  1000ms in state SSL_HANDSHAKE)",
                 T::Unreachable,
@@ -304,6 +315,16 @@ mod tests {
         ] {
             assert_eq!(trouble(&[(LOST, text)]), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_connection_that_broke_under_tls_is_no_problem_of_tls() {
+        let text = "ssl://127.0.0.1:9/1: SSL handshake failed: SSL transport error: Broken pipe \
+                    (after 0ms in state SSL_HANDSHAKE)";
+        assert_eq!(trouble(&[(RDKafkaErrorCode::SSL, text)]), T::ClosedAtOnce);
+        let text = "ssl://127.0.0.1:9/1: SSL handshake failed: SSL transport error: Connection \
+                    timed out (after 9ms in state SSL_HANDSHAKE)";
+        assert_eq!(trouble(&[(RDKafkaErrorCode::SSL, text)]), T::Unreachable);
     }
 
     #[test]
