@@ -4,18 +4,16 @@
 //! librdkafka spends more on a record than a broker does, so that a ratio of two brokers behind it
 //! says little about them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use dashproof::broker::client::Client;
+use dashproof::broker::produce;
 use dashproof::history::EventId;
 use indexmap::IndexMap;
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{ProduceRequest, RequestHeader, TopicName};
-use kafka_protocol::protocol::{Encodable as _, HeaderVersion as _, Request as _, StrBytes};
-use kafka_protocol::records::{
-    Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
-};
+use kafka_protocol::messages::{ProduceRequest, TopicName};
+use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::records::Record;
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -36,46 +34,20 @@ fn batch(first: u32) -> Bytes {
     let record = |i: u32| {
         let id = EventId { load: 0, n: first + i }.message_id(RUN);
         Record {
-            transactional: false,
-            control: false,
-            delete_horizon: false,
-            partition_leader_epoch: -1,
-            producer_id: -1,
-            producer_epoch: -1,
-            timestamp_type: TimestampType::Creation,
-            offset: i.into(),
-            sequence: i.cast_signed() - 1,
             timestamp: 1_700_000_000_000,
             key: Some(Bytes::copy_from_slice(&(i % 16).to_be_bytes())),
-            value: Some(Bytes::from_static(&PAYLOAD)),
             headers: IndexMap::from([(header.clone(), Some(Bytes::copy_from_slice(&id)))]),
+            ..produce::record(i.cast_signed(), Bytes::from_static(&PAYLOAD))
         }
     };
-    let records: Vec<Record> = (0..BATCH).map(record).collect();
-    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
-    let mut out = BytesMut::new();
-    RecordBatchEncoder::encode(&mut out, &records, &options).unwrap();
-    out.freeze()
+    produce::batch(&(0..BATCH).map(record).collect::<Vec<_>>()).unwrap()
 }
 
 /// A request as it goes on the wire.
 fn framed(n: u32, topic: &TopicName) -> Bytes {
-    let data = PartitionProduceData::default()
-        .with_index((n % PARTITIONS).cast_signed())
-        .with_records(Some(batch(n * BATCH)));
-    let data = TopicProduceData::default().with_name(topic.clone()).with_partition_data(vec![data]);
-    let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(30_000);
-    let header = RequestHeader::default()
-        .with_request_api_key(ProduceRequest::KEY)
-        .with_request_api_version(PRODUCE)
-        .with_correlation_id(n.cast_signed());
-    let mut out = BytesMut::new();
-    out.put_u32(0);
-    header.encode(&mut out, ProduceRequest::header_version(PRODUCE)).unwrap();
-    request.with_topic_data(vec![data]).encode(&mut out, PRODUCE).unwrap();
-    let len = u32::try_from(out.len() - 4).unwrap();
-    out[..4].copy_from_slice(&len.to_be_bytes());
-    out.freeze()
+    let partition = (n % PARTITIONS).cast_signed();
+    let request = produce::produce(topic, partition, batch(n * BATCH), Duration::from_secs(30));
+    produce::framed("dashproof", n.cast_signed(), PRODUCE, &request).unwrap().freeze()
 }
 
 async fn send(client: &mut Client<TcpStream>, request: &[u8]) {

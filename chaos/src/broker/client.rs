@@ -2,10 +2,12 @@
 
 use std::io::{self, Error, ErrorKind};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::ResponseHeader;
+use kafka_protocol::protocol::{Decodable, HeaderVersion, Request};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::produce::framed;
 
 /// Largest answer that is read.
 const MAX_ANSWER: usize = 128 << 20;
@@ -39,22 +41,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// # Errors
     /// The stream's, or `InvalidData` when the request does not exist in this version.
     pub async fn send<R: Request>(&mut self, version: i16, request: &R) -> io::Result<()> {
-        let mut out = BytesMut::new();
-        out.put_i32(0);
-        let header = RequestHeader::default()
-            .with_request_api_key(R::KEY)
-            .with_request_api_version(version)
-            .with_correlation_id(self.next)
-            .with_client_id(Some(StrBytes::from_static_str("dashproof")));
-        let header_version = ApiKey::try_from(R::KEY)
-            .map_err(|()| invalid("unknown api key"))?
-            .request_header_version(version);
-        header.encode(&mut out, header_version).map_err(|e| invalid(e.to_string()))?;
-        request.encode(&mut out, version).map_err(|e| invalid(e.to_string()))?;
-        let length = u32::try_from(out.len() - 4).map_err(|e| invalid(e.to_string()))?;
-        if let Some(head) = out.get_mut(..4) {
-            head.copy_from_slice(&length.to_be_bytes());
-        }
+        let out = framed("dashproof", self.next, version, request)?;
         self.next += 1;
         self.stream.write_all(&out).await?;
         self.stream.flush().await

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use indexmap::IndexMap;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -12,13 +12,11 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::messages::{MetadataResponse, ProduceResponse};
 use kafka_protocol::protocol::StrBytes;
-use kafka_protocol::records::{
-    Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
-};
+use kafka_protocol::records::Record;
 use tokio::io::DuplexStream;
 
 use crate::broker::client::Client;
-use crate::broker::{Cluster, ClusterConfig, serve};
+use crate::broker::{Cluster, ClusterConfig, produce, serve};
 use crate::history::{Clock, EventId, FaultPhase, Kind, Line, ProduceTruth, Recorder};
 
 /// Counts up at every look, and follows tokio's clock.
@@ -96,29 +94,21 @@ pub(crate) const PLAIN: Batched = Batched { pid: -1, epoch: -1, sequence: -1 };
 pub(crate) fn batch(of: Batched, events: &[u32], value: &[u8]) -> Bytes {
     let records: Vec<Record> =
         (0..).zip(events).map(|(i, n)| record(of, i, id(*n), value)).collect();
-    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
-    let mut out = BytesMut::new();
-    RecordBatchEncoder::encode(&mut out, &records, &options).unwrap();
-    out.freeze()
+    produce::batch(&records).unwrap()
 }
 
 fn record(of: Batched, i: i32, event: EventId, value: &[u8]) -> Record {
     let message_id = Bytes::copy_from_slice(&event.message_id([7; 10]));
     let key = StrBytes::from_static_str("dashstream-message-id");
+    let plain = produce::record(i, Bytes::copy_from_slice(value));
     Record {
-        transactional: false,
-        control: false,
-        delete_horizon: false,
-        partition_leader_epoch: -1,
         producer_id: of.pid,
         producer_epoch: of.epoch,
-        timestamp_type: TimestampType::Creation,
-        offset: i.into(),
-        sequence: if of.pid < 0 { i - 1 } else { of.sequence.wrapping_add(i) },
+        sequence: if of.pid < 0 { plain.sequence } else { of.sequence.wrapping_add(i) },
         timestamp: 1_700_000_000_000,
         key: Some(Bytes::from_static(b"t0")),
-        value: Some(Bytes::copy_from_slice(value)),
         headers: IndexMap::from([(key, Some(message_id))]),
+        ..plain
     }
 }
 
@@ -129,10 +119,7 @@ pub(crate) fn timed(timestamps: &[i64]) -> Bytes {
         ..record(PLAIN, i, id(0), b"x")
     };
     let records: Vec<Record> = (0..).zip(timestamps).map(at).collect();
-    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
-    let mut out = BytesMut::new();
-    RecordBatchEncoder::encode(&mut out, &records, &options).unwrap();
-    out.freeze()
+    produce::batch(&records).unwrap()
 }
 
 /// A batch of one record with these headers; the event's id among them, where one is given.
@@ -144,10 +131,7 @@ pub(crate) fn one(event: Option<u32>, headers: &[(&'static str, Bytes)], value: 
     for (key, value) in headers {
         record.headers.insert(StrBytes::from_static_str(key), Some(value.clone()));
     }
-    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
-    let mut out = BytesMut::new();
-    RecordBatchEncoder::encode(&mut out, [&record], &options).unwrap();
-    out.freeze()
+    produce::batch(&[record]).unwrap()
 }
 
 pub(crate) fn topic(name: &str) -> TopicName {

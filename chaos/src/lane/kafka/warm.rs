@@ -7,24 +7,21 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsTopic,
 };
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    DeleteRecordsRequest, InitProducerIdRequest, MetadataResponse, ProduceRequest, ProducerId,
-    TopicName, TransactionalId,
+    DeleteRecordsRequest, InitProducerIdRequest, MetadataResponse, ProducerId, TopicName,
+    TransactionalId,
 };
-use kafka_protocol::records::{
-    Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
-};
+use kafka_protocol::records::Record;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::admin::{Admin, NewTopic, TIMEOUT_MS, all_well, led};
 use crate::broker::client::Client;
-use crate::broker::codes;
+use crate::broker::{codes, produce};
 
 /// Versions that every Kafka since 2.4 serves.
 const INIT_PRODUCER_ID: i16 = 2;
@@ -196,35 +193,17 @@ async fn appended(
     partition: i32,
     batch: Bytes,
 ) -> io::Result<i16> {
-    let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
-    let to = TopicProduceData::default().with_name(name.clone());
-    let request = ProduceRequest::default()
-        .with_acks(-1)
-        .with_timeout_ms(10_000)
-        .with_topic_data(vec![to.with_partition_data(vec![data])]);
+    let request = produce::produce(name, partition, batch, Duration::from_secs(10));
     let answer = client.call(PRODUCE, &request).await?;
     let partition = answer.responses.first().and_then(|topic| topic.partition_responses.first());
     Ok(partition.map_or(codes::NONE, |partition| partition.error_code))
 }
 
 fn batch(id: ProducerId, round: i32) -> io::Result<Bytes> {
-    let record = Record {
-        transactional: false,
-        control: false,
-        delete_horizon: false,
-        partition_leader_epoch: -1,
+    produce::batch(&[Record {
         producer_id: *id,
         producer_epoch: if *id < 0 { -1 } else { 0 },
-        timestamp_type: TimestampType::Creation,
-        offset: 0,
         sequence: round,
-        timestamp: 0,
-        key: None,
-        value: Some(Bytes::from(vec![0; BYTES])),
-        headers: [].into_iter().collect(),
-    };
-    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
-    let mut out = BytesMut::new();
-    RecordBatchEncoder::encode(&mut out, [&record], &options).map_err(io::Error::other)?;
-    Ok(out.freeze())
+        ..produce::record(0, Bytes::from(vec![0; BYTES]))
+    }])
 }

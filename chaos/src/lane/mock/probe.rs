@@ -3,18 +3,14 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use indexmap::IndexMap;
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use bytes::Bytes;
 use kafka_protocol::messages::{ApiVersionsRequest, ProduceRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
-use kafka_protocol::records::{
-    Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
-};
 use tokio::net::TcpStream;
 
 use crate::broker::client::Client;
 use crate::broker::codes;
+use crate::broker::produce::{batch, produce, record};
 
 /// The topic that only the witness writes to.
 pub(super) const TOPIC: &str = "dashproof-witness";
@@ -46,7 +42,7 @@ pub(super) async fn errors_left(address: &str) -> io::Result<usize> {
 /// Sends so many Produce requests, one behind the other, and says how many were refused.
 pub(super) async fn refused(address: &str, requests: usize) -> io::Result<usize> {
     let mut client = Client::new(TcpStream::connect(address).await?);
-    let request = request().ok_or_else(|| io::Error::other("a record that cannot be encoded"))?;
+    let request = request()?;
     for _ in 0..requests {
         client.send(PRODUCE, &request).await?;
     }
@@ -59,29 +55,8 @@ pub(super) async fn refused(address: &str, requests: usize) -> io::Result<usize>
     Ok(refused)
 }
 
-fn request() -> Option<ProduceRequest> {
-    let record = Record {
-        transactional: false,
-        control: false,
-        delete_horizon: false,
-        partition_leader_epoch: -1,
-        producer_id: -1,
-        producer_epoch: -1,
-        timestamp_type: TimestampType::Creation,
-        offset: 0,
-        sequence: -1,
-        timestamp: 0,
-        key: None,
-        value: Some(Bytes::from_static(b"witness")),
-        headers: IndexMap::new(),
-    };
-    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
-    let mut batch = BytesMut::new();
-    RecordBatchEncoder::encode(&mut batch, [&record], &options).ok()?;
-    let data = PartitionProduceData::default().with_index(0).with_records(Some(batch.freeze()));
-    let data = TopicProduceData::default()
-        .with_name(TopicName(StrBytes::from_static_str(TOPIC)))
-        .with_partition_data(vec![data]);
-    let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(1_000);
-    Some(request.with_topic_data(vec![data]))
+fn request() -> io::Result<ProduceRequest> {
+    let batch = batch(&[record(0, Bytes::from_static(b"witness"))])?;
+    let topic = TopicName(StrBytes::from_static_str(TOPIC));
+    Ok(produce(&topic, 0, batch, Duration::from_secs(1)))
 }

@@ -3,22 +3,20 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::indexmap::IndexMap;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, InitProducerIdRequest, MetadataRequest, ProduceRequest, RequestHeader,
-    ResponseHeader, TopicName, metadata_request::MetadataRequestTopic,
-    produce_request::PartitionProduceData, produce_request::TopicProduceData,
+    ApiVersionsRequest, InitProducerIdRequest, MetadataRequest, ProduceRequest, ResponseHeader,
+    TopicName, metadata_request::MetadataRequestTopic,
 };
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
-use kafka_protocol::records::{
-    Compression, Record as WireRecord, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
-};
+use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes};
+use kafka_protocol::records::Record as WireRecord;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::state::{Identity, Pending};
 use super::{Config, Dial};
+use crate::broker::produce;
 
 /// What this client can speak, per API: lowest and highest version.
 const METADATA: (i16, i16) = (4, 12);
@@ -45,21 +43,7 @@ pub(super) fn frame<R: Request>(
     version: i16,
     request: &R,
 ) -> io::Result<BytesMut> {
-    let mut buf = BytesMut::with_capacity(256);
-    buf.put_i32(0);
-    RequestHeader::default()
-        .with_request_api_key(R::KEY)
-        .with_request_api_version(version)
-        .with_correlation_id(correlation)
-        .with_client_id(Some(StrBytes::from_static_str("dashproof-sim")))
-        .encode(&mut buf, R::header_version(version))
-        .map_err(broken)?;
-    request.encode(&mut buf, version).map_err(broken)?;
-    let length = i32::try_from(buf.len() - 4).map_err(broken)?;
-    if let Some(head) = buf.get_mut(..4) {
-        head.copy_from_slice(&length.to_be_bytes());
-    }
-    Ok(buf)
+    produce::framed("dashproof-sim", correlation, version, request)
 }
 
 /// Decodes the answer to an `R`; the frame's length is already taken off.
@@ -89,16 +73,8 @@ pub(super) fn init_producer_id(prior: Option<(i64, i16)>, version: i16) -> InitP
 
 /// A Produce of one batch for one partition.
 pub(super) fn produce(config: &Config, partition: i32, records: Bytes) -> ProduceRequest {
-    let timeout_ms = i32::try_from(config.attempt_timeout.as_millis()).unwrap_or(i32::MAX);
-    let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));
-    let topic = TopicProduceData::default()
-        .with_name(TopicName(StrBytes::from_string(config.topic.to_string())))
-        .with_partition_data(vec![data]);
-    ProduceRequest::default()
-        .with_transactional_id(None)
-        .with_acks(config.acks)
-        .with_timeout_ms(timeout_ms)
-        .with_topic_data(vec![topic])
+    let topic = TopicName(StrBytes::from_string(config.topic.to_string()));
+    produce::produce(&topic, partition, records, config.attempt_timeout).with_acks(config.acks)
 }
 
 /// Encodes one record batch (format v2).
@@ -118,26 +94,17 @@ pub(super) fn batch(
             })
             .collect();
         WireRecord {
-            transactional: false,
-            control: false,
-            delete_horizon: false,
-            partition_leader_epoch: -1,
             producer_id,
             producer_epoch,
-            timestamp_type: TimestampType::Creation,
-            offset: i64::from(i),
             sequence: base_sequence.wrapping_add(i),
             timestamp: record.timestamp_ms,
             key: record.key.clone(),
-            value: Some(record.value.clone()),
             headers,
+            ..produce::record(i, record.value.clone())
         }
     });
     let encoded: Vec<WireRecord> = encoded.collect();
-    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
-    let mut buf = BytesMut::new();
-    RecordBatchEncoder::encode(&mut buf, &encoded, &options).map_err(broken)?;
-    Ok(buf.freeze())
+    produce::batch(&encoded)
 }
 
 /// A write that failed: whether any byte had gone out by then.
