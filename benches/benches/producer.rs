@@ -25,7 +25,7 @@ use cluster::{Broker, TOPIC, runtime, serve};
 use dashproof::subject::process::facts::Facts;
 use dashproof_reference::config::ProducerConfig;
 use dashproof_reference::runtime::Producer;
-use pipeline::{KILOBYTE, events};
+use pipeline::events;
 
 const ROUNDS: usize = 7;
 
@@ -42,7 +42,7 @@ fn main() {
 }
 
 fn compare() {
-    for size in [("200 B", 40_000, 100), KILOBYTE] {
+    for size in [("200 B", 40_000, 100), ("1 KB", 40_000, 900)] {
         // Each side has a broker of its own, fresh: what it keeps must not slow the other.
         pipeline::compare("producer", ROUNDS, size, || {
             let broker = Broker::start(3, None);

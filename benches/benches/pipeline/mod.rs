@@ -170,9 +170,6 @@ pub(crate) fn workers() -> tokio::runtime::Runtime {
 /// Sizes that are measured: name, events, bytes of filling.
 pub(crate) type Size = (&'static str, u32, usize);
 
-/// 1 KB.
-pub(crate) const KILOBYTE: Size = ("1 KB", 40_000, 900);
-
 /// Lets both send in turns, in a runtime of one thread and in one of many, and prints what it
 /// gave. `place` is called for each side of each round: where to send to, a topic of its own, and
 /// what must live as long.
