@@ -3,7 +3,8 @@
 //! * `start`: from nothing to the first acknowledged record of the reference, through the proxy, on
 //!   the clusters that the lane's cells share. The baseline is a goal: 10 s for one broker, 25 s for
 //!   three (above 1: slower than the goal). The median of three starts.
-//! * `producer`: the reference ÷ codec and bare rdkafka, as the bench `producer` does it.
+//! * `producer`: the reference ÷ codec and bare rdkafka, as the bench `producer` does it, in rounds
+//!   that are five times as long.
 //! * `proxy`: through the proxy ÷ without it, as the bench `proxy` does it.
 //! * `model`: the model broker ÷ Apache Kafka, one broker each, the same client (above 1: the model
 //!   broker takes more records per second), each behind a forwarder, as Docker has one: requests that
@@ -44,9 +45,10 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 const ROUNDS: usize = 5;
-/// A round of the producer takes some two seconds: over the 0.4 s of 40 000 events a ratio is about
+/// Events of a round of the producer, which takes some two seconds: over the 0.4 s of 40 000 events a ratio is about
 /// the broker's and the allocator's warming up, and swings by a third.
 const KILOBYTE: pipeline::Size = ("1 KB", 200_000, 900);
+/// More than of the others: both sides share two cores with the broker, and their ratio swings.
 const PRODUCER_ROUNDS: usize = 9;
 /// Starts of each cluster.
 const STARTS: usize = 3;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dashproof::broker::client::Client;
-use dashproof::broker::produce;
+use dashproof::broker::outgoing;
 use dashproof::history::EventId;
 use indexmap::IndexMap;
 use kafka_protocol::messages::{ProduceRequest, TopicName};
@@ -37,17 +37,17 @@ fn batch(first: u32) -> Bytes {
             timestamp: 1_700_000_000_000,
             key: Some(Bytes::copy_from_slice(&(i % 16).to_be_bytes())),
             headers: IndexMap::from([(header.clone(), Some(Bytes::copy_from_slice(&id)))]),
-            ..produce::record(i.cast_signed(), Bytes::from_static(&PAYLOAD))
+            ..outgoing::record(i.cast_signed(), Bytes::from_static(&PAYLOAD))
         }
     };
-    produce::batch(&(0..BATCH).map(record).collect::<Vec<_>>()).unwrap()
+    outgoing::batch(&(0..BATCH).map(record).collect::<Vec<_>>()).unwrap()
 }
 
 /// A request as it goes on the wire.
 fn framed(n: u32, topic: &TopicName) -> Bytes {
     let partition = (n % PARTITIONS).cast_signed();
-    let request = produce::produce(topic, partition, batch(n * BATCH), Duration::from_secs(30));
-    produce::framed("dashproof", n.cast_signed(), PRODUCE, &request).unwrap().freeze()
+    let request = outgoing::produce(topic, partition, batch(n * BATCH), Duration::from_secs(30));
+    outgoing::framed("dashproof", n.cast_signed(), PRODUCE, &request).unwrap().freeze()
 }
 
 async fn send(client: &mut Client<TcpStream>, request: &[u8]) {

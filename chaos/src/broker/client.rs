@@ -1,20 +1,16 @@
 //! A client of one connection: one request, one answer.
 
-use std::io::{self, Error, ErrorKind};
+use std::io;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::ResponseHeader;
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::produce::framed;
+use super::outgoing::{framed, invalid};
 
 /// Largest answer that is read.
 const MAX_ANSWER: usize = 128 << 20;
-
-fn invalid(text: impl Into<String>) -> Error {
-    Error::new(ErrorKind::InvalidData, text.into())
-}
 
 /// Speaks the Kafka protocol over a byte stream. Requests may be pipelined with [`Client::send`];
 /// answers then come in order through [`Client::receive`].
@@ -67,13 +63,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub async fn receive<R: Request>(&mut self, version: i16) -> io::Result<R::Response> {
         let mut frame = self.frame().await?;
         let header = R::Response::header_version(version);
-        let header =
-            ResponseHeader::decode(&mut frame, header).map_err(|e| invalid(e.to_string()))?;
+        let header = ResponseHeader::decode(&mut frame, header).map_err(invalid)?;
         if header.correlation_id != self.expected {
             return Err(invalid("the answer is to another request"));
         }
         self.expected += 1;
-        R::Response::decode(&mut frame, version).map_err(|e| invalid(e.to_string()))
+        R::Response::decode(&mut frame, version).map_err(invalid)
     }
 
     /// A request and its answer.

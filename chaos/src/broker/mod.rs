@@ -17,7 +17,7 @@ mod letter;
 pub(crate) mod links;
 mod listen;
 mod log;
-pub mod produce;
+pub mod outgoing;
 pub mod reader;
 pub(crate) mod requests;
 pub(crate) mod script;

@@ -115,7 +115,7 @@ pub enum Why {
 }
 
 /// A reason with its name in files, what a subject tells that names it, and phrases, in lower case,
-/// one of which it has in its error if it names nothing.
+/// one of which it has in its error if it names nothing; `...` in one stands for anything.
 type Entry = (&'static str, Why, Trouble, &'static [&'static str]);
 
 impl Why {
@@ -169,6 +169,9 @@ impl Why {
                 "connecting to a ssl listener",
                 "connecting to a plaintext broker listener",
                 "might require sasl",
+                // librdkafka's own hints, as above, come or not by who is faster
+                "disconnected...in state ssl_handshake",
+                "disconnected...in state apiversion_query",
             ],
         ),
     ];
@@ -184,7 +187,8 @@ impl Why {
     pub fn is_told(self, named: Option<Trouble>, text: &str) -> bool {
         let (_, _, trouble, phrases) = self.entry();
         let text = text.to_lowercase();
-        named.map_or_else(|| phrases.iter().any(|p| text.contains(p)), |named| named == trouble)
+        let has = |phrase: &&str| phrase.split("...").all(|part| text.contains(part));
+        named.map_or_else(|| phrases.iter().any(has), |named| named == trouble)
     }
 
     fn entry(self) -> Entry {
@@ -267,12 +271,25 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_ended_before_it_could_speak_is_told_without_the_hint() {
+        for text in [
+            "ssl://127.0.0.1:9093/bootstrap: Disconnected: SSL connection closed by peer (after \
+             0ms in state SSL_HANDSHAKE)",
+            "127.0.0.1:9093/bootstrap: Disconnected (after 2ms in state APIVERSION_QUERY)",
+        ] {
+            assert!(Why::ClosedAtOnce.is_told(None, text), "{text}");
+            assert!(!Why::Tls.is_told(None, text), "{text}");
+        }
+    }
+
+    #[test]
     fn names_of_brokers_and_remedies_for_other_troubles_say_nothing() {
         let brokers = [
             "ssl://127.0.0.1:9093/bootstrap: 1/1 brokers are down",
             "sasl_ssl://tls.example:9/1: Connect to ipv4#1.2.3.4:9 failed: Connection refused \
              (after 0ms in state CONNECT)",
             "ssl://127.0.0.1:9093/1: Connection setup timed out in state SSL_HANDSHAKE",
+            "127.0.0.1:9093/1: Disconnected (after 90000ms in state UP)",
         ];
         for (name, why, trouble, _) in Why::ALL {
             let others = ConnectionTrouble::ALL.into_iter();

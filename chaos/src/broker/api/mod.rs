@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
+use super::outgoing::sealed;
 use super::shape;
 use crate::history::{Kind, ProduceTruth, Recorder, Src};
 
@@ -171,9 +172,7 @@ impl Head {
         let header = ResponseHeader::default().with_correlation_id(self.correlation);
         header.encode(&mut out, R::header_version(version)).map_err(|_| Hopeless)?;
         body.encode(&mut out, version).map_err(|_| Hopeless)?;
-        let length = i32::try_from(out.len() - 4).map_err(|_| Hopeless)?;
-        out.get_mut(..4).ok_or(Hopeless)?.copy_from_slice(&length.to_be_bytes());
-        Ok(out.freeze())
+        Ok(sealed(out).ok_or(Hopeless)?.freeze())
     }
 
     fn answer<R: Encodable + HeaderVersion>(&self, body: &R, top: i16) -> Result<Reply, Hopeless> {

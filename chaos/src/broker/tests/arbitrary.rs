@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::RequestHeader;
-use kafka_protocol::protocol::{Encodable, Request};
+use kafka_protocol::protocol::Request;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -12,6 +11,7 @@ use crate::broker::api::{self, From, SERVED};
 use crate::broker::batch::Batch;
 use crate::broker::letter::Letter;
 use crate::broker::log::{Appended, Log};
+use crate::broker::outgoing::framed;
 use crate::broker::tests::kit::*;
 
 fn serve(frame: Bytes) {
@@ -29,14 +29,7 @@ fn serve(frame: Bytes) {
 }
 
 fn request<R: Request>(version: i16, body: &R) -> Bytes {
-    let mut out = BytesMut::new();
-    let header = RequestHeader::default()
-        .with_request_api_key(R::KEY)
-        .with_request_api_version(version)
-        .with_client_id(Some("x".into()));
-    header.encode(&mut out, if version >= 9 { 2 } else { 1 }).unwrap();
-    body.encode(&mut out, version).unwrap();
-    out.freeze()
+    framed("x", 0, version, body).unwrap().freeze().slice(4..)
 }
 
 /// A change at a place: what hostile or broken peers do to a sound request.

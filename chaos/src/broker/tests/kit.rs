@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use indexmap::IndexMap;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
     InitProducerIdRequest, MetadataRequest, ProduceRequest, ProducerId, TopicName,
 };
@@ -16,7 +16,7 @@ use kafka_protocol::records::Record;
 use tokio::io::DuplexStream;
 
 use crate::broker::client::Client;
-use crate::broker::{Cluster, ClusterConfig, produce, serve};
+use crate::broker::{Cluster, ClusterConfig, outgoing, serve};
 use crate::history::{Clock, EventId, FaultPhase, Kind, Line, ProduceTruth, Recorder};
 
 /// Counts up at every look, and follows tokio's clock.
@@ -94,13 +94,13 @@ pub(crate) const PLAIN: Batched = Batched { pid: -1, epoch: -1, sequence: -1 };
 pub(crate) fn batch(of: Batched, events: &[u32], value: &[u8]) -> Bytes {
     let records: Vec<Record> =
         (0..).zip(events).map(|(i, n)| record(of, i, id(*n), value)).collect();
-    produce::batch(&records).unwrap()
+    outgoing::batch(&records).unwrap()
 }
 
 fn record(of: Batched, i: i32, event: EventId, value: &[u8]) -> Record {
     let message_id = Bytes::copy_from_slice(&event.message_id([7; 10]));
     let key = StrBytes::from_static_str("dashstream-message-id");
-    let plain = produce::record(i, Bytes::copy_from_slice(value));
+    let plain = outgoing::record(i, Bytes::copy_from_slice(value));
     Record {
         producer_id: of.pid,
         producer_epoch: of.epoch,
@@ -119,7 +119,7 @@ pub(crate) fn timed(timestamps: &[i64]) -> Bytes {
         ..record(PLAIN, i, id(0), b"x")
     };
     let records: Vec<Record> = (0..).zip(timestamps).map(at).collect();
-    produce::batch(&records).unwrap()
+    outgoing::batch(&records).unwrap()
 }
 
 /// A batch of one record with these headers; the event's id among them, where one is given.
@@ -131,7 +131,7 @@ pub(crate) fn one(event: Option<u32>, headers: &[(&'static str, Bytes)], value: 
     for (key, value) in headers {
         record.headers.insert(StrBytes::from_static_str(key), Some(value.clone()));
     }
-    produce::batch(&[record]).unwrap()
+    outgoing::batch(&[record]).unwrap()
 }
 
 pub(crate) fn topic(name: &str) -> TopicName {
@@ -139,9 +139,8 @@ pub(crate) fn topic(name: &str) -> TopicName {
 }
 
 pub(crate) fn produce_to(name: &str, partition: i32, acks: i16, records: Bytes) -> ProduceRequest {
-    let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));
-    let data = TopicProduceData::default().with_name(topic(name)).with_partition_data(vec![data]);
-    ProduceRequest::default().with_acks(acks).with_timeout_ms(1000).with_topic_data(vec![data])
+    let limit = Duration::from_secs(1);
+    outgoing::produce(&topic(name), partition, records, limit).with_acks(acks)
 }
 
 /// To partition 0 of the main topic, whose leader is broker 1, with acks=all.

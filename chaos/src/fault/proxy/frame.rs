@@ -4,6 +4,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 
+use crate::broker::outgoing::sealed;
 use crate::broker::shape;
 
 /// Newest Produce that names topics by their names.
@@ -53,7 +54,7 @@ impl Head {
         out.put_i32(0);
         out.extend_from_slice(header);
         body.encode(&mut out, self.version).ok()?;
-        sealed(out)
+        Some(sealed(out)?.freeze())
     }
 
     /// Decodes an answer (length included); `None` when it is none to this request.
@@ -80,7 +81,7 @@ impl Head {
         let header = ResponseHeader::default().with_correlation_id(self.correlation);
         header.encode(&mut out, R::header_version(self.version)).ok()?;
         body.encode(&mut out, self.version).ok()?;
-        sealed(out)
+        Some(sealed(out)?.freeze())
     }
 
     /// The error at the top of an answer (length included) that has one; 0 elsewhere.
@@ -95,13 +96,6 @@ impl Head {
         };
         frame.get(at..at + 2).map_or(0, |mut code| code.get_i16())
     }
-}
-
-/// Writes the length of what follows it.
-fn sealed(mut out: BytesMut) -> Option<Bytes> {
-    let length = i32::try_from(out.len().checked_sub(4)?).ok()?;
-    out.get_mut(..4)?.copy_from_slice(&length.to_be_bytes());
-    Some(out.freeze())
 }
 
 /// A frame as it goes on: its length, then itself.

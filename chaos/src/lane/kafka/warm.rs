@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::admin::{Admin, NewTopic, TIMEOUT_MS, all_well, led};
 use crate::broker::client::Client;
-use crate::broker::{codes, produce};
+use crate::broker::{codes, outgoing};
 
 /// Versions that every Kafka since 2.4 serves.
 const INIT_PRODUCER_ID: i16 = 2;
@@ -193,17 +193,17 @@ async fn appended(
     partition: i32,
     batch: Bytes,
 ) -> io::Result<i16> {
-    let request = produce::produce(name, partition, batch, Duration::from_secs(10));
+    let request = outgoing::produce(name, partition, batch, Duration::from_secs(10));
     let answer = client.call(PRODUCE, &request).await?;
     let partition = answer.responses.first().and_then(|topic| topic.partition_responses.first());
     Ok(partition.map_or(codes::NONE, |partition| partition.error_code))
 }
 
 fn batch(id: ProducerId, round: i32) -> io::Result<Bytes> {
-    produce::batch(&[Record {
+    outgoing::batch(&[Record {
         producer_id: *id,
         producer_epoch: if *id < 0 { -1 } else { 0 },
         sequence: round,
-        ..produce::record(0, Bytes::from(vec![0; BYTES]))
+        ..outgoing::record(0, Bytes::from(vec![0; BYTES]))
     }])
 }

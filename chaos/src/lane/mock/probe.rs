@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::broker::client::Client;
 use crate::broker::codes;
-use crate::broker::produce::{batch, produce, record};
+use crate::broker::outgoing::{batch, produce, record};
 
 /// The topic that only the witness writes to.
 pub(super) const TOPIC: &str = "dashproof-witness";

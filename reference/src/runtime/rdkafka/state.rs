@@ -23,8 +23,9 @@ fn classify(code: RDKafkaErrorCode, text: &str) -> ConnectionTrouble {
             T::Token
         }
         RDKafkaErrorCode::Authentication => T::Authentication,
-        // the connection under TLS broke: librdkafka says so in these words alone
-        RDKafkaErrorCode::SSL if text.contains("SSL transport error") => lost(text),
+        // the socket under TLS failed, and not TLS. A broker that refuses a certificate and ends
+        // the connection may show so, too; its alert outweighs it when it comes.
+        RDKafkaErrorCode::SSL if is_of_the_socket(text) => lost(text),
         RDKafkaErrorCode::SSL => T::Tls,
         RDKafkaErrorCode::BrokerTransportFailure => lost(text),
         RDKafkaErrorCode::Resolve => T::Resolve,
@@ -38,8 +39,9 @@ fn classify(code: RDKafkaErrorCode, text: &str) -> ConnectionTrouble {
 /// What a lost connection is about. librdkafka names its own state, as `SSL_HANDSHAKE`, in each of
 /// these texts: of a connection that the other side ended it says when, of any other nothing.
 fn lost(text: &str) -> ConnectionTrouble {
-    // an alert is the other side's own word about TLS
-    if text.contains(" alert ") {
+    // an alert is the other side's own word about TLS; and what fails at librdkafka's first look
+    // comes as a lost connection, in the words of the TLS library alone
+    if text.contains(" alert ") || text.contains(":SSL routines:") {
         return ConnectionTrouble::Tls;
     }
     if !is_disconnect(text) {
@@ -53,6 +55,10 @@ fn lost(text: &str) -> ConnectionTrouble {
     } else {
         ConnectionTrouble::Unreachable
     }
+}
+
+fn is_of_the_socket(text: &str) -> bool {
+    text.contains("SSL transport error") || text.contains(":system library:")
 }
 
 fn is_disconnect(text: &str) -> bool {
@@ -279,16 +285,25 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_that_fails_at_the_first_look_is_about_tls() {
+        let text = "ssl://127.0.0.1:9/bootstrap: error:0A000086:SSL routines::certificate verify \
+                    failed (after 0ms in state SSL_HANDSHAKE)";
+        assert_eq!(trouble(&[(LOST, text), (DOWN, "1/1 brokers are down")]), T::Tls);
+    }
+
+    #[test]
     fn a_broker_that_ends_in_a_handshake_is_no_problem_of_tls() {
         for (text, expected) in [
             (
-                "ssl://127.0.0.1:9/1: SSL handshake failed: Disconnected: connecting to a \
-                 PLAINTEXT broker listener? (after 3ms in state SSL_HANDSHAKE)",
+                "ssl://127.0.0.1:9/1: SSL handshake failed: Disconnected: SSL connection closed by \
+                 peer: connecting to a PLAINTEXT broker listener? (after 3ms in state \
+                 SSL_HANDSHAKE)",
                 T::ClosedAtOnce,
             ),
             (
-                "ssl://127.0.0.1:9/1: SSL handshake failed: Connection reset by peer (after 3ms \
-                 in state SSL_HANDSHAKE)",
+                "ssl://127.0.0.1:9/1: SSL handshake failed: Disconnected: connection reset by \
+                 peer: connecting to a PLAINTEXT broker listener? (after 3ms in state \
+                 SSL_HANDSHAKE)",
                 T::ClosedAtOnce,
             ),
             (
@@ -297,8 +312,13 @@ mod tests {
                 T::ClosedAtOnce,
             ),
             (
-                "ssl://127.0.0.1:9/1: Disconnected: during SSL connection handshake (after 1ms in \
-                 state SSL_HANDSHAKE)",
+                "ssl://127.0.0.1:9/1: Disconnected: connection reset by peer (after 0ms in state \
+                 SSL_HANDSHAKE)",
+                T::ClosedAtOnce,
+            ),
+            (
+                "ssl://127.0.0.1:9/1: SSL transport error: Broken pipe (after 0ms in state \
+                 SSL_HANDSHAKE)",
                 T::ClosedAtOnce,
             ),
             (
@@ -319,9 +339,13 @@ mod tests {
 
     #[test]
     fn a_connection_that_broke_under_tls_is_no_problem_of_tls() {
-        let text = "ssl://127.0.0.1:9/1: SSL handshake failed: SSL transport error: Broken pipe \
-                    (after 0ms in state SSL_HANDSHAKE)";
-        assert_eq!(trouble(&[(RDKafkaErrorCode::SSL, text)]), T::ClosedAtOnce);
+        for pipe in ["SSL transport error:", "error:80000020:system library::"] {
+            let text = format!(
+                "ssl://127.0.0.1:9/1: SSL handshake failed: {pipe} Broken pipe (after 0ms in state \
+                 SSL_HANDSHAKE)"
+            );
+            assert_eq!(trouble(&[(RDKafkaErrorCode::SSL, &text)]), T::ClosedAtOnce);
+        }
         let text = "ssl://127.0.0.1:9/1: SSL handshake failed: SSL transport error: Connection \
                     timed out (after 9ms in state SSL_HANDSHAKE)";
         assert_eq!(trouble(&[(RDKafkaErrorCode::SSL, text)]), T::Unreachable);
@@ -334,6 +358,10 @@ mod tests {
              state APIVERSION_QUERY)",
             "[thrd:127.0.0.1:9/bootstrap]: 127.0.0.1:9/bootstrap: Disconnected (after 12ms in \
              state UP)",
+            "[thrd:127.0.0.1:9/bootstrap]: 127.0.0.1:9/bootstrap: Send failed: Broken pipe (after \
+             2ms in state UP)",
+            "[thrd:ssl://127.0.0.1:9/bootstrap]: ssl://127.0.0.1:9/bootstrap: Disconnected: during \
+             SSL connection handshake (after 1ms in state SSL_HANDSHAKE)",
         ] {
             assert!(is_end("FAIL", line));
             let state = after(&[(DOWN, "1/1 brokers are down")]);
@@ -342,8 +370,10 @@ mod tests {
             assert_eq!(state.problem().unwrap().trouble, T::ClosedAtOnce, "{line}");
         }
         let state = ConnectionState::default();
-        state.ended(Instant::now(), "1: Disconnected (after 2000ms in state UP)");
-        assert_eq!(state.problem(), None);
+        for end in ["Disconnected", "Send failed: Broken pipe"] {
+            state.ended(Instant::now(), &format!("1: {end} (after 2000ms in state UP)"));
+            assert_eq!(state.problem(), None);
+        }
     }
 
     #[test]

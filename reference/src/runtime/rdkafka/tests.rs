@@ -233,6 +233,20 @@ async fn a_listener_that_ends_connections_at_once_is_told_apart_from_nobody() {
     assert_eq!(problem.trouble, ConnectionTrouble::Unreachable, "{problem}");
 }
 
+#[cfg(any(feature = "tls", feature = "tls-vendored"))]
+#[tokio::test]
+async fn a_port_without_tls_that_ends_connections_at_once_is_no_problem_of_tls() {
+    // the first ends them before or after the client has looked, the second once it has spoken
+    for at in [mute(), starting(NOBODY, usize::MAX)] {
+        let mut config = fast(&at);
+        config.security.protocol = Protocol::Ssl;
+        let transport = RdkafkaConnect::new(&config).connect(Route::Main).await.unwrap();
+        transport.submit(record(1)).unwrap();
+        let failure = next(&transport).await.result.unwrap_err();
+        assert_eq!(failure.trouble, Some(ConnectionTrouble::ClosedAtOnce), "{}", failure.reason);
+    }
+}
+
 #[tokio::test]
 async fn a_cluster_that_answers_is_reached() {
     let cluster = MockCluster::new(1).unwrap();

@@ -1,6 +1,5 @@
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{MetadataRequest, SaslHandshakeRequest};
 
 use super::*;
@@ -51,14 +50,10 @@ async fn an_error_after_append_is_told_instead_of_the_success() {
 async fn a_request_for_two_topics_is_passed_on_without_the_one_that_is_refused() {
     let mut rig = rig(error(7, TopicSel::Main, false)).await;
     rig.world.begin(0);
-    let of = |name: &str, n| {
-        let records = Some(batch(PLAIN, &[n], b"x"));
-        let data = PartitionProduceData::default().with_index(0).with_records(records);
-        TopicProduceData::default().with_name(topic(name)).with_partition_data(vec![data])
-    };
-    let data = vec![of("events", 0), of("dead", 1)];
-    let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(1000);
-    let response = rig.client.call(9, &request.with_topic_data(data)).await.unwrap();
+    let of = |name: &str, n| produce_to(name, 0, -1, batch(PLAIN, &[n], b"x"));
+    let mut request = of("events", 0);
+    request.topic_data.extend(of("dead", 1).topic_data);
+    let response = rig.client.call(9, &request).await.unwrap();
     let codes = response.responses.iter().map(|topic| {
         let only = &topic.partition_responses[0];
         (topic.name.as_str().to_owned(), only.error_code, only.base_offset)

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::state::{Identity, Pending};
 use super::{Config, Dial};
-use crate::broker::produce;
+use crate::broker::outgoing::{self, invalid};
 
 /// What this client can speak, per API: lowest and highest version.
 const METADATA: (i16, i16) = (4, 12);
@@ -33,23 +33,19 @@ pub(super) struct Versions {
     pub(super) produce: i16,
 }
 
-fn broken(what: impl std::fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what.to_string())
-}
-
 /// One request as a frame with its length in front.
 pub(super) fn frame<R: Request>(
     correlation: i32,
     version: i16,
     request: &R,
 ) -> io::Result<BytesMut> {
-    produce::framed("dashproof-sim", correlation, version, request)
+    outgoing::framed("dashproof-sim", correlation, version, request)
 }
 
 /// Decodes the answer to an `R`; the frame's length is already taken off.
 pub(super) fn answer<R: Request>(version: i16, frame: &mut Bytes) -> io::Result<R::Response> {
-    ResponseHeader::decode(frame, R::Response::header_version(version)).map_err(broken)?;
-    R::Response::decode(frame, version).map_err(broken)
+    ResponseHeader::decode(frame, R::Response::header_version(version)).map_err(invalid)?;
+    R::Response::decode(frame, version).map_err(invalid)
 }
 
 /// Metadata of one topic.
@@ -74,7 +70,7 @@ pub(super) fn init_producer_id(prior: Option<(i64, i16)>, version: i16) -> InitP
 /// A Produce of one batch for one partition.
 pub(super) fn produce(config: &Config, partition: i32, records: Bytes) -> ProduceRequest {
     let topic = TopicName(StrBytes::from_string(config.topic.to_string()));
-    produce::produce(&topic, partition, records, config.attempt_timeout).with_acks(config.acks)
+    outgoing::produce(&topic, partition, records, config.attempt_timeout).with_acks(config.acks)
 }
 
 /// Encodes one record batch (format v2).
@@ -100,11 +96,11 @@ pub(super) fn batch(
             timestamp: record.timestamp_ms,
             key: record.key.clone(),
             headers,
-            ..produce::record(i, record.value.clone())
+            ..outgoing::record(i, record.value.clone())
         }
     });
     let encoded: Vec<WireRecord> = encoded.collect();
-    produce::batch(&encoded)
+    outgoing::batch(&encoded)
 }
 
 /// A write that failed: whether any byte had gone out by then.
@@ -145,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 .map(|api| (low.max(api.min_version), high.min(api.max_version)))
                 .filter(|(low, high)| low <= high)
                 .map(|(_, high)| high)
-                .ok_or_else(|| broken(format!("no common version of api {key}")))
+                .ok_or_else(|| invalid(format!("no common version of api {key}")))
         };
         Ok(Versions {
             metadata: pick(MetadataRequest::KEY, METADATA)?,
@@ -173,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.stream.write_all(&frame).await?;
             let (answered, mut body) = self.read_frame().await?;
             if answered != correlation {
-                return Err(broken("the answer is to another request"));
+                return Err(invalid("the answer is to another request"));
             }
             answer::<R>(version, &mut body)
         };
@@ -207,9 +203,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn read_frame(&mut self) -> io::Result<(i32, Bytes)> {
         loop {
             if let Some(length) = self.inbox.first_chunk::<4>() {
-                let length = usize::try_from(i32::from_be_bytes(*length)).map_err(broken)?;
+                let length = usize::try_from(i32::from_be_bytes(*length)).map_err(invalid)?;
                 if !(4..=FRAME_MAX).contains(&length) {
-                    return Err(broken(format!("a frame of {length} bytes")));
+                    return Err(invalid(format!("a frame of {length} bytes")));
                 }
                 if self.inbox.len() >= 4 + length {
                     self.inbox.advance(4);

@@ -12,7 +12,8 @@ use kafka_protocol::records::{
     Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
 
-fn invalid(what: impl std::fmt::Display) -> io::Error {
+/// What cannot be written, or was not written by a broker.
+pub(crate) fn invalid(what: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_string())
 }
 
@@ -28,7 +29,7 @@ pub fn record(i: i32, value: Bytes) -> Record {
         producer_epoch: -1,
         timestamp_type: TimestampType::Creation,
         offset: i.into(),
-        // the encoder takes no batch whose records do not count up in this
+        // where this does not count up with the offset, the encoder begins another batch
         sequence: i.saturating_sub(1),
         timestamp: 0,
         key: None,
@@ -40,11 +41,16 @@ pub fn record(i: i32, value: Bytes) -> Record {
 /// One batch (format v2) of these records, not compressed.
 ///
 /// # Errors
-/// `InvalidData` for records that do not fit together, or that do not fit.
+/// `InvalidData` for no records, and for such as the encoder puts into several batches or none.
 pub fn batch(records: &[Record]) -> io::Result<Bytes> {
     let options = RecordEncodeOptions { version: 2, compression: Compression::None };
     let mut out = BytesMut::new();
     RecordBatchEncoder::encode(&mut out, records, &options).map_err(invalid)?;
+    // a base offset, the length of what follows, and that
+    let length = out.get(8..12).and_then(|length| length.try_into().ok()).map(u32::from_be_bytes);
+    if length.is_none_or(|length| length as usize + 12 != out.len()) {
+        return Err(invalid("records that do not make one batch"));
+    }
     Ok(out.freeze())
 }
 
@@ -62,7 +68,7 @@ pub fn produce(topic: &TopicName, partition: i32, batch: Bytes, limit: Duration)
 /// A request with its header, and its length in front.
 ///
 /// # Errors
-/// `InvalidData` when the request does not exist in this version.
+/// `InvalidData` when the request does not exist in this version, or is over 2 GiB.
 pub fn framed<R: Request>(
     client_id: &'static str,
     correlation: i32,
@@ -70,7 +76,7 @@ pub fn framed<R: Request>(
     request: &R,
 ) -> io::Result<BytesMut> {
     let mut out = BytesMut::with_capacity(256);
-    out.put_u32(0);
+    out.put_i32(0);
     RequestHeader::default()
         .with_request_api_key(R::KEY)
         .with_request_api_version(version)
@@ -79,9 +85,39 @@ pub fn framed<R: Request>(
         .encode(&mut out, R::header_version(version))
         .map_err(invalid)?;
     request.encode(&mut out, version).map_err(invalid)?;
-    let length = u32::try_from(out.len() - 4).map_err(invalid)?;
-    if let Some(head) = out.get_mut(..4) {
-        head.copy_from_slice(&length.to_be_bytes());
+    sealed(out).ok_or_else(|| invalid("a request over 2 GiB"))
+}
+
+/// Writes the length of what follows it into the first four bytes. `None` where there is no room
+/// for it, or it is over 2 GiB.
+pub(crate) fn sealed(mut out: BytesMut) -> Option<BytesMut> {
+    let length = i32::try_from(out.len().checked_sub(4)?).ok()?;
+    out.get_mut(..4)?.copy_from_slice(&length.to_be_bytes());
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(i: i32) -> Record {
+        record(i, Bytes::from_static(b"x"))
     }
-    Ok(out)
+
+    #[test]
+    fn records_that_count_up_are_one_batch() {
+        let bytes = batch(&[plain(0), plain(1), plain(2)]).unwrap();
+        assert_eq!(bytes[57..61], 3_u32.to_be_bytes());
+    }
+
+    #[test]
+    fn records_of_two_producers_are_no_batch() {
+        let other = Record { producer_id: 7, producer_epoch: 0, ..plain(1) };
+        assert_eq!(batch(&[plain(0), other]).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn no_records_are_no_batch() {
+        assert_eq!(batch(&[]).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
 }
