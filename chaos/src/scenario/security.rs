@@ -115,7 +115,7 @@ pub enum Why {
 }
 
 /// A reason with its name in files, what a subject tells that names it, and phrases, in lower case,
-/// one of which it has in its error if it names nothing; `...` in one stands for anything.
+/// one of which it has in its error if it names nothing.
 type Entry = (&'static str, Why, Trouble, &'static [&'static str]);
 
 impl Why {
@@ -169,9 +169,6 @@ impl Why {
                 "connecting to a ssl listener",
                 "connecting to a plaintext broker listener",
                 "might require sasl",
-                // librdkafka's own hints, as above, come or not by who is faster
-                "disconnected...in state ssl_handshake",
-                "disconnected...in state apiversion_query",
             ],
         ),
     ];
@@ -187,14 +184,32 @@ impl Why {
     pub fn is_told(self, named: Option<Trouble>, text: &str) -> bool {
         let (_, _, trouble, phrases) = self.entry();
         let text = text.to_lowercase();
-        let has = |phrase: &&str| phrase.split("...").all(|part| text.contains(part));
-        named.map_or_else(|| phrases.iter().any(has), |named| named == trouble)
+        named.map_or_else(
+            || {
+                // a client's hint may come or not by who is faster; librdkafka's state always does
+                let unspoken = self == Self::ClosedAtOnce && ended_unspoken(&text);
+                unspoken || phrases.iter().any(|p| text.contains(p))
+            },
+            |named| named == trouble,
+        )
     }
 
     fn entry(self) -> Entry {
         let entry = Self::ALL.into_iter().find(|(_, why, ..)| *why == self);
         entry.unwrap_or(("", self, Trouble::Other, &[]))
     }
+}
+
+/// True for librdkafka's words, in lower case, about a connection that the other side ended before
+/// it had answered: while it was made, or within two seconds after it was thought to be up. The
+/// reference reads them on its own: no subject has a part in its verdict.
+fn ended_unspoken(text: &str) -> bool {
+    let states = ["in state connect", "in state ssl_handshake", "in state apiversion_query"];
+    let up = text.split_once("ms in state up").and_then(|(before, _)| {
+        before.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse::<u32>().ok()
+    });
+    let early = up.is_some_and(|ms| ms < 2_000) || states.iter().any(|s| text.contains(s));
+    early && ["disconnected", "connection reset", "broken pipe"].iter().any(|w| text.contains(w))
 }
 
 /// The subject must not get through.
@@ -276,6 +291,10 @@ mod tests {
             "ssl://127.0.0.1:9093/bootstrap: Disconnected: SSL connection closed by peer (after \
              0ms in state SSL_HANDSHAKE)",
             "127.0.0.1:9093/bootstrap: Disconnected (after 2ms in state APIVERSION_QUERY)",
+            "127.0.0.1:9093/1: Disconnected: connection closed by peer (after 3ms in state UP)",
+            "127.0.0.1:9093/1: Send failed: Broken pipe (after 1ms in state APIVERSION_QUERY)",
+            "ssl://127.0.0.1:9093/1: Connect to ipv4#127.0.0.1:9093 failed: Connection reset by \
+             peer (after 0ms in state CONNECT)",
         ] {
             assert!(Why::ClosedAtOnce.is_told(None, text), "{text}");
             assert!(!Why::Tls.is_told(None, text), "{text}");

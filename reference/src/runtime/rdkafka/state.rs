@@ -39,9 +39,10 @@ fn classify(code: RDKafkaErrorCode, text: &str) -> ConnectionTrouble {
 /// What a lost connection is about. librdkafka names its own state, as `SSL_HANDSHAKE`, in each of
 /// these texts: of a connection that the other side ended it says when, of any other nothing.
 fn lost(text: &str) -> ConnectionTrouble {
-    // an alert is the other side's own word about TLS; and what fails at librdkafka's first look
-    // comes as a lost connection, in the words of the TLS library alone
-    if text.contains(" alert ") || text.contains(":SSL routines:") {
+    // an alert is the other side's own word about TLS; and what fails at librdkafka's first look at
+    // a handshake comes as a lost connection, in the words of the TLS library alone
+    let handshake = text.contains("in state SSL_HANDSHAKE");
+    if text.contains(" alert ") || (handshake && text.contains(":SSL routines:")) {
         return ConnectionTrouble::Tls;
     }
     if !is_disconnect(text) {
@@ -49,8 +50,8 @@ fn lost(text: &str) -> ConnectionTrouble {
     }
     // the state and not the words, which depend on who is faster: librdkafka's sentence about TLS
     // and a port that has none does not come where the end is there before its first look
-    let unspoken = ["in state SSL_HANDSHAKE", "in state APIVERSION_QUERY"];
-    if unspoken.iter().any(|state| text.contains(state)) || at_once(text) {
+    let unspoken = ["in state CONNECT", "in state APIVERSION_QUERY"];
+    if handshake || unspoken.iter().any(|state| text.contains(state)) || at_once(text) {
         ConnectionTrouble::ClosedAtOnce
     } else {
         ConnectionTrouble::Unreachable
@@ -285,10 +286,13 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_fails_at_the_first_look_is_about_tls() {
+    fn what_fails_at_the_first_look_at_a_handshake_is_about_tls_and_a_broken_record_is_not() {
         let text = "ssl://127.0.0.1:9/bootstrap: error:0A000086:SSL routines::certificate verify \
                     failed (after 0ms in state SSL_HANDSHAKE)";
         assert_eq!(trouble(&[(LOST, text), (DOWN, "1/1 brokers are down")]), T::Tls);
+        let text = "ssl://127.0.0.1:9/1: Receive failed: error:0A000119:SSL routines::decryption \
+                    failed or bad record mac (after 90000ms in state UP)";
+        assert_eq!(trouble(&[(LOST, text)]), T::Unreachable);
     }
 
     #[test]
@@ -330,6 +334,11 @@ mod tests {
                 "sasl_ssl://tls.example:9/1: Connect to ipv4#127.0.0.1:9 failed: Connection \
                  refused (after 0ms in state CONNECT)",
                 T::Unreachable,
+            ),
+            (
+                "ssl://127.0.0.1:9/1: Connect to ipv4#127.0.0.1:9 failed: Connection reset by peer \
+                 (after 0ms in state CONNECT)",
+                T::ClosedAtOnce,
             ),
             ("127.0.0.1:9/1: Disconnected (after 90000ms in state UP)", T::Unreachable),
         ] {

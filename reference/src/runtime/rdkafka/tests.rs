@@ -236,7 +236,7 @@ async fn a_listener_that_ends_connections_at_once_is_told_apart_from_nobody() {
 #[cfg(any(feature = "tls", feature = "tls-vendored"))]
 #[tokio::test]
 async fn a_port_without_tls_that_ends_connections_at_once_is_no_problem_of_tls() {
-    // the first ends them before or after the client has looked, the second once it has spoken
+    // both mostly end it after the client's first look; what it says then and before is in `state`
     for at in [mute(), starting(NOBODY, usize::MAX)] {
         let mut config = fast(&at);
         config.security.protocol = Protocol::Ssl;
