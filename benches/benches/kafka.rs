@@ -45,8 +45,8 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 const ROUNDS: usize = 5;
-/// Events of a round of the producer, which takes some two seconds: over the 0.4 s of 40 000 events a ratio is about
-/// the broker's and the allocator's warming up, and swings by a third.
+/// Events of a round of the producer, which takes some two seconds: over the 0.4 s of 40 000 events
+/// a ratio is about the broker's and the allocator's warming up, and swings by a third.
 const KILOBYTE: pipeline::Size = ("1 KB", 200_000, 900);
 /// More than of the others: both sides share two cores with the broker, and their ratio swings.
 const PRODUCER_ROUNDS: usize = 9;

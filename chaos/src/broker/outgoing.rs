@@ -1,4 +1,5 @@
-//! Requests as a client writes them: records, a batch of them, a Produce, and the frame around it.
+//! What goes out on a connection: records, a batch of them, a Produce, and the frame around a
+//! request or an answer.
 
 use std::io;
 use std::time::Duration;
@@ -6,8 +7,8 @@ use std::time::Duration;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use indexmap::IndexMap;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{ProduceRequest, RequestHeader, TopicName};
-use kafka_protocol::protocol::{Encodable as _, Request, StrBytes};
+use kafka_protocol::messages::{ProduceRequest, RequestHeader, ResponseHeader, TopicName};
+use kafka_protocol::protocol::{Encodable, HeaderVersion, Request, StrBytes};
 use kafka_protocol::records::{
     Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
@@ -86,6 +87,20 @@ pub fn framed<R: Request>(
         .map_err(invalid)?;
     request.encode(&mut out, version).map_err(invalid)?;
     sealed(out).ok_or_else(|| invalid("a request over 2 GiB"))
+}
+
+/// An answer with its header, and its length in front. `None` when it does not exist in this
+/// version, or is over 2 GiB.
+pub(crate) fn answered<R>(correlation: i32, version: i16, answer: &R) -> Option<Bytes>
+where
+    R: Encodable + HeaderVersion,
+{
+    let mut out = BytesMut::new();
+    out.put_i32(0);
+    let header = ResponseHeader::default().with_correlation_id(correlation);
+    header.encode(&mut out, R::header_version(version)).ok()?;
+    answer.encode(&mut out, version).ok()?;
+    Some(sealed(out)?.freeze())
 }
 
 /// Writes the length of what follows it into the first four bytes. `None` where there is no room

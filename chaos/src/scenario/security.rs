@@ -184,14 +184,12 @@ impl Why {
     pub fn is_told(self, named: Option<Trouble>, text: &str) -> bool {
         let (_, _, trouble, phrases) = self.entry();
         let text = text.to_lowercase();
-        named.map_or_else(
-            || {
-                // a client's hint may come or not by who is faster; librdkafka's state always does
-                let unspoken = self == Self::ClosedAtOnce && ended_unspoken(&text);
-                unspoken || phrases.iter().any(|p| text.contains(p))
-            },
-            |named| named == trouble,
-        )
+        if let Some(named) = named {
+            return named == trouble;
+        }
+        // a client's hint may come or not by who is faster; librdkafka's state always does
+        let unspoken = self == Self::ClosedAtOnce && ended_unspoken(&text);
+        unspoken || phrases.iter().any(|p| text.contains(p))
     }
 
     fn entry(self) -> Entry {

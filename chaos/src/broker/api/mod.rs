@@ -9,15 +9,15 @@ pub(crate) mod produce;
 
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
+use bytes::{Buf, Bytes};
+use kafka_protocol::messages::{ApiKey, RequestHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
-use super::outgoing::sealed;
+use super::outgoing::answered;
 use super::shape;
 use crate::history::{Kind, ProduceTruth, Recorder, Src};
 
@@ -167,12 +167,7 @@ impl Head {
         body: &R,
         version: i16,
     ) -> Result<Bytes, Hopeless> {
-        let mut out = BytesMut::new();
-        out.put_i32(0);
-        let header = ResponseHeader::default().with_correlation_id(self.correlation);
-        header.encode(&mut out, R::header_version(version)).map_err(|_| Hopeless)?;
-        body.encode(&mut out, version).map_err(|_| Hopeless)?;
-        Ok(sealed(out).ok_or(Hopeless)?.freeze())
+        answered(self.correlation, version, body).ok_or(Hopeless)
     }
 
     fn answer<R: Encodable + HeaderVersion>(&self, body: &R, top: i16) -> Result<Reply, Hopeless> {

@@ -4,7 +4,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion};
 
-use crate::broker::outgoing::sealed;
+use crate::broker::outgoing::{answered, sealed};
 use crate::broker::shape;
 
 /// Newest Produce that names topics by their names.
@@ -76,12 +76,7 @@ impl Head {
     where
         R: Encodable + HeaderVersion,
     {
-        let mut out = BytesMut::new();
-        out.put_i32(0);
-        let header = ResponseHeader::default().with_correlation_id(self.correlation);
-        header.encode(&mut out, R::header_version(self.version)).ok()?;
-        body.encode(&mut out, self.version).ok()?;
-        Some(sealed(out)?.freeze())
+        answered(self.correlation, self.version, body)
     }
 
     /// The error at the top of an answer (length included) that has one; 0 elsewhere.
